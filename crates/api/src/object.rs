@@ -1,0 +1,131 @@
+//! One API object whose type is known only at run time: a typed k8s-openapi value behind a box, so
+//! that a single set of handlers serves every kind without raw JSON.
+
+use std::any::Any;
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::registry::{self, Kind, Spec};
+
+/// A typed API object behind one box.
+pub struct Object(Box<dyn Erased>);
+
+trait Erased: Any + Send + Sync + fmt::Debug {
+    fn kind(&self) -> &'static Kind;
+    fn metadata(&self) -> &ObjectMeta;
+    fn metadata_mut(&mut self) -> &mut ObjectMeta;
+    fn to_json(&self) -> Vec<u8>;
+    fn to_value(&self) -> serde_json::Value;
+    fn clone_box(&self) -> Box<dyn Erased>;
+    fn equals(&self, other: &dyn Any) -> bool;
+    fn as_any(&self) -> &dyn Any;
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<T: Spec> Erased for T {
+    fn kind(&self) -> &'static Kind {
+        registry::kind_of::<T>()
+    }
+    fn metadata(&self) -> &ObjectMeta {
+        k8s_openapi::Metadata::metadata(self)
+    }
+    fn metadata_mut(&mut self) -> &mut ObjectMeta {
+        k8s_openapi::Metadata::metadata_mut(self)
+    }
+    fn to_json(&self) -> Vec<u8> {
+        // k8s-openapi types hold only strings, numbers, maps with string keys and JSON values.
+        serde_json::to_vec(self).expect("API types always serialise")
+    }
+    fn to_value(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("API types always serialise")
+    }
+    fn clone_box(&self) -> Box<dyn Erased> {
+        Box::new(self.clone())
+    }
+    fn equals(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<T>().is_some_and(|other| other == self)
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+impl Object {
+    /// Wraps a typed object.
+    pub fn new<T: Spec>(value: T) -> Self {
+        Self(Box::new(value))
+    }
+
+    /// The registry row of this object's type.
+    pub fn kind(&self) -> &'static Kind {
+        self.0.kind()
+    }
+
+    /// The object's metadata.
+    pub fn metadata(&self) -> &ObjectMeta {
+        self.0.metadata()
+    }
+
+    /// The object's metadata, to change.
+    pub fn metadata_mut(&mut self) -> &mut ObjectMeta {
+        self.0.metadata_mut()
+    }
+
+    /// The wire form, with `apiVersion` and `kind`.
+    pub fn to_json(&self) -> Vec<u8> {
+        self.0.to_json()
+    }
+
+    /// The wire form as a dynamic value, for patching.
+    pub fn to_value(&self) -> serde_json::Value {
+        self.0.to_value()
+    }
+
+    /// The typed object, if it is a `T`.
+    pub fn get<T: Spec>(&self) -> Option<&T> {
+        self.0.as_any().downcast_ref()
+    }
+
+    /// The typed object to change, if it is a `T`.
+    pub fn get_mut<T: Spec>(&mut self) -> Option<&mut T> {
+        self.0.as_any_mut().downcast_mut()
+    }
+
+    /// Unwraps into a `T`; gives the object back when it is something else.
+    pub fn into<T: Spec>(self) -> Result<T, Self> {
+        if self.0.as_any().is::<T>() {
+            match self.0.into_any().downcast::<T>() {
+                Ok(value) => Ok(*value),
+                Err(_) => unreachable!("checked just above"),
+            }
+        } else {
+            Err(self)
+        }
+    }
+}
+
+impl Clone for Object {
+    fn clone(&self) -> Self {
+        Self(self.0.clone_box())
+    }
+}
+
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.equals(other.0.as_any())
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

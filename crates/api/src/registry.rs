@@ -1,0 +1,351 @@
+//! The registry: one static row per kind, holding everything the generic handlers need to know.
+//!
+//! A kind joins by implementing [`Spec`] for its k8s-openapi type in `kinds/` and being listed in
+//! [`kinds::ALL`](crate::kinds::ALL). Facts come from the contract's `resources.tsv`.
+
+use std::fmt::Debug;
+
+use jiff::Timestamp;
+use k8s_openapi::Metadata;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::errors::FieldErrors;
+use crate::object::Object;
+
+/// Whether objects of a kind live in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One set of names for the cluster.
+    Cluster,
+    /// One set of names per namespace.
+    Namespaced,
+}
+
+/// What a successful DELETE answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteAnswer {
+    /// `{kind: Status, status: Success, details: …}`
+    Status,
+    /// The object as it was.
+    Object,
+}
+
+/// What happens to dependents when the client does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// The object goes at once, the collector removes dependents.
+    Background,
+    /// The object stays until blocking dependents are gone.
+    Foreground,
+    /// Dependents lose their reference and stay.
+    Orphan,
+}
+
+/// A subresource served under the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subresource {
+    /// Path segment, e.g. `status`.
+    pub name: &'static str,
+    /// Group of the body's kind, when it differs from the parent.
+    pub group: &'static str,
+    /// Version of the body's kind, when it differs from the parent.
+    pub version: &'static str,
+    /// The body's kind, e.g. `Scale`; the parent's kind for `status`.
+    pub kind: &'static str,
+    /// Verbs shown in discovery.
+    pub verbs: &'static [&'static str],
+}
+
+/// What is known of a kind without looking at an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// Lower-case plural, the path segment.
+    pub plural: &'static str,
+    /// Lower-case singular.
+    pub singular: &'static str,
+    /// Short names, e.g. `sts`.
+    pub short_names: &'static [&'static str],
+    /// Categories, e.g. `all`.
+    pub categories: &'static [&'static str],
+    /// Cluster or namespace.
+    pub scope: Scope,
+    /// Subresources in discovery order.
+    pub subresources: &'static [Subresource],
+    /// Verbs of the main resource; [`Facts::VERBS`] for nearly all.
+    pub verbs: &'static [&'static str],
+    /// What DELETE answers.
+    pub delete_answer: DeleteAnswer,
+    /// What happens to dependents by default.
+    pub default_propagation: Propagation,
+    /// PUT to a missing name creates it.
+    pub put_may_create: bool,
+    /// PUT without resourceVersion overwrites.
+    pub unconditional_update: bool,
+    /// Whether `metadata.generation` is 1 at creation (and follows [`Spec::spec_changed`]).
+    pub has_generation: bool,
+    /// Name of the store's table; kinds that share storage (v1 and events.k8s.io/v1 Event) share it.
+    pub storage: &'static str,
+    /// Field selectors beyond `metadata.name` and `metadata.namespace`.
+    pub field_selectors: &'static [&'static str],
+}
+
+impl Facts {
+    /// The verbs of an ordinary resource, in discovery order.
+    pub const VERBS: &'static [&'static str] =
+        &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+}
+
+/// A table column (contract `tables.tsv`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Header, e.g. `Ready`.
+    pub name: &'static str,
+    /// OpenAPI type: `string`, `integer`, `boolean`, `date`.
+    pub type_: &'static str,
+    /// OpenAPI format, `name` for the first column.
+    pub format: &'static str,
+    /// 0 is always shown, 1 only with `-o wide`.
+    pub priority: i32,
+}
+
+/// A table cell.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Cell {
+    /// Text.
+    Text(String),
+    /// A JSON number.
+    Number(i64),
+    /// A JSON boolean.
+    Bool(bool),
+    /// JSON null.
+    Null,
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+impl From<i64> for Cell {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+impl From<i32> for Cell {
+    fn from(number: i32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+/// What a kind must say about itself. Methods have the behaviour of a kind with nothing special.
+pub trait Spec:
+    k8s_openapi::Resource
+    + Metadata<Ty = ObjectMeta>
+    + schemars::JsonSchema
+    + Serialize
+    + DeserializeOwned
+    + Clone
+    + PartialEq
+    + Debug
+    + Default
+    + Send
+    + Sync
+    + 'static
+{
+    /// The static row.
+    const FACTS: Facts;
+    /// Table columns, in order.
+    const COLUMNS: &'static [Column];
+
+    /// The table cells of one object, one per column; `now` dates the ages.
+    fn row(&self, now: Timestamp) -> Vec<Cell>;
+
+    /// Fills in what the client left out. Runs on every decode, also from the store.
+    fn set_defaults(&mut self) {}
+
+    /// Wipes what a client may not set on create (status, …). Generation and system fields of the
+    /// metadata are the handler's.
+    fn prepare_create(&mut self) {}
+
+    /// Restores what a write to the main resource may not change (status, …).
+    fn prepare_update(&mut self, old: &Self) {
+        let _ = old;
+    }
+
+    /// Restores what a write to `subresource` may not change (spec under `status`, …).
+    fn prepare_subresource_update(&mut self, subresource: &str, old: &Self) {
+        let _ = (subresource, old);
+    }
+
+    /// Everything wrong with a new object. Metadata is included.
+    fn validate_create(&self) -> FieldErrors;
+
+    /// Everything wrong with a change to the main resource. Metadata is included.
+    fn validate_update(&self, old: &Self) -> FieldErrors;
+
+    /// Everything wrong with a change through `subresource`.
+    fn validate_subresource_update(&self, subresource: &str, old: &Self) -> FieldErrors {
+        let _ = (subresource, old);
+        FieldErrors::default()
+    }
+
+    /// Whether the change bumps `metadata.generation`.
+    fn spec_changed(&self, old: &Self) -> bool {
+        let _ = old;
+        false
+    }
+
+    /// Values of the kind's own field selectors, in any order.
+    fn selectable_fields(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// Texts for `Warning:` headers on create (`old` is none) and update.
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let _ = old;
+        Vec::new()
+    }
+}
+
+/// A row of the registry, with the type erased.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// API group, empty for core.
+    pub group: &'static str,
+    /// API version, e.g. `v1`.
+    pub version: &'static str,
+    /// Kind, e.g. `StatefulSet`.
+    pub kind: &'static str,
+    /// Everything static about it.
+    pub facts: Facts,
+    /// Table columns.
+    pub columns: &'static [Column],
+    /// Decodes the wire form; unknown fields are ignored, defaults are not applied.
+    pub from_value: fn(serde_json::Value) -> Result<Object, serde_json::Error>,
+    /// Decodes the wire form from bytes and reports the path of every unknown field.
+    pub from_json: fn(&[u8], &mut Vec<String>) -> Result<Object, serde_json::Error>,
+    /// [`Spec::set_defaults`]
+    pub set_defaults: fn(&mut Object),
+    /// [`Spec::prepare_create`]
+    pub prepare_create: fn(&mut Object),
+    /// [`Spec::prepare_update`]
+    pub prepare_update: fn(&mut Object, &Object),
+    /// [`Spec::prepare_subresource_update`]
+    pub prepare_subresource_update: fn(&mut Object, &str, &Object),
+    /// [`Spec::validate_create`]
+    pub validate_create: fn(&Object) -> FieldErrors,
+    /// [`Spec::validate_update`]
+    pub validate_update: fn(&Object, &Object) -> FieldErrors,
+    /// [`Spec::validate_subresource_update`]
+    pub validate_subresource_update: fn(&Object, &str, &Object) -> FieldErrors,
+    /// [`Spec::spec_changed`]
+    pub spec_changed: fn(&Object, &Object) -> bool,
+    /// [`Spec::selectable_fields`]
+    pub selectable_fields: fn(&Object) -> Vec<(&'static str, String)>,
+    /// [`Spec::warnings`]
+    pub warnings: fn(&Object, Option<&Object>) -> Vec<String>,
+    /// [`Spec::row`]
+    pub row: fn(&Object, Timestamp) -> Vec<Cell>,
+    /// The JSON schema of the kind and of everything it refers to.
+    pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+}
+
+impl Kind {
+    /// The row of `T`.
+    pub const fn of<T: Spec>() -> Self {
+        Self {
+            group: T::GROUP,
+            version: T::VERSION,
+            kind: T::KIND,
+            facts: T::FACTS,
+            columns: T::COLUMNS,
+            from_value: |value| serde_json::from_value::<T>(value).map(Object::new),
+            from_json: |bytes, unknown| {
+                let mut json = serde_json::Deserializer::from_slice(bytes);
+                let value: T = serde_ignored::deserialize(&mut json, |path| unknown.push(field_path(&path)))?;
+                json.end()?;
+                Ok(Object::new(value))
+            },
+            set_defaults: |object| typed_mut::<T>(object).set_defaults(),
+            prepare_create: |object| typed_mut::<T>(object).prepare_create(),
+            prepare_update: |object, old| typed_mut::<T>(object).prepare_update(typed::<T>(old)),
+            prepare_subresource_update: |object, subresource, old| {
+                typed_mut::<T>(object).prepare_subresource_update(subresource, typed::<T>(old));
+            },
+            validate_create: |object| typed::<T>(object).validate_create(),
+            validate_update: |object, old| typed::<T>(object).validate_update(typed::<T>(old)),
+            validate_subresource_update: |object, subresource, old| {
+                typed::<T>(object).validate_subresource_update(subresource, typed::<T>(old))
+            },
+            spec_changed: |object, old| typed::<T>(object).spec_changed(typed::<T>(old)),
+            selectable_fields: |object| typed::<T>(object).selectable_fields(),
+            warnings: |object, old| typed::<T>(object).warnings(old.map(typed::<T>)),
+            row: |object, now| typed::<T>(object).row(now),
+            schema: |generator| generator.subschema_for::<T>(),
+        }
+    }
+
+    /// `v1` or `apps/v1`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// `pods` or `statefulsets.apps`, as error messages name it.
+    pub fn qualified_plural(&self) -> String {
+        qualified(self.facts.plural, self.group)
+    }
+
+    /// `Pod` or `StatefulSet.apps`, as error messages name it.
+    pub fn qualified_kind(&self) -> String {
+        qualified(self.kind, self.group)
+    }
+}
+
+fn qualified(name: &str, group: &str) -> String {
+    if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
+}
+
+/// Writes a path of serde_ignored as Kubernetes does: `spec.containers[0].foo`.
+fn field_path(path: &serde_ignored::Path<'_>) -> String {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", field_path(parent)),
+        Path::Map { parent, key } => {
+            let parent = field_path(parent);
+            if parent.is_empty() { key.clone() } else { format!("{parent}.{key}") }
+        }
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => field_path(parent),
+    }
+}
+
+fn typed<T: Spec>(object: &Object) -> &T {
+    object.get().expect("a row is only ever used with objects of its own kind")
+}
+
+fn typed_mut<T: Spec>(object: &mut Object) -> &mut T {
+    object.get_mut().expect("a row is only ever used with objects of its own kind")
+}
+
+/// The row of `T`. Panics when `T` is not listed, which a test rules out.
+pub fn kind_of<T: Spec>() -> &'static Kind {
+    find_kind(T::GROUP, T::VERSION, T::KIND).expect("every type with a Spec is listed")
+}
+
+/// The row of a kind by name.
+pub fn find_kind(group: &str, version: &str, kind: &str) -> Option<&'static Kind> {
+    crate::kinds::ALL.iter().find(|row| row.kind == kind && row.group == group && row.version == version)
+}
+
+/// The row of a resource by its path segment.
+pub fn find_resource(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
+    crate::kinds::ALL.iter().find(|row| row.facts.plural == plural && row.group == group && row.version == version)
+}

@@ -1,0 +1,1 @@
+//! HTTP, authentication, authorisation, admission, the generic handlers, watch, discovery, OpenAPI.

@@ -1,0 +1,1 @@
+//! The in-process and TLS client, shared caches, work queues and leases.

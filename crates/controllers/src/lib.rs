@@ -1,0 +1,1 @@
+//! Loops that observe, plan and execute. They decide nothing.

@@ -1,0 +1,1 @@
+//! Images: references, registry pull, verification, unpacking, import and collection.

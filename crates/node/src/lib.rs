@@ -1,0 +1,1 @@
+//! The node agent: pod workers, volumes, probes, status and streaming.

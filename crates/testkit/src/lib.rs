@@ -1,0 +1,1 @@
+//! Builders and the end-to-end harness (development only).

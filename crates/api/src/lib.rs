@@ -4,10 +4,13 @@
 //! Nothing here does I/O or reads a clock; time comes in as a parameter. HTTP statuses do not exist
 //! here either: errors name the field and the rule, and the rim translates them.
 
+pub mod defaults;
 pub mod errors;
 pub mod kinds;
 pub mod object;
+pub mod patch;
 pub mod registry;
+pub mod validation;
 
 pub use errors::{FieldError, FieldErrors};
 pub use object::Object;

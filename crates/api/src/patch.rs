@@ -1,0 +1,1 @@
+//! The patch algorithms (contract `patch-notes.md`).

@@ -1,1 +1,15 @@
-//! The in-process and TLS client, shared caches, work queues and leases.
+//! The way every component reaches the API: a client over the in-process service or TLS, shared
+//! caches (one watch per kind per process), work queues and events.
+//!
+//! It never touches the store: whatever runs in the same process still goes through admission.
+
+mod cache;
+mod key;
+mod queue;
+mod recorder;
+
+pub use cache::{Cache, Change, ListScope};
+pub use key::ObjectKey;
+pub use kube;
+pub use queue::WorkQueue;
+pub use recorder::{EventType, Recorder, reference_to};

@@ -1,0 +1,323 @@
+//! A shared, watch-fed copy of one kind. It relists by itself when its watch is lost and tells
+//! handlers about every difference; it never shows a state older than one it has shown before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures::{StreamExt, pin_mut};
+use kube::api::{WatchEvent, WatchParams};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use crate::ObjectKey;
+
+const BACKOFF_FIRST: Duration = Duration::from_millis(20);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+/// Which objects of the kind a cache holds.
+#[derive(Clone, Debug, Default)]
+pub struct ListScope {
+    /// Label selector; none is everything.
+    pub labels: Option<String>,
+    /// Field selector; none is everything.
+    pub fields: Option<String>,
+}
+
+/// A difference between two states of a cache.
+#[derive(Clone, Debug)]
+pub enum Change<K> {
+    /// The object is new or different.
+    Applied {
+        /// What the cache held before.
+        old: Option<Arc<K>>,
+        /// What it holds now.
+        new: Arc<K>,
+    },
+    /// The object is gone.
+    Deleted {
+        /// Its last state.
+        old: Arc<K>,
+    },
+}
+
+impl<K> Change<K> {
+    /// The newest known state of the object.
+    pub fn object(&self) -> &Arc<K> {
+        match self {
+            Self::Applied { new, .. } => new,
+            Self::Deleted { old } => old,
+        }
+    }
+}
+
+type Handler<K> = Box<dyn Fn(Change<K>) + Send + Sync>;
+
+struct Shared<K> {
+    objects: RwLock<BTreeMap<ObjectKey, Arc<K>>>,
+    /// Held while a change is applied and announced, so that a new handler misses nothing.
+    handlers: Mutex<Vec<Handler<K>>>,
+    revision: watch::Sender<u64>,
+    synced: watch::Sender<bool>,
+}
+
+/// A shared copy of one kind. Clones see the same objects; the watch ends with the last clone.
+pub struct Cache<K> {
+    shared: Arc<Shared<K>>,
+    task: Arc<tokio_util::task::AbortOnDropHandle<()>>,
+}
+
+impl<K> Clone for Cache<K> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), task: Arc::clone(&self.task) }
+    }
+}
+
+impl<K> Cache<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    /// Starts watching. Must be called within a tokio runtime.
+    pub fn start(api: Api<K>, scope: ListScope) -> Self {
+        let shared = Arc::new(Shared {
+            objects: RwLock::default(),
+            handlers: Mutex::default(),
+            revision: watch::Sender::new(0),
+            synced: watch::Sender::new(false),
+        });
+        let task = tokio::spawn(keep_watching(api, scope, Arc::clone(&shared)));
+        Self { shared, task: Arc::new(tokio_util::task::AbortOnDropHandle::new(task)) }
+    }
+
+    /// Waits until everything that existed at the start has been seen.
+    pub async fn synced(&self) {
+        let mut synced = self.shared.synced.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _open = synced.wait_for(|synced| *synced).await.is_ok();
+    }
+
+    /// Whether [`Cache::synced`] would return at once.
+    pub fn is_synced(&self) -> bool {
+        *self.shared.synced.borrow()
+    }
+
+    /// One object.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.get_key(&ObjectKey::new(namespace, name))
+    }
+
+    /// One object by key.
+    pub fn get_key(&self, key: &ObjectKey) -> Option<Arc<K>> {
+        self.objects().get(key).cloned()
+    }
+
+    /// Every object, in key order.
+    pub fn list(&self) -> Vec<Arc<K>> {
+        self.objects().values().cloned().collect()
+    }
+
+    /// The objects of one namespace, in name order.
+    pub fn list_in(&self, namespace: &str) -> Vec<Arc<K>> {
+        let first = ObjectKey::new(namespace, "");
+        self.objects()
+            .range(first..)
+            .take_while(|(key, _)| key.namespace == namespace)
+            .map(|(_, object)| Arc::clone(object))
+            .collect()
+    }
+
+    /// The newest resourceVersion seen.
+    pub fn revision(&self) -> u64 {
+        *self.shared.revision.borrow()
+    }
+
+    /// Waits until the cache has seen `revision`, for reading one's own writes.
+    pub async fn wait_revision(&self, revision: u64) {
+        let mut seen = self.shared.revision.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _open = seen.wait_for(|seen| *seen >= revision).await.is_ok();
+    }
+
+    /// Calls `handler` once for every object held now and then inline for every change. Handlers
+    /// must be quick and must not call back into `on_change`: they put keys on a queue.
+    pub fn on_change(&self, handler: impl Fn(Change<K>) + Send + Sync + 'static) {
+        let mut handlers = lock(&self.shared.handlers);
+        for object in self.list() {
+            handler(Change::Applied { old: None, new: object });
+        }
+        handlers.push(Box::new(handler));
+    }
+
+    fn objects(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<ObjectKey, Arc<K>>> {
+        self.shared.objects.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<K: Resource> Shared<K> {
+    fn apply(&self, object: K) {
+        let key = ObjectKey::of(&object);
+        let revision = revision_of(&object);
+        let handlers = lock(&self.handlers);
+        let new = Arc::new(object);
+        let old = {
+            let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+            match objects.get(&key) {
+                Some(held) if revision_of(held.as_ref()) == revision => return,
+                _ => objects.insert(key, Arc::clone(&new)),
+            }
+        };
+        self.advance(revision);
+        for handler in handlers.iter() {
+            handler(Change::Applied { old: old.clone(), new: Arc::clone(&new) });
+        }
+    }
+
+    fn remove(&self, key: &ObjectKey, last: Option<K>) {
+        let handlers = lock(&self.handlers);
+        let held = self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+        if let Some(last) = &last {
+            self.advance(revision_of(last));
+        }
+        let Some(old) = last.map(Arc::new).or_else(|| held.clone()) else { return };
+        if held.is_some() {
+            for handler in handlers.iter() {
+                handler(Change::Deleted { old: Arc::clone(&old) });
+            }
+        }
+    }
+
+    /// Drops what a fresh list no longer contains.
+    fn retain(&self, listed: &BTreeSet<ObjectKey>) {
+        let gone: Vec<ObjectKey> = {
+            let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+            objects.keys().filter(|key| !listed.contains(*key)).cloned().collect()
+        };
+        for key in gone {
+            self.remove(&key, None);
+        }
+    }
+
+    fn advance(&self, revision: u64) {
+        self.revision.send_if_modified(|seen| {
+            let newer = revision > *seen;
+            if newer {
+                *seen = revision;
+            }
+            newer
+        });
+    }
+}
+
+fn revision_of(object: &impl Resource) -> u64 {
+    object.meta().resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// Where the next watch starts.
+enum Position {
+    /// With everything that exists.
+    Beginning,
+    /// After this revision.
+    After(String),
+}
+
+/// Why a watch ended.
+enum End {
+    /// The server closed it in good order.
+    Closed,
+    /// The revision is no longer kept.
+    Expired,
+    /// Anything else.
+    Failed(String),
+}
+
+async fn keep_watching<K>(api: Api<K>, scope: ListScope, shared: Arc<Shared<K>>)
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let mut position = Position::Beginning;
+    let mut backoff = BACKOFF_FIRST;
+    loop {
+        match watch_once(&api, &scope, &shared, &mut position).await {
+            End::Closed => backoff = BACKOFF_FIRST,
+            End::Expired => position = Position::Beginning,
+            End::Failed(reason) => {
+                tracing::debug!(resource = %api.resource_url(), %reason, "watch failed, trying again");
+                tokio::time::sleep(backoff).await;
+                backoff = (backoff * 2).min(BACKOFF_MAX);
+            }
+        }
+    }
+}
+
+async fn watch_once<K>(api: &Api<K>, scope: &ListScope, shared: &Shared<K>, position: &mut Position) -> End
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let mut params = WatchParams { bookmarks: true, ..WatchParams::default() };
+    params.label_selector.clone_from(&scope.labels);
+    params.field_selector.clone_from(&scope.fields);
+    let mut listed = None;
+    let from = match position {
+        Position::Beginning => {
+            params.send_initial_events = true;
+            listed = Some(BTreeSet::new());
+            String::new()
+        }
+        Position::After(revision) => revision.clone(),
+    };
+    let events = match api.watch(&params, &from).await {
+        Ok(events) => events,
+        Err(error) => return end_of(&error),
+    };
+    pin_mut!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+                if let Some(listed) = &mut listed {
+                    listed.insert(ObjectKey::of(&object));
+                } else {
+                    *position = Position::After(revision_of(&object).to_string());
+                }
+                shared.apply(object);
+            }
+            Ok(WatchEvent::Deleted(object)) => {
+                let key = ObjectKey::of(&object);
+                if let Some(listed) = &mut listed {
+                    listed.remove(&key);
+                } else {
+                    *position = Position::After(revision_of(&object).to_string());
+                }
+                shared.remove(&key, Some(object));
+            }
+            Ok(WatchEvent::Bookmark(bookmark)) => {
+                if bookmark.metadata.annotations.contains_key(INITIAL_EVENTS_END)
+                    && let Some(listed) = listed.take()
+                {
+                    shared.retain(&listed);
+                    shared.synced.send_replace(true);
+                }
+                if listed.is_none() {
+                    shared.advance(bookmark.metadata.resource_version.parse().unwrap_or(0));
+                    *position = Position::After(bookmark.metadata.resource_version);
+                }
+            }
+            Ok(WatchEvent::Error(status)) => return end_of(&kube::Error::Api(status)),
+            Err(error) => return end_of(&error),
+        }
+    }
+    End::Closed
+}
+
+fn end_of(error: &kube::Error) -> End {
+    match error {
+        kube::Error::Api(status) if status.code == 410 => End::Expired,
+        other => End::Failed(other.to_string()),
+    }
+}

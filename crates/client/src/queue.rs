@@ -1,0 +1,246 @@
+//! A work queue of keys: each key waits at most once, is worked on by one worker at a time, and
+//! comes back after a delay or, when its work failed, after a growing one.
+//!
+//! The queue is bounded by the number of distinct keys.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt::{Debug, Display};
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+const RETRY_FIRST: Duration = Duration::from_millis(5);
+const RETRY_MAX: Duration = Duration::from_secs(1000);
+
+struct State<T> {
+    ready: VecDeque<T>,
+    /// Keys in `ready`, or to be put there when their worker is done.
+    dirty: HashSet<T>,
+    working: HashSet<T>,
+    delayed: HashMap<T, Instant>,
+    failures: HashMap<T, u32>,
+}
+
+/// A work queue. Clones share it.
+pub struct WorkQueue<T> {
+    state: Arc<Mutex<State<T>>>,
+    changed: Arc<Notify>,
+}
+
+impl<T> Clone for WorkQueue<T> {
+    fn clone(&self) -> Self {
+        Self { state: Arc::clone(&self.state), changed: Arc::clone(&self.changed) }
+    }
+}
+
+impl<T> Default for WorkQueue<T> {
+    fn default() -> Self {
+        let state = State {
+            ready: VecDeque::new(),
+            dirty: HashSet::new(),
+            working: HashSet::new(),
+            delayed: HashMap::new(),
+            failures: HashMap::new(),
+        };
+        Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(Notify::new()) }
+    }
+}
+
+impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
+    /// An empty queue.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks for work on `key` now; once, however often it is asked.
+    pub fn add(&self, key: T) {
+        let mut state = self.lock();
+        enqueue(&mut state, key);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Asks for work on `key` after `delay`; the earliest of several wins.
+    pub fn add_after(&self, key: T, delay: Duration) {
+        let due = Instant::now() + delay;
+        let mut state = self.lock();
+        let entry = state.delayed.entry(key).or_insert(due);
+        *entry = (*entry).min(due);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Asks for work on `key` again after its work failed; each failure in a row doubles the delay.
+    pub fn retry(&self, key: T) {
+        let mut state = self.lock();
+        let failures = state.failures.entry(key.clone()).or_insert(0);
+        let delay = RETRY_FIRST.saturating_mul(2_u32.saturating_pow((*failures).min(20))).min(RETRY_MAX);
+        *failures += 1;
+        drop(state);
+        self.add_after(key, delay);
+    }
+
+    /// Forgets the failures of `key`.
+    pub fn forget(&self, key: &T) {
+        self.lock().failures.remove(key);
+    }
+
+    /// Works on keys with `workers` at once until `shutdown`. A failed key is logged and retried.
+    pub async fn run<F, Fut, E>(&self, workers: usize, shutdown: CancellationToken, handler: F)
+    where
+        F: Fn(T) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send,
+        E: Display,
+    {
+        let handler = Arc::new(handler);
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..workers {
+            let (queue, shutdown, handler) = (self.clone(), shutdown.clone(), Arc::clone(&handler));
+            tasks.spawn(async move {
+                while let Some(key) = queue.next(&shutdown).await {
+                    match handler(key.clone()).await {
+                        Ok(()) => queue.forget(&key),
+                        Err(error) => {
+                            tracing::debug!(?key, %error, "work failed, trying again");
+                            queue.retry(key.clone());
+                        }
+                    }
+                    queue.done(&key);
+                }
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a worker ended abnormally");
+            }
+        }
+    }
+
+    async fn next(&self, shutdown: &CancellationToken) -> Option<T> {
+        loop {
+            let changed = self.changed.notified();
+            let (key, due) = self.take();
+            if let Some(key) = key {
+                // Another worker may be asleep while more is ready.
+                self.changed.notify_one();
+                return Some(key);
+            }
+            let sleep = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return None,
+                () = changed => {}
+                () = sleep => {}
+            }
+        }
+    }
+
+    /// The next ready key, or else when the earliest delayed one is due.
+    fn take(&self) -> (Option<T>, Option<Instant>) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        let due: Vec<T> = state.delayed.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect();
+        for key in due {
+            state.delayed.remove(&key);
+            enqueue(&mut state, key);
+        }
+        let key = state.ready.pop_front();
+        if let Some(key) = &key {
+            state.dirty.remove(key);
+            state.working.insert(key.clone());
+        }
+        (key, state.delayed.values().min().copied())
+    }
+
+    fn done(&self, key: &T) {
+        let mut state = self.lock();
+        state.working.remove(key);
+        if state.dirty.contains(key) {
+            state.ready.push_back(key.clone());
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn enqueue<T: Hash + Eq + Clone>(state: &mut State<T>, key: T) {
+    if state.dirty.insert(key.clone()) && !state.working.contains(&key) {
+        state.ready.push_back(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_asked_for_while_worked_on_is_worked_on_once_more_and_never_twice_at_once() {
+        let queue = WorkQueue::new();
+        let (running, most, runs) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let shutdown = CancellationToken::new();
+        queue.add("a");
+        let handler = {
+            let (queue, shutdown) = (queue.clone(), shutdown.clone());
+            let (running, most, runs) = (running.clone(), most.clone(), runs.clone());
+            move |key: &'static str| {
+                let (queue, shutdown) = (queue.clone(), shutdown.clone());
+                let (running, most, runs) = (running.clone(), most.clone(), runs.clone());
+                async move {
+                    most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    if runs.fetch_add(1, Ordering::SeqCst) == 0 {
+                        queue.add(key);
+                        queue.add(key);
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    } else {
+                        shutdown.cancel();
+                    }
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    Ok::<(), &str>(())
+                }
+            }
+        };
+        queue.run(4, shutdown, handler).await;
+        assert_eq!((runs.load(Ordering::SeqCst), most.load(Ordering::SeqCst)), (2, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_double_the_delay_and_success_forgets_them() {
+        let queue = WorkQueue::new();
+        let shutdown = CancellationToken::new();
+        let started = Instant::now();
+        let at = Arc::new(Mutex::new(Vec::new()));
+        queue.add(1);
+        let handler = {
+            let (at, shutdown) = (at.clone(), shutdown.clone());
+            move |_key: i32| {
+                let (at, shutdown) = (at.clone(), shutdown.clone());
+                async move {
+                    let mut at = at.lock().expect("no panic holds the lock");
+                    at.push(started.elapsed().as_millis());
+                    if at.len() == 4 {
+                        shutdown.cancel();
+                    }
+                    Err::<(), &str>("not yet")
+                }
+            }
+        };
+        queue.run(1, shutdown, handler).await;
+        let at = at.lock().expect("no panic holds the lock");
+        let gaps: Vec<u128> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps[0] >= 5 && gaps[1] >= 2 * 5 && gaps[2] >= 4 * 5, "{gaps:?}");
+    }
+}

@@ -1,0 +1,180 @@
+//! Users that images name: `user[:group]` to numbers, by the image's own `/etc/passwd` and `/etc/group`
+//! (contract/pods.md 6.2, 6.4). Reads two small files of a stack of layers, changes nothing.
+
+use std::path::PathBuf;
+
+use crate::UserError;
+
+/// A user as a process has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResolvedUser {
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// Groups that `/etc/group` adds the user to, ascending, without the primary one.
+    pub additional_gids: Vec<u32>,
+    /// Home directory from `/etc/passwd`.
+    pub home: Option<String>,
+}
+
+/// Something that has the files of an image.
+pub trait RootReader {
+    /// The content of a file, by its absolute path; none where it is absent or unreadable.
+    fn read(&self, path: &str) -> Option<Vec<u8>>;
+}
+
+/// The files of a stack of layers, lowest first, as their overlay would show them.
+pub struct Layers<'a>(pub &'a [PathBuf]);
+
+impl RootReader for Layers<'_> {
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        let relative = path.trim_start_matches('/');
+        for layer in self.0.iter().rev() {
+            if let Found::Answer(content) = find(layer, relative) {
+                return content;
+            }
+        }
+        None
+    }
+}
+
+/// The largest passwd or group file that is read.
+const USER_FILE_BYTES_MAX: u64 = 4 << 20;
+
+enum Found {
+    Answer(Option<Vec<u8>>),
+    LookBelow,
+}
+
+/// Looks for a file in one layer; a whiteout, or an opaque directory without it, ends the search.
+fn find(layer: &std::path::Path, relative: &str) -> Found {
+    use std::io::Read;
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+    let mut at = layer.to_owned();
+    let mut opaque = false;
+    for component in relative.split('/') {
+        at.push(component);
+        match std::fs::symlink_metadata(&at) {
+            Err(_) => return if opaque { Found::Answer(None) } else { Found::LookBelow },
+            Ok(meta) if meta.file_type().is_char_device() && meta.rdev() == 0 => return Found::Answer(None),
+            Ok(meta) if meta.is_dir() => opaque |= crate::store::is_opaque(&at),
+            Ok(_) => {}
+        }
+    }
+    let beneath = rustix::fs::ResolveFlags::IN_ROOT;
+    let opened = rustix::fs::open(layer, rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
+        .and_then(|root| rustix::fs::openat2(root, relative, rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty(), beneath));
+    let Ok(fd) = opened else { return Found::Answer(None) };
+    let mut content = Vec::new();
+    let read = std::fs::File::from(fd).take(USER_FILE_BYTES_MAX).read_to_end(&mut content);
+    Found::Answer(read.ok().map(|_| content))
+}
+
+/// Resolves `user[:group]`, each a name or a number; the empty string is root.
+///
+/// # Errors
+/// A name that the image does not know. Unknown numbers are taken as they are, with group 0.
+pub fn resolve(root: &impl RootReader, user: &str) -> Result<ResolvedUser, UserError> {
+    let (user, group) = user.split_once(':').map_or((user, None), |(user, group)| (user, Some(group)));
+    let user = if user.is_empty() { "0" } else { user };
+    let passwd = root.read("/etc/passwd").unwrap_or_default();
+    let groups = root.read("/etc/group").unwrap_or_default();
+    let number: Option<u32> = user.parse().ok();
+    let entry = lines(&passwd).filter_map(PasswdEntry::parse).find(|entry| entry.name == user || number == Some(entry.uid));
+    let mut resolved = match (&entry, number) {
+        (Some(entry), _) => ResolvedUser { uid: entry.uid, gid: entry.gid, additional_gids: Vec::new(), home: Some(entry.home.to_owned()) },
+        (None, Some(uid)) => ResolvedUser { uid, ..ResolvedUser::default() },
+        (None, None) => return Err(UserError::NoUser(user.to_owned())),
+    };
+    if let Some(group) = group.filter(|group| !group.is_empty()) {
+        resolved.gid = gid_of(&groups, group)?;
+    }
+    if let Some(entry) = entry {
+        let mut gids: Vec<u32> = lines(&groups).filter_map(GroupEntry::parse).filter(|group| group.has(entry.name)).map(|group| group.gid).collect();
+        gids.retain(|gid| *gid != resolved.gid);
+        gids.sort_unstable();
+        gids.dedup();
+        resolved.additional_gids = gids;
+    }
+    Ok(resolved)
+}
+
+fn gid_of(groups: &[u8], group: &str) -> Result<u32, UserError> {
+    let number: Option<u32> = group.parse().ok();
+    let named = lines(groups).filter_map(GroupEntry::parse).find(|entry| entry.name == group).map(|entry| entry.gid);
+    named.or(number).ok_or_else(|| UserError::NoGroup(group.to_owned()))
+}
+
+fn lines(content: &[u8]) -> impl Iterator<Item = &str> {
+    content.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok())
+}
+
+struct PasswdEntry<'a> {
+    name: &'a str,
+    uid: u32,
+    gid: u32,
+    home: &'a str,
+}
+
+impl<'a> PasswdEntry<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let fields: Vec<&str> = line.split(':').collect();
+        match fields.as_slice() {
+            [name, _, uid, gid, rest @ ..] => Some(Self { name, uid: uid.parse().ok()?, gid: gid.parse().ok()?, home: rest.get(1).copied().unwrap_or("/") }),
+            [] | [_] | [_, _] | [_, _, _] => None,
+        }
+    }
+}
+
+struct GroupEntry<'a> {
+    name: &'a str,
+    gid: u32,
+    members: &'a str,
+}
+
+impl<'a> GroupEntry<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let mut fields = line.splitn(4, ':');
+        let (name, _, gid) = (fields.next()?, fields.next()?, fields.next()?);
+        Some(Self { name, gid: gid.parse().ok()?, members: fields.next().unwrap_or("") })
+    }
+
+    fn has(&self, user: &str) -> bool {
+        self.members.split(',').any(|member| member.trim() == user)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Files;
+
+    impl RootReader for Files {
+        fn read(&self, path: &str) -> Option<Vec<u8>> {
+            match path {
+                "/etc/passwd" => Some(b"root:x:0:0:root:/root:/bin/sh\nqdrant:x:1000:1001::/qdrant:/bin/false\nbroken\n".to_vec()),
+                "/etc/group" => Some(b"root:x:0:\nqdrant:x:1001:\ndata:x:70:other,qdrant\nmore:x:60:qdrant\n".to_vec()),
+                _ => None,
+            }
+        }
+    }
+
+    fn resolved(user: &str) -> Result<(u32, u32, Vec<u32>), UserError> {
+        resolve(&Files, user).map(|user| (user.uid, user.gid, user.additional_gids))
+    }
+
+    #[test]
+    fn names_and_numbers_become_what_the_image_says() {
+        assert_eq!(resolved(""), Ok((0, 0, vec![])));
+        assert_eq!(resolved("qdrant"), Ok((1000, 1001, vec![60, 70])));
+        assert_eq!(resolved("1000"), Ok((1000, 1001, vec![60, 70])));
+        assert_eq!(resolved("qdrant:data"), Ok((1000, 70, vec![60])));
+        assert_eq!(resolved("4711"), Ok((4711, 0, vec![])));
+        assert_eq!(resolved("4711:4712"), Ok((4711, 4712, vec![])));
+        assert_eq!(resolved("nobody"), Err(UserError::NoUser("nobody".to_owned())));
+        assert_eq!(resolved("0:staff"), Err(UserError::NoGroup("staff".to_owned())));
+    }
+}

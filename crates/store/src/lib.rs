@@ -5,8 +5,15 @@
 //! after it is durable. Revisions strictly increase and are never reused, also across a crash.
 //! The trait asks exactly what etcd gives, so that etcd can stand in where one machine is outgrown.
 
+mod embedded;
+mod index;
+mod log;
+mod record;
+mod sequencer;
 mod types;
+mod watchers;
 
+pub use embedded::{Embedded, Limits};
 pub use types::{
     DeleteError, Draft, Entry, Event, Expect, Header, Key, OpenError, Page, PutError, Range, ReadError, Resource,
     Revision, Watch,

@@ -1,0 +1,148 @@
+//! The embedded back end: an index in memory, a log on disk, one sequencer between them. Wires
+//! them up and answers reads; decides nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::index::Index;
+use crate::log::{Log, Recovered};
+use crate::sequencer::{self, Change, Shared, Verdict, Write};
+use crate::{
+    DeleteError, Draft, Entry, Expect, Key, OpenError, Page, PutError, Range, ReadError, Resource, Revision, Store,
+    Watch,
+};
+
+/// The bounds of an [`Embedded`] store.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// History keeps at most so many changes.
+    pub history_events_max: usize,
+    /// History keeps changes of at most so many encoded bytes.
+    pub history_bytes_max: usize,
+    /// History keeps no change older than this (looked at when something is written).
+    pub history_age_max: Duration,
+    /// So many changes wait for a slow watcher beyond those replayed to it; one more ends it.
+    pub watch_events_max: usize,
+    /// So many writes wait for the sequencer; further writers wait for a place.
+    pub queue_writes_max: usize,
+    /// One commit takes at most so many writes.
+    pub commit_writes_max: usize,
+    /// One commit takes no further write once it holds so many encoded bytes.
+    pub commit_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            history_events_max: 32_768,
+            history_bytes_max: 32 << 20,
+            history_age_max: Duration::from_secs(300),
+            watch_events_max: 8_192,
+            queue_writes_max: 1_024,
+            commit_writes_max: 512,
+            commit_bytes_max: 4 << 20,
+        }
+    }
+}
+
+/// A store in one data directory, used by one process at a time. Dropping it waits for the writes
+/// that were already queued and releases the directory.
+pub struct Embedded {
+    shared: Arc<Shared>,
+    /// None only while being dropped.
+    queue: Option<mpsc::Sender<Write>>,
+    sequencer: Option<JoinHandle<()>>,
+}
+
+impl Embedded {
+    /// Opens the store in directory `path`, making it if there is none. Reads every object, so the
+    /// time grows with their number. History starts at the newest revision found.
+    pub fn open(path: &Path, limits: Limits) -> Result<Self, OpenError> {
+        let (log, recovered) = Log::open(path)?;
+        Self::start(path, log, recovered, limits)
+    }
+
+    pub(crate) fn start(path: &Path, log: Log, recovered: Recovered, limits: Limits) -> Result<Self, OpenError> {
+        let (queue, writes) = mpsc::channel(limits.queue_writes_max);
+        let shared = Arc::new(Shared::new(Index::new(recovered.entries, recovered.newest), limits));
+        let sequencer = std::thread::Builder::new()
+            .name("store".into())
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || sequencer::run(writes, log, &shared)
+            })
+            .map_err(|source| OpenError::Io { path: path.display().to_string(), source })?;
+        Ok(Self { shared, queue: Some(queue), sequencer: Some(sequencer) })
+    }
+
+    async fn write(&self, key: Key, change: Change, draft: Draft) -> Verdict {
+        let stopped = || Verdict::Unavailable { reason: "the sequencer has stopped".into() };
+        let Some(queue) = &self.queue else { return stopped() };
+        let (reply, verdict) = oneshot::channel();
+        if queue.send(Write { key, change, draft, reply }).await.is_err() {
+            return stopped();
+        }
+        verdict.await.unwrap_or_else(|_| stopped())
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.queue = None;
+        if self.sequencer.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the sequencer panicked");
+        }
+    }
+}
+
+impl Store for Embedded {
+    async fn put(&self, key: Key, expect: Expect, draft: Draft) -> Result<Arc<Entry>, PutError> {
+        match self.write(key, Change::Put(expect), draft).await {
+            Verdict::Done(entry) => Ok(entry),
+            Verdict::Refused { key, current: Some(current) } if expect == Expect::Absent => {
+                Err(PutError::Exists { key, current })
+            }
+            Verdict::Refused { key, current } => Err(PutError::Conflict { key, current }),
+            Verdict::Unavailable { reason } => Err(PutError::Unavailable { reason }),
+        }
+    }
+
+    async fn delete(&self, key: Key, at: Revision, last: Draft) -> Result<Arc<Entry>, DeleteError> {
+        match self.write(key, Change::Delete(at), last).await {
+            Verdict::Done(entry) => Ok(entry),
+            Verdict::Refused { key, current } => Err(DeleteError::Conflict { key, current }),
+            Verdict::Unavailable { reason } => Err(DeleteError::Unavailable { reason }),
+        }
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Arc<Entry>>, ReadError> {
+        Ok(self.shared.index().get(key).cloned())
+    }
+
+    async fn range(&self, range: Range) -> Result<Page, ReadError> {
+        self.shared.index().range(&range)
+    }
+
+    async fn watch(
+        &self,
+        resource: Resource,
+        namespace: Option<Box<str>>,
+        from: Revision,
+    ) -> Result<Watch, ReadError> {
+        // Locked before the index, so that no change falls between the replay and the live part.
+        let mut watchers = self.shared.watchers();
+        let index = self.shared.index();
+        let replay = index.replay(&resource, namespace.as_deref(), from)?;
+        let buffer = self.shared.limits.watch_events_max;
+        let events = watchers.add(resource.clone(), namespace.clone(), from, replay, buffer);
+        Ok(Watch { events })
+    }
+
+    fn revision(&self) -> Revision {
+        self.shared.index().newest()
+    }
+}

@@ -1,0 +1,178 @@
+//! The one writer. It takes queued writes, decides each against the state that all earlier ones
+//! leave, makes them durable together with one sync, and only then shows and acknowledges them.
+//! When the log fails it never tries again: every later write is refused with the reason.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::index::Index;
+use crate::log::Log;
+use crate::watchers::Watchers;
+use crate::{Draft, Entry, Event, Expect, Key, Limits, Revision};
+
+/// A write waiting for its turn.
+pub(crate) struct Write {
+    pub(crate) key: Key,
+    pub(crate) change: Change,
+    pub(crate) draft: Draft,
+    pub(crate) reply: oneshot::Sender<Verdict>,
+}
+
+/// What a write does, and what it requires of the key.
+#[derive(Clone, Copy)]
+pub(crate) enum Change {
+    Put(Expect),
+    Delete(Revision),
+}
+
+/// What became of a write.
+pub(crate) enum Verdict {
+    Done(Arc<Entry>),
+    /// The key was not as required; nothing was changed.
+    Refused { key: Key, current: Option<Arc<Entry>> },
+    Unavailable { reason: String },
+}
+
+/// What readers share with the sequencer. `watchers` is locked before `index` by whoever needs
+/// both: a watcher then joins either before a change is published or after it is in the history.
+pub(crate) struct Shared {
+    pub(crate) limits: Limits,
+    index: RwLock<Index>,
+    watchers: Mutex<Watchers>,
+}
+
+impl Shared {
+    pub(crate) fn new(index: Index, limits: Limits) -> Self {
+        Self { limits, index: RwLock::new(index), watchers: Mutex::default() }
+    }
+
+    // A panic while a lock is held leaves these structures usable: each change to them is one insertion.
+    pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn watchers(&self) -> MutexGuard<'_, Watchers> {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Serves writes until the last sender of `queue` is gone. Blocks: give it a thread of its own.
+pub(crate) fn run(mut queue: mpsc::Receiver<Write>, mut log: Log, shared: &Shared) {
+    let mut failure: Option<String> = None;
+    while let Some(first) = queue.blocking_recv() {
+        let writes = gather(first, &mut queue, &shared.limits);
+        let Batch { events, replies } = Batch::decide(writes, &shared.index());
+        if failure.is_none() && !events.is_empty() {
+            failure = log.commit(&events).err().map(|error| report(&error));
+        }
+        match &failure {
+            Some(reason) => answer(replies.into_iter().map(|(reply, _)| (reply, unavailable(reason)))),
+            None => publish(&events, replies, shared),
+        }
+    }
+}
+
+/// The writes of one commit: the first and whatever else already waits, within the limits.
+fn gather(first: Write, queue: &mut mpsc::Receiver<Write>, limits: &Limits) -> Vec<Write> {
+    let mut bytes = first.draft.bytes.len();
+    let mut writes = vec![first];
+    while writes.len() < limits.commit_writes_max && bytes < limits.commit_bytes_max {
+        let Ok(write) = queue.try_recv() else { break };
+        bytes += write.draft.bytes.len();
+        writes.push(write);
+    }
+    writes
+}
+
+/// The outcome of deciding a number of writes, none of it durable yet. Replies wait for the log as
+/// well: a refusal may show the state that an earlier write of the same batch leaves.
+struct Batch {
+    events: Vec<Arc<Event>>,
+    replies: Vec<(oneshot::Sender<Verdict>, Verdict)>,
+}
+
+impl Batch {
+    fn decide(writes: Vec<Write>, index: &Index) -> Self {
+        let mut pending: HashMap<Key, Option<Arc<Entry>>> = HashMap::new();
+        let mut newest = index.newest();
+        let mut batch = Self { events: Vec::with_capacity(writes.len()), replies: Vec::with_capacity(writes.len()) };
+        for Write { key, change, draft, reply } in writes {
+            let current = pending.get(&key).cloned().unwrap_or_else(|| index.get(&key).cloned());
+            if !change.fits(current.as_deref()) {
+                batch.replies.push((reply, Verdict::Refused { key, current }));
+                continue;
+            }
+            newest = Revision(newest.0 + 1);
+            let entry = Arc::new(seal(key, newest, draft));
+            let deleted = matches!(change, Change::Delete(_));
+            pending.insert(entry.key.clone(), (!deleted).then(|| Arc::clone(&entry)));
+            batch.events.push(Arc::new(Event { before: current, after: Arc::clone(&entry), deleted }));
+            batch.replies.push((reply, Verdict::Done(entry)));
+        }
+        batch
+    }
+}
+
+impl Change {
+    fn fits(self, current: Option<&Entry>) -> bool {
+        match self {
+            Change::Put(Expect::Absent) => current.is_none(),
+            Change::Put(Expect::At(revision)) | Change::Delete(revision) => {
+                current.is_some_and(|entry| entry.revision == revision)
+            }
+        }
+    }
+}
+
+/// The draft at its revision: the digits go where the encoder left the gap.
+fn seal(key: Key, revision: Revision, draft: Draft) -> Entry {
+    let digits = revision.to_string();
+    let gap = draft.revision_at.min(draft.bytes.len());
+    let (before, after) = draft.bytes.split_at(gap);
+    let mut bytes = Vec::with_capacity(draft.bytes.len() + digits.len());
+    bytes.extend_from_slice(before);
+    bytes.extend_from_slice(digits.as_bytes());
+    bytes.extend_from_slice(after);
+    Entry { key, revision, header: draft.header, bytes: Bytes::from(bytes) }
+}
+
+/// Shows durable changes to readers, acknowledges them, then tells the watchers.
+fn publish(events: &[Arc<Event>], replies: Vec<(oneshot::Sender<Verdict>, Verdict)>, shared: &Shared) {
+    let mut watchers = shared.watchers();
+    shared.index_mut().apply(events, Instant::now(), &shared.limits);
+    answer(replies.into_iter());
+    for event in events {
+        watchers.publish(event);
+    }
+}
+
+fn answer(replies: impl Iterator<Item = (oneshot::Sender<Verdict>, Verdict)>) {
+    for (reply, verdict) in replies {
+        if reply.send(verdict).is_err() {
+            tracing::trace!("the writer did not wait for the verdict");
+        }
+    }
+}
+
+fn unavailable(reason: &str) -> Verdict {
+    Verdict::Unavailable { reason: reason.to_owned() }
+}
+
+fn report(error: &crate::log::CommitError) -> String {
+    let mut reason = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        reason = format!("{reason}: {cause}");
+        source = cause.source();
+    }
+    tracing::error!(reason, "the log failed; no more writes are accepted until a restart");
+    reason
+}

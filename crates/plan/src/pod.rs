@@ -1,0 +1,20 @@
+//! The life of one pod on its node: what to start, stop and report, given what the agent sees.
+//!
+//! [`plan`] is total and deterministic. The agent executes the actions, writes the status when it
+//! differs from what the API server has, and plans again when something happens or at `wake_at`.
+//! Behaviour: contract `pods.md`, sections 1.3–1.6 and 2.
+
+mod conditions;
+mod containers;
+mod lifecycle;
+mod qos;
+mod status;
+mod view;
+
+pub use containers::{Declared, declared, is_sidecar};
+pub use lifecycle::plan;
+pub use qos::{Qos, qos_class};
+pub use status::long_name;
+pub use view::{
+    Action, Failure, ImageState, Instance, InstanceState, Observed, PodPlan, Probed, Sandbox, StopCause, Volumes,
+};

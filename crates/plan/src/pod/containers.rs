@@ -1,0 +1,128 @@
+//! The containers a pod declares, in the order they matter, and what each may do next.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
+
+use super::view::{Instance, InstanceState, Observed};
+use crate::restarts::RestartPolicy;
+
+/// One declared container.
+#[derive(Clone, Copy, Debug)]
+pub struct Declared<'a> {
+    /// Its declaration.
+    pub spec: &'a Container,
+    /// Whether it stands among the init containers.
+    pub init: bool,
+    /// When it starts again.
+    pub policy: RestartPolicy,
+    /// What the API server last showed of it.
+    pub reported: Option<&'a ContainerStatus>,
+}
+
+/// Whether an init container is a sidecar: one that keeps running.
+pub fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
+/// Every init container, then every regular one, in the order declared.
+pub fn declared(pod: &Pod) -> Vec<Declared<'_>> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let pod_policy = RestartPolicy::parse(spec.restart_policy.as_deref());
+    let status = pod.status.as_ref();
+    let init_reported = status.and_then(|status| status.init_container_statuses.as_deref()).unwrap_or_default();
+    let reported = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+    let init = spec.init_containers.iter().flatten().map(|container| Declared {
+        spec: container,
+        init: true,
+        policy: match container.restart_policy.as_deref() {
+            Some(own) => RestartPolicy::parse(Some(own)),
+            // A finished init container is never run again; a failed one is, unless the pod gives up.
+            None if pod_policy == RestartPolicy::Never => RestartPolicy::Never,
+            None => RestartPolicy::OnFailure,
+        },
+        reported: init_reported.iter().find(|status| status.name == container.name),
+    });
+    let regular = spec.containers.iter().map(|container| Declared {
+        spec: container,
+        init: false,
+        policy: container.restart_policy.as_deref().map_or(pod_policy, |own| RestartPolicy::parse(Some(own))),
+        reported: reported.iter().find(|status| status.name == container.name),
+    });
+    init.chain(regular).collect()
+}
+
+impl Declared<'_> {
+    /// Whether it is a sidecar.
+    pub fn is_sidecar(&self) -> bool {
+        self.init && is_sidecar(self.spec)
+    }
+
+    /// What may happen to it next, the rest of the pod left aside.
+    pub(super) fn next(&self, seen: &Observed, now: Timestamp) -> Next {
+        let Some(instance) = seen.newest(&self.spec.name) else { return self.next_without_instance() };
+        match &instance.state {
+            InstanceState::Running => Next::Running,
+            InstanceState::Exited { code, finished_at, .. } => {
+                if !self.policy.restarts(*code) {
+                    return Next::Ended { succeeded: *code == 0 };
+                }
+                let backoff = seen.backoffs.get(&self.spec.name).copied().unwrap_or_default();
+                let due = backoff.due(instance.started_at, *finished_at);
+                if due > now {
+                    let delay_s = backoff.after_run(instance.started_at, *finished_at).delay_s();
+                    Next::BackOff { until: due, delay_s }
+                } else {
+                    Next::Start { attempt: instance.attempt + 1 }
+                }
+            }
+        }
+    }
+
+    /// The runtime knows no incarnation: none was started yet, or the node lost them (a reboot).
+    fn next_without_instance(&self) -> Next {
+        let Some(reported) = self.reported.filter(|status| status.container_id.is_some()) else {
+            return Next::Start { attempt: 0 };
+        };
+        let ended = reported.state.as_ref().and_then(|state| state.terminated.as_ref());
+        match ended {
+            Some(ended) if !self.policy.restarts(ended.exit_code) => Next::Ended { succeeded: ended.exit_code == 0 },
+            _ => Next::Start { attempt: u32::try_from(reported.restart_count).unwrap_or(0) + 1 },
+        }
+    }
+
+    /// Whether the running incarnation counts as started.
+    pub(super) fn started(&self, instance: &Instance, seen: &Observed) -> bool {
+        let probed = seen.probes.get(&instance.id).copied().unwrap_or_default();
+        instance.is_running() && (self.spec.startup_probe.is_none() || probed.started)
+    }
+
+    /// Whether the running incarnation counts as ready.
+    pub(super) fn ready(&self, instance: &Instance, seen: &Observed) -> bool {
+        let probed = seen.probes.get(&instance.id).copied().unwrap_or_default();
+        self.started(instance, seen) && (self.spec.readiness_probe.is_none() || probed.ready)
+    }
+}
+
+/// What may happen to a container next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It runs.
+    Running,
+    /// It should start.
+    Start {
+        /// Its restart count then.
+        attempt: u32,
+    },
+    /// It should start, but not yet.
+    BackOff {
+        /// Not before.
+        until: Timestamp,
+        /// The whole delay, for the message.
+        delay_s: i64,
+    },
+    /// It has ended for good.
+    Ended {
+        /// With exit code 0.
+        succeeded: bool,
+    },
+}

@@ -1,0 +1,349 @@
+//! The small world a plan is made from: the few facts of the set, its pods, claims and revisions that
+//! decisions depend on, taken from the wire types in this one place. Everything here is ordinary
+//! data that can be compared and hashed, so that states can be enumerated.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::ordinals::{self, Ordinal, Range};
+use super::revisions::{self, RevisionName, RevisionView, TemplateView};
+use crate::ids::{Target, Uid};
+use crate::pods::{self, Phase};
+use crate::{labels, statefulset};
+
+/// What is observed of the namespace of a set, from one snapshot. Objects of others may be among
+/// them: they are told apart here.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// Pods.
+    pub pods: &'a [Arc<Pod>],
+    /// Claims.
+    pub claims: &'a [Arc<PersistentVolumeClaim>],
+    /// Revisions.
+    pub revisions: &'a [Arc<ControllerRevision>],
+}
+
+/// `spec.podManagementPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Management {
+    /// One at a time, each waits for those before it.
+    OrderedReady,
+    /// All at once.
+    Parallel,
+}
+
+/// `spec.updateStrategy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// Pods take the new revision when somebody deletes them.
+    OnDelete,
+    /// Pods are replaced from the highest ordinal down.
+    RollingUpdate {
+        /// Replicas left out, counted from the first; none when the block is absent (A3).
+        partition: Option<i32>,
+        /// Pods that may be down at once; none is one after the other (L2).
+        unavailable_max: Option<i32>,
+    },
+}
+
+/// One half of `spec.persistentVolumeClaimRetentionPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Retention {
+    /// Claims stay.
+    Retain,
+    /// Claims go with what needed them.
+    Delete,
+}
+
+/// The set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SetView {
+    /// Name.
+    pub name: String,
+    /// Identity.
+    pub uid: Uid,
+    /// `metadata.generation`
+    pub generation: i64,
+    /// Whether deletion was asked for.
+    pub deleting: bool,
+    /// The ordinals wanted.
+    pub range: Range,
+    /// Ordered or parallel.
+    pub management: Management,
+    /// How revisions are rolled out.
+    pub strategy: Strategy,
+    /// Whether raising the partition leaves updated pods alone, as Kubernetes does
+    /// ([`statefulset::PARTITION_RAISE`]).
+    pub hold_on_raise: bool,
+    /// Seconds a pod must be Ready to count as available.
+    pub min_ready_s: i32,
+    /// What happens to claims when the set goes.
+    pub when_deleted: Retention,
+    /// What happens to claims when their replica goes.
+    pub when_scaled: Retention,
+    /// Names of the claim templates.
+    pub claim_templates: Vec<String>,
+    /// Revisions kept beyond the live ones; negative keeps all.
+    pub history_limit: i32,
+    /// `status.currentRevision` as stored.
+    pub current_revision: Option<RevisionName>,
+}
+
+/// Whose a pod is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// This set's.
+    This,
+    /// Nobody's.
+    Nobody,
+    /// Somebody else's.
+    Other,
+}
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PodView {
+    /// Which pod, exactly.
+    pub target: Target,
+    /// Its number in the set, if its name is one the set gives.
+    pub ordinal: Option<Ordinal>,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Whether its labels satisfy the set's selector.
+    pub selected: bool,
+    /// Whether deletion was asked for.
+    pub terminating: bool,
+    /// Its phase.
+    pub phase: Phase,
+    /// Since when it is Ready, if it is.
+    pub ready_since: Option<Timestamp>,
+    /// Whether this incarnation ever stood ([`pods::ever_stood`]).
+    pub ever_stood: bool,
+    /// From when on it is steady again, after a short run ([`pods::steady_at`]).
+    pub steady_at: Option<Timestamp>,
+    /// Its `controller-revision-hash` label.
+    pub revision: Option<RevisionName>,
+    /// Whether its labels carry its identity (D5).
+    pub identity_ok: bool,
+    /// Whether it mounts the claims of its ordinal (E3).
+    pub storage_ok: bool,
+}
+
+impl PodView {
+    /// Running and Ready.
+    pub fn running_ready(&self) -> bool {
+        self.phase == Phase::Running && self.ready_since.is_some()
+    }
+
+    /// When the pod counts as available, if it is Running and Ready (N1).
+    pub fn available_at(&self, min_ready_s: i32) -> Option<Timestamp> {
+        self.ready_since.filter(|_| self.phase == Phase::Running).map(|since| pods::later(since, min_ready_s))
+    }
+
+    /// Whether the pod is available now.
+    pub fn available(&self, min_ready_s: i32, now: Timestamp) -> bool {
+        self.available_at(min_ready_s).is_some_and(|at| at <= now)
+    }
+}
+
+/// What an owner reference on a claim refers to (section F).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ClaimOwner {
+    /// This very set.
+    Set,
+    /// A set of this name that is gone.
+    StaleSet,
+    /// A pod with the name of the claim's ordinal.
+    Pod(Uid),
+    /// Anything else.
+    Foreign,
+}
+
+/// A claim made from one of the set's templates.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimView {
+    /// Which claim, exactly.
+    pub target: Target,
+    /// Whether deletion was asked for.
+    pub terminating: bool,
+    /// Its owner references, each with whether it is the controller one.
+    pub owners: Vec<(ClaimOwner, bool)>,
+}
+
+/// Everything a plan is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct View {
+    /// The set.
+    pub set: SetView,
+    /// Pods that are the set's, could become it, or stand on a name it needs.
+    pub pods: Vec<PodView>,
+    /// Existing claims of the set by name.
+    pub claims: BTreeMap<String, ClaimView>,
+    /// Revisions that are the set's or could become it, oldest first (H4).
+    pub revisions: Vec<RevisionView>,
+    /// The set's template as a revision.
+    pub template: TemplateView,
+}
+
+impl View {
+    /// The view of `set` and of what is observed around it.
+    pub fn new(set: &StatefulSet, observed: &Observed<'_>) -> Self {
+        let view = set_view(set);
+        let pods = observed.pods.iter().filter_map(|pod| pod_view(set, &view, pod)).collect();
+        let claims = observed.claims.iter().filter_map(|claim| claim_view(&view, claim)).collect();
+        let revisions = revisions::views(set, observed.revisions);
+        let template = revisions::template_view(set, observed.revisions);
+        Self { set: view, pods, claims, revisions, template }
+    }
+}
+
+fn set_view(set: &StatefulSet) -> SetView {
+    let meta = &set.metadata;
+    let empty = StatefulSetSpec::default();
+    let spec = set.spec.as_ref().unwrap_or(&empty);
+    let replicas = spec.replicas.unwrap_or(1);
+    let retention = spec.persistent_volume_claim_retention_policy.as_ref();
+    let annotation = |key: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(key));
+    SetView {
+        name: meta.name.clone().unwrap_or_default(),
+        uid: Uid(meta.uid.clone().unwrap_or_default()),
+        generation: meta.generation.unwrap_or(0),
+        deleting: meta.deletion_timestamp.is_some(),
+        range: Range { start: spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0), replicas },
+        management: match spec.pod_management_policy.as_deref() {
+            Some("Parallel") => Management::Parallel,
+            Some(_) | None => Management::OrderedReady,
+        },
+        strategy: strategy(spec.update_strategy.as_ref(), replicas),
+        hold_on_raise: annotation(statefulset::PARTITION_RAISE).is_some_and(|value| value == "hold"),
+        min_ready_s: spec.min_ready_seconds.unwrap_or(0),
+        when_deleted: retention_of(retention.and_then(|policy| policy.when_deleted.as_deref())),
+        when_scaled: retention_of(retention.and_then(|policy| policy.when_scaled.as_deref())),
+        claim_templates: claim_templates(spec),
+        history_limit: spec.revision_history_limit.unwrap_or(10),
+        current_revision: set
+            .status
+            .as_ref()
+            .and_then(|status| status.current_revision.clone())
+            .filter(|name| !name.is_empty())
+            .map(RevisionName),
+    }
+}
+
+fn strategy(strategy: Option<&StatefulSetUpdateStrategy>, replicas: i32) -> Strategy {
+    if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete") {
+        return Strategy::OnDelete;
+    }
+    let block = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+    Strategy::RollingUpdate {
+        partition: block.map(|block| block.partition.unwrap_or(0)),
+        unavailable_max: block
+            .and_then(|block| block.max_unavailable.as_ref())
+            .map(|value| statefulset::update::rounded_down(&int_or_percent(value), replicas).max(1)),
+    }
+}
+
+/// A count or a percentage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// So many.
+    Count(i32),
+    /// So many in a hundred.
+    Percent(i32),
+}
+
+/// Reads `3` or `"30%"`; anything else is no share at all.
+pub fn int_or_percent(value: &IntOrString) -> Share {
+    match value {
+        IntOrString::Int(count) => Share::Count(*count),
+        IntOrString::String(text) => match text.strip_suffix('%').map(str::parse) {
+            Some(Ok(percent)) => Share::Percent(percent),
+            Some(Err(_)) | None => Share::Count(0),
+        },
+    }
+}
+
+fn retention_of(value: Option<&str>) -> Retention {
+    match value {
+        Some("Delete") => Retention::Delete,
+        Some(_) | None => Retention::Retain,
+    }
+}
+
+fn claim_templates(spec: &StatefulSetSpec) -> Vec<String> {
+    let templates = spec.volume_claim_templates.iter().flatten();
+    templates.map(|template| template.metadata.name.clone().unwrap_or_default()).collect()
+}
+
+fn pod_view(set: &StatefulSet, view: &SetView, pod: &Pod) -> Option<PodView> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let ordinal = ordinals::ordinal_of(&view.name, name);
+    let owner = owner_of(&pod.metadata, &view.uid);
+    if ordinal.is_none() && owner != Owner::This {
+        return None;
+    }
+    let selector = set.spec.as_ref().map(|spec| &spec.selector);
+    let labels = pod.metadata.labels.as_ref();
+    let label = |key: &str| labels.and_then(|labels| labels.get(key));
+    Some(PodView {
+        target: Target::of(&pod.metadata),
+        ordinal,
+        owner,
+        selected: selector.is_some_and(|selector| labels::matches(selector, labels)),
+        terminating: pods::is_terminating(pod),
+        phase: pods::phase(pod),
+        ready_since: pods::ready_since(pod),
+        ever_stood: pods::ever_stood(pod),
+        steady_at: pods::steady_at(pod),
+        revision: label(statefulset::REVISION_LABEL).cloned().map(RevisionName),
+        identity_ok: label(statefulset::POD_NAME_LABEL).is_some_and(|value| value == name),
+        storage_ok: ordinal.is_none_or(|ordinal| mounts_its_claims(view, ordinal, pod)),
+    })
+}
+
+fn owner_of(meta: &ObjectMeta, uid: &Uid) -> Owner {
+    match pods::controller_of(meta) {
+        None => Owner::Nobody,
+        Some(owner) if owner.uid == uid.0 => Owner::This,
+        Some(_) => Owner::Other,
+    }
+}
+
+fn mounts_its_claims(view: &SetView, ordinal: Ordinal, pod: &Pod) -> bool {
+    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+    view.claim_templates.iter().all(|template| {
+        let wanted = ordinals::claim_name(template, &view.name, ordinal);
+        let volume = volumes.iter().find(|volume| volume.name == *template);
+        volume.and_then(|volume| volume.persistent_volume_claim.as_ref()).is_some_and(|claim| claim.claim_name == wanted)
+    })
+}
+
+fn claim_view(view: &SetView, claim: &PersistentVolumeClaim) -> Option<(String, ClaimView)> {
+    let name = claim.metadata.name.clone().unwrap_or_default();
+    let ordinal =
+        view.claim_templates.iter().find_map(|template| ordinals::claim_ordinal_of(template, &view.name, &name))?;
+    let owners = claim.metadata.owner_references.iter().flatten();
+    let owners = owners.map(|owner| (claim_owner(view, ordinal, owner), owner.controller == Some(true))).collect();
+    let terminating = claim.metadata.deletion_timestamp.is_some();
+    Some((name, ClaimView { target: Target::of(&claim.metadata), terminating, owners }))
+}
+
+/// What `owner` on a claim of `ordinal` refers to.
+pub(super) fn claim_owner(view: &SetView, ordinal: Ordinal, owner: &OwnerReference) -> ClaimOwner {
+    let is = |api_version: &str, kind: &str, name: &str| {
+        owner.api_version == api_version && owner.kind == kind && owner.name == name
+    };
+    if is(statefulset::API_VERSION, statefulset::KIND, &view.name) {
+        if owner.uid == view.uid.0 { ClaimOwner::Set } else { ClaimOwner::StaleSet }
+    } else if is("v1", "Pod", &ordinals::pod_name(&view.name, ordinal)) {
+        ClaimOwner::Pod(Uid(owner.uid.clone()))
+    } else {
+        ClaimOwner::Foreign
+    }
+}

@@ -4,6 +4,7 @@
 //! Nothing here does I/O or reads a clock; time comes in as a parameter. HTTP statuses do not exist
 //! here either: errors name the field and the rule, and the rim translates them.
 
+pub mod amount;
 pub mod defaults;
 pub mod errors;
 pub mod kinds;

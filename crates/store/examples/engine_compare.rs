@@ -46,7 +46,7 @@ const TABLE: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::ne
 impl Engine for Redb {
     const NAME: &'static str = "redb";
     fn open(dir: &Path) -> anyhow::Result<Self> {
-        Ok(Self(redb::Builder::new().set_cache_size(4 << 20).create(dir.join("redb"))?))
+        Ok(Self(redb::Builder::new().set_cache_size(4 << 20).set_check_integrity_on_open(std::env::var_os("CHECK").is_some()).create(dir.join("redb"))?))
     }
     fn commit(&mut self, batch: &[(Vec<u8>, Vec<u8>)]) -> anyhow::Result<()> {
         let tx = self.0.begin_write()?;
@@ -63,6 +63,32 @@ impl Engine for Redb {
         let mut n = 0;
         for row in table.iter()? {
             n += u64::from(!row?.1.value().is_empty());
+        }
+        Ok(n)
+    }
+}
+
+struct RedbLog(redb::Database, u64);
+
+const LOG: redb::TableDefinition<'_, u64, &[u8]> = redb::TableDefinition::new("log");
+
+impl Engine for RedbLog {
+    const NAME: &'static str = "redb, one row per commit";
+    fn open(dir: &Path) -> anyhow::Result<Self> {
+        Ok(Self(redb::Builder::new().set_cache_size(4 << 20).set_check_integrity_on_open(true).create(dir.join("redblog"))?, 0))
+    }
+    fn commit(&mut self, batch: &[(Vec<u8>, Vec<u8>)]) -> anyhow::Result<()> {
+        let bytes: Vec<u8> = batch.iter().flat_map(|(k, v)| k.iter().chain(v)).copied().collect();
+        let tx = self.0.begin_write()?;
+        self.1 += 1;
+        tx.open_table(LOG)?.insert(self.1, bytes.as_slice())?;
+        Ok(tx.commit()?)
+    }
+    fn scan(&self) -> anyhow::Result<u64> {
+        let table = self.0.begin_read()?.open_table(LOG)?;
+        let mut n = 0;
+        for row in table.iter()? {
+            n += (row?.1.value().len() / VALUE_BYTES) as u64;
         }
         Ok(n)
     }
@@ -137,7 +163,7 @@ fn measure<E: Engine>(dir: &Path, sizes: &[u64]) -> anyhow::Result<()> {
     }
     // The image a kill leaves: the files as they are, no close.
     let image = dir.join("image");
-    copy(dir, &image)?;
+    while copy(dir, &image).is_err() {}
     drop(engine);
     println!("{:26} disk {} MiB", E::NAME, bytes_under(&image)? >> 20);
     let start = Instant::now();
@@ -184,6 +210,7 @@ fn main() -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("engine-compare").tempdir_in(base)?;
     match std::env::args().nth(1).as_deref() {
         Some("redb") => measure::<Redb>(dir.path(), &[1, 64]),
+        Some("redblog") => measure::<RedbLog>(dir.path(), &[1, 64]),
         Some("fjall") => measure::<Fjall>(dir.path(), &[1, 64]),
         _ => measure::<Floor>(dir.path(), &[1, 64]),
     }

@@ -1,10 +1,18 @@
-//! The pod network: bridge, veth pairs, addresses, routes and service rules on the kernel.
+//! The pod network: bridge, veth pairs, addresses, routes and service rules on the kernel. Knows pods by UID
+//! only and never talks to the API.
 
+mod book;
+mod cidr;
+mod fake;
+mod kernel;
+mod netlink;
 pub mod types;
 
 use std::future::Future;
 use std::path::Path;
 
+pub use fake::FakeNetwork;
+pub use kernel::{KernelNetwork, NetworkConfig};
 pub use types::*;
 
 /// All that the node agent asks of the network. Implemented on the kernel and by a fake.

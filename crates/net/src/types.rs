@@ -54,6 +54,27 @@ pub enum NetError {
         #[source]
         source: std::io::Error,
     },
+    /// A pod's network namespace cannot be entered.
+    #[error("cannot enter network namespace {path}")]
+    Namespace {
+        /// The namespace.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A kernel setting cannot be read or changed.
+    #[error("cannot set {path}")]
+    Sysctl {
+        /// The setting's file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The parts of the configuration do not fit together.
+    #[error("{0}")]
+    BadConfig(String),
     /// The text is not a network in CIDR notation.
     #[error("{0:?} is not an IPv4 network in CIDR notation")]
     BadCidr(String),

@@ -44,7 +44,7 @@ impl Default for Limits {
             watch_events_max: 8_192,
             queue_writes_max: 1_024,
             commit_writes_max: 512,
-            commit_bytes_max: 4 << 20,
+            commit_bytes_max: 512 << 10,
         }
     }
 }

@@ -38,15 +38,12 @@ struct Version {
 
 impl Index {
     /// The state read back from the log. History starts at `newest`.
-    pub(crate) fn new(entries: Vec<Entry>, newest: Revision) -> Self {
+    pub(crate) fn new(entries: impl IntoIterator<Item = (Key, Entry)>, newest: Revision) -> Self {
         let mut tables: HashMap<Resource, BTreeMap<Key, Versions>> = HashMap::new();
-        for entry in entries {
-            let entry = Arc::new(entry);
-            let version = Version { entry: Arc::clone(&entry), deleted: false };
-            tables
-                .entry(entry.key.resource.clone())
-                .or_default()
-                .insert(entry.key.clone(), Versions { newest: version, older: Vec::new() });
+        for (key, entry) in entries {
+            let version = Version { entry: Arc::new(entry), deleted: false };
+            let versions = Versions { newest: version, older: Vec::new() };
+            tables.entry(key.resource.clone()).or_default().insert(key, versions);
         }
         Self { tables, history: VecDeque::new(), history_bytes: 0, newest, oldest: newest }
     }

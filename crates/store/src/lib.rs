@@ -5,7 +5,10 @@
 //! after it is durable. Revisions strictly increase and are never reused, also across a crash.
 //! The trait asks exactly what etcd gives, so that etcd can stand in where one machine is outgrown.
 
+mod directory;
 mod embedded;
+#[cfg(test)]
+mod faults;
 mod index;
 mod log;
 mod record;

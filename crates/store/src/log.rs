@@ -1,69 +1,83 @@
-//! The durable side: a directory with a lock, a format mark and one redb file that holds the newest
-//! state of every key and the revision counter. A commit is one transaction and one sync.
-//! Never retries, never caches for readers, never interprets an object.
+//! The durable side: one row per commit in a redb file, in the order of revisions. A commit is one
+//! transaction and one sync. Rows are read at start-up only; while running, the oldest rows are
+//! cleaned little by little: what is still current in them moves to the end, the rest goes.
+//! Never retries, never serves readers, never interprets an object.
 
-use std::fs::{DirBuilder, File, TryLockError};
-use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::collections::{HashMap, hash_map};
+use std::fmt;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use redb::backends::FileBackend;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageBackend, TableDefinition};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageBackend, Table, TableDefinition};
 
-use crate::{Entry, Event, Key, OpenError, Resource, Revision, record};
+use crate::directory::{Directory, io_error};
+use crate::record::{self, Decoder, Record, State};
+use crate::{Entry, Event, Key, OpenError, Revision};
 
-/// The layout this program writes, and the newest one it reads.
-const FORMAT: u32 = 1;
-const FORMAT_FILE: &str = "format";
-const LOCK_FILE: &str = "lock";
-const DATA_FILE: &str = "objects.redb";
+const DATA_FILE: &str = "log.redb";
 
 /// All objects are in memory; the engine needs room for the pages of one commit only.
 const ENGINE_CACHE_BYTES: usize = 4 << 20;
 
-/// (resource, namespace, name) to record.
-const OBJECTS: TableDefinition<'_, (&str, &str, &str), &[u8]> = TableDefinition::new("objects");
-/// The revision of the last commit, deletions included.
-const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
-const NEWEST: &str = "revision";
+/// The newest revision of a commit to its records. The last row's key is the revision counter.
+const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("commits");
+
+/// The log is cleaned when it exceeds `CLEAN_FACTOR` times what is current in it plus this.
+const CLEAN_SLACK_BYTES: u64 = 4 << 20;
+const CLEAN_FACTOR: u64 = 2;
+/// For each byte written so many old ones are looked at. At least `CLEAN_FACTOR / (CLEAN_FACTOR - 1)`
+/// keeps the log from growing without bound.
+const CLEAN_PACE: u64 = 2;
+/// What a record takes beside the object's bytes, roughly.
+const RECORD_OVERHEAD_BYTES: u64 = 64;
 
 /// The log of one data directory, which stays locked while this lives.
 pub(crate) struct Log {
     database: Database,
-    record: Vec<u8>,
-    _lock: Option<File>,
+    decoder: Decoder,
+    usage: Usage,
+    _directory: Option<Directory>,
+}
+
+/// How much of the log is of use, in bytes.
+#[derive(Clone, Copy, Default)]
+struct Usage {
+    total: u64,
+    current: u64,
+    /// How many bytes of old rows may be looked at now.
+    allowance: u64,
 }
 
 /// What the log held when it was opened.
 pub(crate) struct Recovered {
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: HashMap<Key, Entry>,
     pub(crate) newest: Revision,
 }
 
 /// Why a commit is not known to be durable. The log must not be used again.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make writes durable")]
-pub(crate) struct CommitError(#[source] redb::Error);
-
-impl<E: Into<redb::Error>> From<E> for CommitError {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
+pub(crate) struct CommitError(#[from] redb::Error);
 
 impl Log {
     /// Locks and reads directory `path`, making it if there is none.
     pub(crate) fn open(path: &Path) -> Result<(Self, Recovered), OpenError> {
-        let io = |source| OpenError::Io { path: path.display().to_string(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
-        let lock = lock(path)?;
-        check_format(path)?;
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path.join(DATA_FILE));
-        let backend = FileBackend::new(file.map_err(io)?).map_err(|error| refused(path, error.into()))?;
-        File::open(path).and_then(|directory| directory.sync_all()).map_err(io)?;
+        let mut directory = Directory::claim(path)?;
+        let io = |source| io_error(path, source);
+        let data = path.join(DATA_FILE);
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(data).map_err(io)?;
+        // The engine would take an empty file for a new log.
+        if directory.marked && file.metadata().map_err(io)?.len() == 0 {
+            let place = format!("{DATA_FILE} is missing or empty");
+            return Err(OpenError::Damaged { path: path.display().to_string(), place });
+        }
+        let backend = FileBackend::new(file).map_err(|error| refused(path, error.into()))?;
         let (mut log, recovered) = Self::open_backend(path, backend)?;
-        log._lock = Some(lock);
+        directory.mark(path)?;
+        log._directory = Some(directory);
         Ok((log, recovered))
     }
 
@@ -74,125 +88,154 @@ impl Log {
             .set_check_integrity_on_open(true)
             .create_with_backend(backend)
             .map_err(|error| refused(path, error.into()))?;
-        let recovered = recover(path, &database)?;
-        Ok((Self { database, record: Vec::new(), _lock: None }, recovered))
+        let mut log = Self { database, decoder: Decoder::default(), usage: Usage::default(), _directory: None };
+        let recovered = log.recover().map_err(|error| refused(path, error))?;
+        Ok((log, recovered))
     }
 
-    /// Makes `events` durable, all or none. `events` is not empty and in revision order.
-    pub(crate) fn commit(&mut self, events: &[Arc<Event>]) -> Result<(), CommitError> {
+    /// Makes `events` durable, all or none. They are not empty, in revision order, and newer than
+    /// everything in the log. `is_current` tells whether a key was at a revision before them.
+    pub(crate) fn commit(
+        &mut self,
+        events: &[Arc<Event>],
+        is_current: impl Fn(&Key, Revision) -> bool,
+    ) -> Result<(), CommitError> {
+        Ok(self.append(events, is_current)?)
+    }
+
+    fn append(&mut self, events: &[Arc<Event>], is_current: impl Fn(&Key, Revision) -> bool) -> Result<(), redb::Error> {
+        let Some(last) = events.last() else { return Ok(()) };
+        let mut usage = self.usage;
+        usage.add(events);
         let transaction = self.database.begin_write()?;
         {
-            let mut objects = transaction.open_table(OBJECTS)?;
-            for event in events {
-                let entry = &event.after;
-                let key = (&*entry.key.resource.0, &*entry.key.namespace, &*entry.key.name);
-                if event.deleted {
-                    objects.remove(key)?;
-                } else {
-                    record::encode(entry, &mut self.record);
-                    objects.insert(key, self.record.as_slice())?;
+            let mut rows = transaction.open_table(ROWS)?;
+            let mut row = Vec::new();
+            while let Some((newest, old)) = oldest_to_clean(&mut rows, &mut usage)? {
+                for record in self.decoder.decode(&old) {
+                    let record = record.map_err(|error| damaged(newest, error))?;
+                    carry_over(record, &is_current, &mut usage, &mut row);
                 }
             }
-            if let Some(last) = events.last() {
-                transaction.open_table(COUNTERS)?.insert(NEWEST, last.after.revision.0)?;
-            }
+            events.iter().for_each(|event| record::append(event, &mut row));
+            rows.insert(last.after.revision.0, row.as_slice())?;
         }
         transaction.commit()?;
+        self.usage = usage;
         Ok(())
     }
-}
 
-fn recover(path: &Path, database: &Database) -> Result<Recovered, OpenError> {
-    read_all(database).map_err(|error| match error {
-        RecoverError::Engine(error) => refused(path, error),
-        RecoverError::Record(place) => OpenError::Damaged { path: path.display().to_string(), place },
-    })
-}
-
-enum RecoverError {
-    Engine(redb::Error),
-    Record(String),
-}
-
-impl<E: Into<redb::Error>> From<E> for RecoverError {
-    fn from(error: E) -> Self {
-        Self::Engine(error.into())
+    fn recover(&mut self) -> Result<Recovered, redb::Error> {
+        let mut recovered = Recovered { entries: HashMap::new(), newest: Revision(0) };
+        let transaction = self.database.begin_read()?;
+        let rows = match transaction.open_table(ROWS) {
+            Ok(rows) => rows,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(recovered),
+            Err(error) => return Err(error.into()),
+        };
+        for item in rows.iter()? {
+            let (newest, row) = item?;
+            recovered.newest = Revision(newest.value());
+            for record in self.decoder.decode(row.value()) {
+                let record = record.map_err(|error| damaged(newest.value(), error))?;
+                self.usage.total += cost(record.state.as_ref().map_or(0, State::bytes_len));
+                recovered.redo(record).map_err(|problem| damaged(newest.value(), problem))?;
+            }
+        }
+        self.usage.current = recovered.entries.values().map(|entry| cost(entry.bytes.len())).sum();
+        Ok(recovered)
     }
 }
 
-fn read_all(database: &Database) -> Result<Recovered, RecoverError> {
-    let mut recovered = Recovered { entries: Vec::new(), newest: Revision(0) };
-    let transaction = database.begin_read()?;
-    let objects = match transaction.open_table(OBJECTS) {
-        Ok(table) => table,
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(recovered),
-        Err(error) => return Err(error.into()),
+impl Recovered {
+    /// Takes one record over; the error says how it contradicts those before it.
+    fn redo(&mut self, Record { key, revision, state }: Record) -> Result<(), String> {
+        if revision > self.newest {
+            return Err(format!("{key} at revision {revision} is newer than its commit"));
+        }
+        match (self.entries.entry(key), state) {
+            (hash_map::Entry::Occupied(old), _) if old.get().revision >= revision => {
+                Err(format!("{} at revision {revision} comes after a newer state", old.key()))
+            }
+            (hash_map::Entry::Occupied(old), None) => {
+                old.remove();
+                Ok(())
+            }
+            // What was deleted is already cleaned away.
+            (hash_map::Entry::Vacant(_), None) => Ok(()),
+            (slot, Some(state)) => {
+                let entry = state.entry(slot.key().clone(), revision);
+                slot.insert_entry(entry);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Usage {
+    fn add(&mut self, events: &[Arc<Event>]) {
+        for event in events {
+            let bytes = if event.deleted { 0 } else { event.after.bytes.len() };
+            self.total += cost(bytes);
+            self.allowance += cost(bytes) * CLEAN_PACE;
+            self.current += if event.deleted { 0 } else { cost(bytes) };
+            self.current -= event.before.as_ref().map_or(0, |before| cost(before.bytes.len()));
+        }
+    }
+
+    fn wants_cleaning(&self) -> bool {
+        self.total > CLEAN_FACTOR * self.current + CLEAN_SLACK_BYTES
+    }
+}
+
+/// Takes the oldest row out of the log if it is to be cleaned now.
+fn oldest_to_clean(
+    rows: &mut Table<'_, u64, &'static [u8]>,
+    usage: &mut Usage,
+) -> Result<Option<(u64, Vec<u8>)>, redb::Error> {
+    if !usage.wants_cleaning() {
+        usage.allowance = 0;
+        return Ok(None);
+    }
+    let Some((key, size)) = rows.first()?.map(|(key, row)| (key.value(), row.value().len() as u64)) else {
+        return Ok(None);
     };
-    if let Some(newest) = transaction.open_table(COUNTERS)?.get(NEWEST)? {
-        recovered.newest = Revision(newest.value());
+    if size > usage.allowance {
+        return Ok(None);
     }
-    let mut resource = Resource("".into());
-    for row in objects.iter()? {
-        let (key, value) = row?;
-        let (name_of_resource, namespace, name) = key.value();
-        if *resource.0 != *name_of_resource {
-            resource = Resource(name_of_resource.into());
-        }
-        let key = Key { resource: resource.clone(), namespace: namespace.into(), name: name.into() };
-        let place = key.to_string();
-        let entry = record::decode(key, value.value()).map_err(|error| RecoverError::Record(format!("{place}: {error}")))?;
-        if entry.revision > recovered.newest {
-            return Err(RecoverError::Record(format!("{place} is newer than the revision counter")));
-        }
-        recovered.entries.push(entry);
+    usage.allowance -= size;
+    Ok(rows.remove(key)?.map(|row| (key, row.value().to_vec())))
+}
+
+/// Keeps a record of the oldest row, which goes, if it is what its key is at. A deletion need not be
+/// kept: the states it hides were in this row or in older ones.
+fn carry_over(record: Record, is_current: impl Fn(&Key, Revision) -> bool, usage: &mut Usage, row: &mut Vec<u8>) {
+    let Record { key, revision, state } = record;
+    match state {
+        Some(state) if is_current(&key, revision) => record::append_state(&state.entry(key, revision), row),
+        Some(state) => usage.total = usage.total.saturating_sub(cost(state.bytes_len())),
+        None => usage.total = usage.total.saturating_sub(cost(0)),
     }
-    Ok(recovered)
+}
+
+fn cost(object_bytes: usize) -> u64 {
+    object_bytes as u64 + RECORD_OVERHEAD_BYTES
+}
+
+fn damaged(row: u64, problem: impl fmt::Display) -> redb::Error {
+    redb::Error::Corrupted(format!("commit of revision {row}: {problem}"))
 }
 
 fn refused(path: &Path, error: redb::Error) -> OpenError {
     let path = path.display().to_string();
     match error {
         redb::Error::DatabaseAlreadyOpen => OpenError::InUse { path },
-        redb::Error::Io(source) => OpenError::Io { path, source },
+        redb::Error::Io(source) if !is_about_contents(&source) => OpenError::Io { path, source },
         damage => OpenError::Damaged { path, place: format!("{DATA_FILE}: {damage}") },
     }
 }
 
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let shown = || path.display().to_string();
-    let io = |source| OpenError::Io { path: shown(), source };
-    let file = File::options().write(true).create(true).truncate(false).open(path.join(LOCK_FILE)).map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: shown() }),
-        Err(TryLockError::Error(source)) => Err(io(source)),
-    }
-}
-
-/// Refuses a directory of a newer program; marks a new one.
-fn check_format(path: &Path) -> Result<(), OpenError> {
-    let shown = || path.display().to_string();
-    let mark = path.join(FORMAT_FILE);
-    match std::fs::read_to_string(&mark) {
-        Ok(text) => match text.trim().parse::<u32>() {
-            Ok(found) if found <= FORMAT => Ok(()),
-            Ok(found) => Err(OpenError::NewerFormat { path: shown(), found, known: FORMAT }),
-            Err(_) => Err(OpenError::Damaged { path: shown(), place: format!("{FORMAT_FILE} is not a number") }),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            write_whole(path, &mark, format!("{FORMAT}\n").as_bytes())
-                .map_err(|source| OpenError::Io { path: shown(), source })
-        }
-        Err(source) => Err(OpenError::Io { path: shown(), source }),
-    }
-}
-
-/// Writes a small file so that it exists with all its bytes or not at all.
-fn write_whole(directory: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = target.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, target)?;
-    File::open(directory)?.sync_all()
+/// Whether the engine found the file itself wrong, rather than the operating system the request.
+fn is_about_contents(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::index::Index;
-use crate::log::Log;
+use crate::log::{CommitError, Log};
 use crate::watchers::Watchers;
 use crate::{Draft, Entry, Event, Expect, Key, Limits, Revision};
 
@@ -71,13 +71,17 @@ pub(crate) fn run(mut queue: mpsc::Receiver<Write>, mut log: Log, shared: &Share
         let writes = gather(first, &mut queue, &shared.limits);
         let Batch { events, replies } = Batch::decide(writes, &shared.index());
         if failure.is_none() && !events.is_empty() {
-            failure = log.commit(&events).err().map(|error| report(&error));
+            failure = commit(&mut log, &events, &shared.index()).err().map(|error| report(&error));
         }
         match &failure {
             Some(reason) => answer(replies.into_iter().map(|(reply, _)| (reply, unavailable(reason)))),
             None => publish(&events, replies, shared),
         }
     }
+}
+
+fn commit(log: &mut Log, events: &[Arc<Event>], index: &Index) -> Result<(), CommitError> {
+    log.commit(events, |key, revision| index.get(key).is_some_and(|entry| entry.revision == revision))
 }
 
 /// The writes of one commit: the first and whatever else already waits, within the limits.
@@ -166,7 +170,7 @@ fn unavailable(reason: &str) -> Verdict {
     Verdict::Unavailable { reason: reason.to_owned() }
 }
 
-fn report(error: &crate::log::CommitError) -> String {
+fn report(error: &CommitError) -> String {
     let mut reason = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

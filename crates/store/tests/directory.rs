@@ -49,6 +49,20 @@ fn a_newer_format_is_left_alone() {
 }
 
 #[test]
+fn a_log_that_went_missing_is_not_taken_for_a_new_one() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()));
+    let log = directory.path().join("log.redb");
+    let length = std::fs::metadata(&log).unwrap().len();
+    for kept in [0, 1, 512, length / 2] {
+        std::fs::File::options().write(true).open(&log).unwrap().set_len(kept).unwrap();
+        assert!(matches!(refusal(directory.path()), OpenError::Damaged { .. }), "cut to {kept} bytes");
+    }
+    std::fs::remove_file(&log).unwrap();
+    assert!(matches!(refusal(directory.path()), OpenError::Damaged { .. }));
+}
+
+#[test]
 fn a_directory_that_cannot_be_made_is_an_error_with_its_cause() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use stead_store::{Draft, Embedded, Entry, Event, Header, Key, Limits, ReadError, Resource, Watch};
 
-pub fn key(path: &str) -> Key {
+pub(crate) fn key(path: &str) -> Key {
     let mut parts = path.split('/');
     let mut next = || parts.next().unwrap_or_default();
     Key { resource: resource(next()), namespace: next().into(), name: next().into() }
 }
 
-pub fn resource(name: &str) -> Resource {
+pub(crate) fn resource(name: &str) -> Resource {
     Resource(name.into())
 }
 
 /// A draft whose revision goes between the quotes of `rv`.
-pub fn draft(value: &str) -> Draft {
+pub(crate) fn draft(value: &str) -> Draft {
     let start = r#"{"rv":""#;
     Draft {
         bytes: format!(r#"{start}","value":"{value}"}}"#).into_bytes(),
@@ -26,20 +26,20 @@ pub fn draft(value: &str) -> Draft {
 }
 
 /// What [`draft`] looks like once stored.
-pub fn stored(value: &str, revision: u64) -> String {
+pub(crate) fn stored(value: &str, revision: u64) -> String {
     format!(r#"{{"rv":"{revision}","value":"{value}"}}"#)
 }
 
-pub fn text(entry: &Entry) -> String {
+pub(crate) fn text(entry: &Entry) -> String {
     String::from_utf8(entry.bytes.to_vec()).unwrap()
 }
 
-pub fn open(directory: &std::path::Path) -> Embedded {
+pub(crate) fn open(directory: &std::path::Path) -> Embedded {
     Embedded::open(directory, Limits::default()).unwrap()
 }
 
 /// One line per change: revision, key, and what happened.
-pub fn line(event: &Event) -> String {
+pub(crate) fn line(event: &Event) -> String {
     let what = match (&event.before, event.deleted) {
         (_, true) => "deleted",
         (None, false) => "added",
@@ -49,6 +49,6 @@ pub fn line(event: &Event) -> String {
 }
 
 /// Everything a watch has for us right now.
-pub fn drain(watch: &mut Watch) -> Vec<Result<Arc<Event>, ReadError>> {
+pub(crate) fn drain(watch: &mut Watch) -> Vec<Result<Arc<Event>, ReadError>> {
     std::iter::from_fn(|| watch.events.try_recv().ok()).collect()
 }

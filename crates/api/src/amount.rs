@@ -49,6 +49,11 @@ impl Amount {
         Self::parse(&quantity.0).unwrap_or_default()
     }
 
+    /// Billionths, exactly.
+    pub fn nano(self) -> i128 {
+        self.nano
+    }
+
     /// Whole units, rounded up.
     pub fn units(self) -> i64 {
         saturate(div_away_from_zero(self.nano, NANO))

@@ -79,9 +79,21 @@ impl FieldError {
         Self { field: field.into(), kind, value, detail: detail.into() }
     }
 
-    /// A value that breaks a rule. `value` is printed as JSON, so strings come out quoted.
+    /// The same error with another detail, for the few classes that usually have none.
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    /// A value that breaks a rule. Strings come out quoted, numbers and booleans plain, everything
+    /// else as JSON.
     pub fn invalid(field: impl Into<String>, value: impl serde::Serialize, detail: impl Into<String>) -> Self {
         Self::new(FieldErrorKind::Invalid, field, render(&value), detail)
+    }
+
+    /// A value that breaks a rule, when Kubernetes does not print the value.
+    pub fn invalid_without_value(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Invalid, field, String::new(), detail)
     }
 
     /// A missing value. An empty `detail` prints `Required value` alone.
@@ -96,7 +108,7 @@ impl FieldError {
 
     /// A value outside a closed set; `supported` is printed in the order given.
     pub fn not_supported(field: impl Into<String>, value: impl serde::Serialize, supported: &[&str]) -> Self {
-        let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        let list: Vec<String> = supported.iter().map(|s| quote(s)).collect();
         let detail = format!("supported values: {}", list.join(", "));
         Self::new(FieldErrorKind::NotSupported, field, render(&value), detail)
     }
@@ -125,7 +137,7 @@ impl FieldError {
     /// The text of the cause: everything but the field.
     pub fn message(&self) -> String {
         let mut text = self.kind.head().to_owned();
-        if self.kind.prints_value() {
+        if self.kind.prints_value() && !self.value.is_empty() {
             text.push_str(": ");
             text.push_str(&self.value);
         }
@@ -137,8 +149,50 @@ impl FieldError {
     }
 }
 
+/// Prints a value as a field error shows it: strings quoted as Go's `%q` does, all else as Go's JSON.
 fn render(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => quote(&text),
+        Ok(_) => to_go_json(value),
+        Err(_) => "null".to_owned(),
+    }
+}
+
+/// JSON with the characters escaped that Go escapes to keep it safe inside HTML.
+fn to_go_json(value: &impl serde::Serialize) -> String {
+    let json = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned());
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+/// A string in quotes with Go's escapes (`%q`).
+pub(crate) fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{b}' => quoted.push_str("\\v"),
+            '\u{c}' => quoted.push_str("\\f"),
+            c if u32::from(c) < 0x20 || c == '\u{7f}' => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 impl fmt::Display for FieldError {
@@ -162,6 +216,16 @@ impl FieldErrors {
         self.0.extend(errors.0);
     }
 
+    /// Adds `error` if there is one.
+    pub fn push_if(&mut self, error: Option<FieldError>) {
+        self.0.extend(error);
+    }
+
+    /// The errors in the order found.
+    pub fn iter(&self) -> std::slice::Iter<'_, FieldError> {
+        self.0.iter()
+    }
+
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -182,5 +246,60 @@ impl fmt::Display for FieldErrors {
             [one] => f.write_str(one),
             many => write!(f, "[{}]", many.join(", ")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(error: FieldError, expected: Expect) {
+        expected.assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn values_are_printed_as_go_prints_them() {
+        check(
+            FieldError::invalid("metadata.name", "a\"b\n\u{1}<", "no"),
+            expect![[r#"metadata.name: Invalid value: "a\"b\n\x01<": no"#]],
+        );
+        check(FieldError::invalid("spec.replicas", -1, "no"), expect!["spec.replicas: Invalid value: -1: no"]);
+        let labels = BTreeMap::from([("app", "<x>")]);
+        check(
+            FieldError::invalid("labels", labels, "no"),
+            expect![[r#"labels: Invalid value: {"app":"\u003cx\u003e"}: no"#]],
+        );
+        check(FieldError::invalid("spec.x", None::<String>, "no"), expect!["spec.x: Invalid value: null: no"]);
+    }
+
+    #[test]
+    fn each_class_has_its_head() {
+        check(FieldError::required("spec.selector", ""), expect!["spec.selector: Required value"]);
+        check(FieldError::required("a", "or b"), expect!["a: Required value: or b"]);
+        check(FieldError::forbidden("", "not so"), expect![": Forbidden: not so"]);
+        check(FieldError::duplicate("a[1].name", "x"), expect![[r#"a[1].name: Duplicate value: "x""#]]);
+        check(FieldError::not_found("a", "x"), expect![[r#"a: Not found: "x""#]]);
+        check(FieldError::too_long("data", 12), expect!["data: Too long: may not be more than 12 bytes"]);
+        check(FieldError::too_many("endpoints", 9, 8), expect!["endpoints: Too many: 9: must have at most 8 items"]);
+        check(
+            FieldError::not_supported("spec.type", "X", &["A", "B"]),
+            expect![[r#"spec.type: Unsupported value: "X": supported values: "A", "B""#]],
+        );
+    }
+
+    #[test]
+    fn several_errors_are_joined_and_repeated_texts_printed_once() {
+        let error = || FieldError::required("a", "");
+        let mut errors = FieldErrors(vec![error()]);
+        assert_eq!(errors.to_string(), "a: Required value");
+        errors.push(FieldError::required("b", ""));
+        errors.push(error());
+        assert_eq!(errors.to_string(), "[a: Required value, b: Required value]");
+        errors.0.remove(1);
+        assert_eq!(errors.to_string(), "a: Required value");
     }
 }

@@ -1,129 +1,119 @@
-//! Measures what an engine adds to the disk's own price of a durable write: group commits of 1 KiB
-//! values from 1 and 64 clients, and the time to open 100,000 objects after a kill. The floor is a
-//! bare loop of one write and one fdatasync. Read by `docs/decisions/0001-storage-engine.md`.
+//! Measures what the store adds to the disk's own price of a durable write: 1 KiB values from 1 and
+//! from 64 clients, and the time to open 100,000 objects after a kill. The floor is a bare loop of
+//! one write and one fdatasync; `keyed` is the engine with one row per object, a layout that was
+//! measured and not taken. Read by `docs/decisions/0001-storage-engine.md`.
+//!
+//! `engine_compare (floor | keyed | store) [DIRECTORY]`
 
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use redb::{ReadableDatabase as _, ReadableTable as _};
+use stead_store::{Draft, Embedded, Expect, Header, Key, Limits, Range, Resource, Store as _};
 
 const VALUE_BYTES: usize = 1024;
 const OBJECTS: u64 = 100_000;
-const LOAD_BATCH: u64 = 1000;
-const COMMITS: u64 = 400;
+const LOADERS: u64 = 500;
+const CLIENTS: [u64; 2] = [1, 64];
+const WRITES_EACH: u64 = 400;
 
-/// One engine under test: a commit is durable when it returns.
+/// One candidate: `write` has all `rows` durable when it returns.
 trait Engine: Sized {
-    const NAME: &'static str;
-    fn open(dir: &Path) -> anyhow::Result<Self>;
-    fn commit(&mut self, batch: &[(Vec<u8>, Vec<u8>)]) -> anyhow::Result<()>;
-    fn scan(&self) -> anyhow::Result<u64>;
+    fn open(directory: &Path) -> anyhow::Result<Self>;
+    fn write(&mut self, rows: &[(String, Vec<u8>)]) -> anyhow::Result<()>;
+    fn count(&self) -> anyhow::Result<usize>;
 }
 
 struct Floor(File);
 
 impl Engine for Floor {
-    const NAME: &'static str = "floor (write + fdatasync)";
-    fn open(dir: &Path) -> anyhow::Result<Self> {
-        Ok(Self(File::options().create(true).append(true).read(true).open(dir.join("log"))?))
+    fn open(directory: &Path) -> anyhow::Result<Self> {
+        Ok(Self(File::options().create(true).append(true).open(directory.join("log"))?))
     }
-    fn commit(&mut self, batch: &[(Vec<u8>, Vec<u8>)]) -> anyhow::Result<()> {
-        let bytes: Vec<u8> = batch.iter().flat_map(|(k, v)| k.iter().chain(v)).copied().collect();
+
+    fn write(&mut self, rows: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
+        let bytes: Vec<u8> = rows.iter().flat_map(|(_, value)| value).copied().collect();
         self.0.write_all(&bytes)?;
         Ok(self.0.sync_data()?)
     }
-    fn scan(&self) -> anyhow::Result<u64> {
-        Ok(self.0.metadata()?.len() / (VALUE_BYTES as u64 + 32))
+
+    fn count(&self) -> anyhow::Result<usize> {
+        Ok(usize::try_from(self.0.metadata()?.len())? / VALUE_BYTES)
     }
 }
 
-struct Redb(redb::Database);
+struct Keyed(redb::Database);
 
-const TABLE: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("objects");
+const TABLE: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("objects");
 
-impl Engine for Redb {
-    const NAME: &'static str = "redb";
-    fn open(dir: &Path) -> anyhow::Result<Self> {
-        Ok(Self(redb::Builder::new().set_cache_size(4 << 20).set_check_integrity_on_open(std::env::var_os("CHECK").is_some()).create(dir.join("redb"))?))
+impl Engine for Keyed {
+    fn open(directory: &Path) -> anyhow::Result<Self> {
+        let mut builder = redb::Builder::new();
+        builder.set_cache_size(4 << 20).set_check_integrity_on_open(true);
+        Ok(Self(builder.create(directory.join("redb"))?))
     }
-    fn commit(&mut self, batch: &[(Vec<u8>, Vec<u8>)]) -> anyhow::Result<()> {
-        let tx = self.0.begin_write()?;
+
+    fn write(&mut self, rows: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
+        let transaction = self.0.begin_write()?;
         {
-            let mut table = tx.open_table(TABLE)?;
-            for (k, v) in batch {
-                table.insert(k.as_slice(), v.as_slice())?;
+            let mut table = transaction.open_table(TABLE)?;
+            for (key, value) in rows {
+                table.insert(key.as_str(), value.as_slice())?;
             }
         }
-        Ok(tx.commit()?)
+        Ok(transaction.commit()?)
     }
-    fn scan(&self) -> anyhow::Result<u64> {
+
+    fn count(&self) -> anyhow::Result<usize> {
         let table = self.0.begin_read()?.open_table(TABLE)?;
-        let mut n = 0;
-        for row in table.iter()? {
-            n += u64::from(!row?.1.value().is_empty());
-        }
-        Ok(n)
+        Ok(table.iter()?.flatten().filter(|(_, value)| !value.value().is_empty()).count())
     }
 }
 
-struct RedbLog(redb::Database, u64);
+/// The product. `write` gives each row to a client of its own, all at once.
+struct Product(tokio::runtime::Runtime, Arc<Embedded>);
 
-const LOG: redb::TableDefinition<'_, u64, &[u8]> = redb::TableDefinition::new("log");
-
-impl Engine for RedbLog {
-    const NAME: &'static str = "redb, one row per commit";
-    fn open(dir: &Path) -> anyhow::Result<Self> {
-        Ok(Self(redb::Builder::new().set_cache_size(4 << 20).set_check_integrity_on_open(true).create(dir.join("redblog"))?, 0))
-    }
-    fn commit(&mut self, batch: &[(Vec<u8>, Vec<u8>)]) -> anyhow::Result<()> {
-        let bytes: Vec<u8> = batch.iter().flat_map(|(k, v)| k.iter().chain(v)).copied().collect();
-        let tx = self.0.begin_write()?;
-        self.1 += 1;
-        tx.open_table(LOG)?.insert(self.1, bytes.as_slice())?;
-        Ok(tx.commit()?)
-    }
-    fn scan(&self) -> anyhow::Result<u64> {
-        let table = self.0.begin_read()?.open_table(LOG)?;
-        let mut n = 0;
-        for row in table.iter()? {
-            n += (row?.1.value().len() / VALUE_BYTES) as u64;
-        }
-        Ok(n)
+impl Product {
+    async fn put(store: Arc<Embedded>, name: String, value: Vec<u8>) -> anyhow::Result<()> {
+        let key = Key { resource: Resource("pods".into()), namespace: name[..2].into(), name: name.into() };
+        let expect = store.get(&key).await?.map_or(Expect::Absent, |entry| Expect::At(entry.revision));
+        store.put(key, expect, Draft { bytes: value, revision_at: 0, header: Header::default() }).await?;
+        Ok(())
     }
 }
 
-struct Fjall(fjall::Database, fjall::Keyspace);
+impl Engine for Product {
+    fn open(directory: &Path) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let store = Embedded::open(&directory.join("store"), Limits::default())?;
+        Ok(Self(runtime, Arc::new(store)))
+    }
 
-impl Engine for Fjall {
-    const NAME: &'static str = "fjall";
-    fn open(dir: &Path) -> anyhow::Result<Self> {
-        let db = fjall::Database::builder(dir.join("fjall")).cache_size(4 << 20).worker_threads(1).open()?;
-        let objects =
-            db.keyspace("objects", || fjall::KeyspaceCreateOptions::default().max_memtable_size(4 << 20))?;
-        Ok(Self(db, objects))
+    fn write(&mut self, rows: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
+        let puts = rows.iter().map(|(name, value)| Self::put(Arc::clone(&self.1), name.clone(), value.clone()));
+        self.0.block_on(async {
+            let clients: Vec<_> = puts.map(tokio::spawn).collect();
+            for client in clients {
+                client.await??;
+            }
+            Ok(())
+        })
     }
-    fn commit(&mut self, batch: &[(Vec<u8>, Vec<u8>)]) -> anyhow::Result<()> {
-        let mut tx = self.0.batch().durability(Some(fjall::PersistMode::SyncData));
-        for (k, v) in batch {
-            tx.insert(&self.1, k.clone(), v.clone());
-        }
-        Ok(tx.commit()?)
-    }
-    fn scan(&self) -> anyhow::Result<u64> {
-        let mut n = 0;
-        for row in self.1.iter() {
-            n += u64::from(!row.into_inner()?.1.is_empty());
-        }
-        Ok(n)
+
+    fn count(&self) -> anyhow::Result<usize> {
+        let all = Range { resource: Resource("pods".into()), namespace: None, after: None, limit: 0, at: None };
+        Ok(self.0.block_on(self.1.range(all))?.entries.len())
     }
 }
 
-/// Objects look like JSON and are written in a scattered order, as status updates are.
-fn row(i: u64, salt: u64) -> (Vec<u8>, Vec<u8>) {
-    let scattered = i.wrapping_mul(0x9E37_79B9_7F4A_7C15) % OBJECTS;
-    let mut seed = scattered ^ salt << 32 | 1;
+/// The `i`-th write: keys come in a scattered order, as status updates do.
+fn row(i: u64) -> (String, Vec<u8>) {
+    let scattered = i.wrapping_mul(48_271) % OBJECTS;
+    let mut seed = (i << 20) | 1;
     let value = (0..VALUE_BYTES)
         .map(|_| {
             seed ^= seed << 13;
@@ -132,56 +122,44 @@ fn row(i: u64, salt: u64) -> (Vec<u8>, Vec<u8>) {
             b'a' + (seed % 26) as u8
         })
         .collect();
-    (format!("pods\0namespace-{:04}\0pod-{scattered:010}", scattered % 100).into_bytes(), value)
+    (format!("{:02}-{scattered:06}", scattered % 100), value)
 }
 
-fn measure<E: Engine>(dir: &Path, sizes: &[u64]) -> anyhow::Result<()> {
-    let mut engine = E::open(dir)?;
-    let start = Instant::now();
-    for from in (0..OBJECTS).step_by(LOAD_BATCH as usize) {
-        let batch: Vec<_> = (from..from + LOAD_BATCH).map(|i| row(i, 0)).collect();
-        engine.commit(&batch)?;
+fn measure<E: Engine>(directory: &Path) -> anyhow::Result<()> {
+    let mut engine = E::open(directory)?;
+    for from in (0..OBJECTS).step_by(LOADERS as usize) {
+        engine.write(&(from..from + LOADERS).map(row).collect::<Vec<_>>())?;
     }
-    println!("{:26} load {OBJECTS} in {:?}", E::NAME, start.elapsed());
-    for &clients in sizes {
-        let mut times: Vec<Duration> = Vec::new();
-        for c in 0..COMMITS {
-            let batch: Vec<_> = (0..clients).map(|i| row(c * clients + i, clients)).collect();
+    for clients in CLIENTS {
+        let mut times = Vec::new();
+        for round in 0..WRITES_EACH {
+            let rows: Vec<_> = (round * clients..(round + 1) * clients).map(row).collect();
             let start = Instant::now();
-            engine.commit(&batch)?;
+            engine.write(&rows)?;
             times.push(start.elapsed());
         }
         times.sort();
-        let total: Duration = times.iter().sum();
-        println!(
-            "{:26} {clients:3} per commit: p50 {:>9.3?} p99 {:>9.3?} {:>8.0} writes/s",
-            E::NAME,
-            times[times.len() / 2],
-            times[times.len() * 99 / 100],
-            (COMMITS * clients) as f64 / total.as_secs_f64()
-        );
+        let writes_per_s = (WRITES_EACH * clients) as f64 / times.iter().sum::<Duration>().as_secs_f64();
+        let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+        println!("{clients:3} clients: p50 {p50:>9.1?}  p99 {p99:>9.1?}  {writes_per_s:>7.0} writes/s");
     }
-    // The image a kill leaves: the files as they are, no close.
-    let image = dir.join("image");
-    while copy(dir, &image).is_err() {}
+    // The files as a kill leaves them: as they are, without a close.
+    let image = directory.join("image");
+    copy(directory, &image)?;
     drop(engine);
-    println!("{:26} disk {} MiB", E::NAME, bytes_under(&image)? >> 20);
     let start = Instant::now();
     let engine = E::open(&image)?;
     let opened = start.elapsed();
-    let rows = engine.scan()?;
-    println!("{:26} open {opened:.1?} and read {rows} rows {:.1?} rss {}", E::NAME, start.elapsed(), rss());
+    println!("open {opened:.1?}, {} objects, resident {} KiB", engine.count()?, resident_kib()?);
     Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for item in std::fs::read_dir(from)? {
-        let item = item?;
+    let items = std::fs::read_dir(from)?.collect::<Result<Vec<_>, _>>()?;
+    std::fs::create_dir(to)?;
+    for item in items {
         let target = to.join(item.file_name());
-        if item.path() == to {
-            continue;
-        } else if item.file_type()?.is_dir() {
+        if item.file_type()?.is_dir() {
             copy(&item.path(), &target)?;
         } else {
             std::fs::copy(item.path(), target)?;
@@ -190,28 +168,20 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-fn bytes_under(dir: &Path) -> std::io::Result<u64> {
-    use std::os::unix::fs::MetadataExt as _;
-    let mut sum = 0;
-    for item in std::fs::read_dir(dir)? {
-        let item = item?;
-        sum += if item.file_type()?.is_dir() { bytes_under(&item.path())? } else { item.metadata()?.blocks() * 512 };
-    }
-    Ok(sum)
-}
-
-fn rss() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().find(|l| l.starts_with("VmRSS")).unwrap_or_default().split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+fn resident_kib() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
 fn main() -> anyhow::Result<()> {
-    let base = std::env::args().nth(2).unwrap_or_else(|| ".".into());
-    let dir = tempfile::Builder::new().prefix("engine-compare").tempdir_in(base)?;
-    match std::env::args().nth(1).as_deref() {
-        Some("redb") => measure::<Redb>(dir.path(), &[1, 64]),
-        Some("redblog") => measure::<RedbLog>(dir.path(), &[1, 64]),
-        Some("fjall") => measure::<Fjall>(dir.path(), &[1, 64]),
-        _ => measure::<Floor>(dir.path(), &[1, 64]),
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let base = arguments.get(1).map_or(".", String::as_str);
+    let directory = tempfile::Builder::new().prefix("engine-compare").tempdir_in(base)?;
+    match arguments.first().map(String::as_str) {
+        Some("floor") => measure::<Floor>(directory.path()),
+        Some("keyed") => measure::<Keyed>(directory.path()),
+        Some("store") => measure::<Product>(directory.path()),
+        _ => anyhow::bail!("usage: engine_compare (floor | keyed | store) [DIRECTORY]"),
     }
 }

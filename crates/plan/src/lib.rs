@@ -1,5 +1,16 @@
 //! Every decision, pure: no I/O, no clock, no randomness.
 
+pub mod claims;
+pub mod endpoints;
+pub mod gc;
+pub mod ids;
+pub mod labels;
+pub mod namespaces;
+pub mod nodes;
 pub mod pod;
+pub mod pods;
 pub mod probes;
 pub mod restarts;
+pub mod revisions;
+pub mod scheduler;
+pub mod statefulset;

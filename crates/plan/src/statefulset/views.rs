@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::ordinals::{self, Ordinal, Range};
-use super::revisions::{self, RevisionName, RevisionView, TemplateView};
+use super::revisions::{self, RevisionLabel, RevisionName, RevisionView, TemplateView};
 use crate::ids::{Target, Uid};
 use crate::pods::{self, Phase};
 use crate::{labels, statefulset};
@@ -128,7 +128,7 @@ pub struct PodView {
     /// From when on it is steady again, after a short run ([`pods::steady_at`]).
     pub steady_at: Option<Timestamp>,
     /// Its `controller-revision-hash` label.
-    pub revision: Option<RevisionName>,
+    pub revision: Option<RevisionLabel>,
     /// Whether its labels carry its identity (D5).
     pub identity_ok: bool,
     /// Whether it mounts the claims of its ordinal (E3).
@@ -203,7 +203,8 @@ impl View {
     }
 }
 
-fn set_view(set: &StatefulSet) -> SetView {
+/// The set alone.
+pub(super) fn set_view(set: &StatefulSet) -> SetView {
     let meta = &set.metadata;
     let empty = StatefulSetSpec::default();
     let spec = set.spec.as_ref().unwrap_or(&empty);
@@ -301,7 +302,7 @@ fn pod_view(set: &StatefulSet, view: &SetView, pod: &Pod) -> Option<PodView> {
         ready_since: pods::ready_since(pod),
         ever_stood: pods::ever_stood(pod),
         steady_at: pods::steady_at(pod),
-        revision: label(statefulset::REVISION_LABEL).cloned().map(RevisionName),
+        revision: label(statefulset::REVISION_LABEL).cloned().map(RevisionLabel),
         identity_ok: label(statefulset::POD_NAME_LABEL).is_some_and(|value| value == name),
         storage_ok: ordinal.is_none_or(|ordinal| mounts_its_claims(view, ordinal, pod)),
     })

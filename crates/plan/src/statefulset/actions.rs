@@ -1,0 +1,255 @@
+//! What a plan is made of: actions, the waits that explain its silence, and the order of both.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSetStatus;
+
+use super::events::Note;
+use super::ordinals::Ordinal;
+use super::revisions::RevisionName;
+use crate::ids::{Target, Uid};
+
+/// One write. Those that change or remove something carry the very object they were decided on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Read the set anew and stop unless it is the same one and not being deleted. Comes before any
+    /// adoption (M2, M5).
+    ConfirmSet,
+    /// Take an ownerless revision (M5).
+    AdoptRevision(Target),
+    /// Write down the set's template (H2).
+    CreateRevision {
+        /// Its name.
+        name: RevisionName,
+        /// Its hash label.
+        hash: String,
+        /// Its number.
+        number: i64,
+    },
+    /// Make an older revision the newest (H6 b).
+    RenumberRevision {
+        /// The revision.
+        target: Target,
+        /// Its new number.
+        number: i64,
+    },
+    /// Drop a revision that nothing uses any more (H9).
+    DeleteRevision(Target),
+    /// Take an ownerless pod (M2).
+    AdoptPod(Target),
+    /// Let go of a pod that no longer matches (M3).
+    ReleasePod(Target),
+    /// Bring the owners of a claim in line with the retention policy (F).
+    OwnClaim {
+        /// The claim.
+        target: Target,
+        /// The ordinal it serves.
+        ordinal: Ordinal,
+        /// Who owns it from now on, of those the set may write.
+        owner: ClaimKeeper,
+    },
+    /// Make a claim from its template (E).
+    CreateClaim {
+        /// The claim's name.
+        name: String,
+        /// The template's name.
+        template: String,
+        /// The ordinal it serves.
+        ordinal: Ordinal,
+    },
+    /// Make a pod (D).
+    CreatePod {
+        /// Its ordinal.
+        ordinal: Ordinal,
+        /// The revision of its template.
+        revision: RevisionName,
+    },
+    /// Set a pod's identity labels again (D5).
+    RelabelPod {
+        /// The pod.
+        target: Target,
+        /// Its ordinal.
+        ordinal: Ordinal,
+    },
+    /// Ask a pod to end, with its own grace period.
+    DeletePod {
+        /// The pod.
+        target: Target,
+        /// Its ordinal.
+        ordinal: Ordinal,
+        /// Why.
+        why: Removal,
+    },
+}
+
+/// Who holds a claim, beside foreign owners.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ClaimKeeper {
+    /// Nobody: it stays until somebody deletes it.
+    Nobody,
+    /// The set: it goes with the set.
+    Set,
+    /// A condemned pod: it goes with that pod.
+    Pod(Uid),
+}
+
+/// Why a pod is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Removal {
+    /// It ended and must be made anew (J1).
+    Ended,
+    /// It is out of range (K).
+    Condemned,
+    /// It is not at the revision it should be at (L).
+    Outdated,
+    /// It never stood and is not at the revision it should be at.
+    Broken,
+}
+
+/// Why something is not done now.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wait {
+    /// The pod or claim that has to change first.
+    pub on: String,
+    /// The rule that waits for it.
+    pub rule: Rule,
+}
+
+/// The rules that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// A pod still holds its ordinal until it is gone (J6).
+    Terminating,
+    /// A pod is not Running and Ready, and later ones come after it (J4, K2, L2).
+    NotReady,
+    /// A pod is Ready, but not yet for long enough (N2).
+    NotYetAvailable,
+    /// A pod is being replaced.
+    Replacing,
+    /// A pod was only just made.
+    Creating,
+    /// A condemned pod is unavailable, and so is one below it (K3).
+    ScaleDownUnhealthy,
+    /// A claim is being deleted (E4).
+    ClaimTerminating,
+    /// A claim belongs to a pod that is gone and will go too (F7).
+    ClaimStale,
+    /// Somebody else's pod has the name (M3).
+    NameTaken,
+    /// A pod does not mount the claims of its ordinal, which cannot be changed (S12).
+    StorageDiffers,
+    /// A pod is back from a crash moments ago.
+    NotYetSteady,
+    /// As many pods are down as the set allows (L6).
+    Budget,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Terminating => "is terminating and holds its ordinal until it is gone",
+            Self::NotReady => "is not running and ready",
+            Self::NotYetAvailable => "is ready, but not for minReadySeconds yet",
+            Self::Replacing => "is being replaced",
+            Self::Creating => "is being created",
+            Self::ScaleDownUnhealthy => "is unhealthy, and so is a lower replica that is to go",
+            Self::ClaimTerminating => "is being deleted",
+            Self::ClaimStale => "belongs to a pod that is gone and will be deleted",
+            Self::NameTaken => "is not this set's pod, but has its name",
+            Self::StorageDiffers => "does not mount the claims of its ordinal, which cannot be changed",
+            Self::NotYetSteady => "has only just come back from a crash",
+            Self::Budget => "is unavailable, and no more replicas may be",
+        })
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.on, self.rule)
+    }
+}
+
+/// What to do about a set, and what it waits for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Actions in order. Those of one batch do not depend on each other; a batch starts when the one
+    /// before it has succeeded.
+    pub batches: Vec<Vec<Action>>,
+    /// What is not done now, and why.
+    pub waits: Vec<Wait>,
+    /// The status the set should show.
+    pub status: StatefulSetStatus,
+    /// Whether that status is worth a write (O8).
+    pub status_changed: bool,
+    /// When to plan again even if nothing changes.
+    pub wake_at: Option<Timestamp>,
+    /// What people should be told, beside the outcome of the actions.
+    pub notes: Vec<Note>,
+}
+
+impl Plan {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty() && !self.status_changed
+    }
+
+    /// All actions in order.
+    pub fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.batches.iter().flatten()
+    }
+}
+
+/// A plan in the making: one list per stage of execution.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Draft {
+    /// Adoption, release and revisions.
+    pub(super) bookkeeping: Vec<Action>,
+    /// Changes to existing claims and pods, before anything goes.
+    pub(super) repairs: Vec<Action>,
+    /// New claims, before the pods that need them.
+    pub(super) claims: Vec<Action>,
+    /// New and removed pods.
+    pub(super) pods: Vec<Action>,
+    /// Revisions to drop.
+    pub(super) history: Vec<Action>,
+    pub(super) waits: Vec<Wait>,
+    pub(super) notes: Vec<Note>,
+    pub(super) wake_at: Option<Timestamp>,
+}
+
+impl Draft {
+    pub(super) fn wait(&mut self, on: &str, rule: Rule) {
+        let wait = Wait { on: on.to_owned(), rule };
+        if !self.waits.contains(&wait) {
+            self.waits.push(wait);
+        }
+    }
+
+    pub(super) fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// The pods this draft deletes.
+    pub(super) fn doomed(&self) -> impl Iterator<Item = &Target> {
+        self.pods.iter().filter_map(|action| match action {
+            Action::DeletePod { target, .. } => Some(target),
+            _ => None,
+        })
+    }
+
+    pub(super) fn is_doomed(&self, pod: &Target) -> bool {
+        self.doomed().any(|target| target == pod)
+    }
+
+    pub(super) fn finish(self, status: StatefulSetStatus, status_changed: bool) -> Plan {
+        let adopts = self
+            .bookkeeping
+            .iter()
+            .any(|action| matches!(action, Action::AdoptPod(_) | Action::AdoptRevision(_)));
+        let confirm = if adopts { vec![Action::ConfirmSet] } else { Vec::new() };
+        let mut batches = vec![confirm, self.bookkeeping, self.repairs, self.claims, self.pods, self.history];
+        batches.retain(|batch| !batch.is_empty());
+        Plan { batches, waits: self.waits, status, status_changed, wake_at: self.wake_at, notes: self.notes }
+    }
+}

@@ -1,0 +1,97 @@
+//! The events a set shows (contract section P). It only words them; who records them and how
+//! repeats are counted is not its business.
+
+use super::actions::Action;
+use super::ordinals::pod_name;
+
+/// An event about the set, ready to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Note {
+    /// Whether something is wrong.
+    pub warning: bool,
+    /// The reason, in one word.
+    pub reason: &'static str,
+    /// The text.
+    pub message: String,
+}
+
+impl Note {
+    fn normal(reason: &'static str, message: String) -> Self {
+        Self { warning: false, reason, message }
+    }
+
+    fn warning(reason: &'static str, message: String) -> Self {
+        Self { warning: true, reason, message }
+    }
+}
+
+/// The event that tells of `action` on `set` having succeeded; none for bookkeeping (P5).
+pub fn succeeded(set: &str, action: &Action) -> Option<Note> {
+    let pod = |verb: &str, pod: &str| format!("{verb} Pod {pod} in StatefulSet {set} successful");
+    match action {
+        Action::CreatePod { ordinal, .. } => {
+            Some(Note::normal("SuccessfulCreate", pod("Create", &pod_name(set, *ordinal))))
+        }
+        Action::RelabelPod { target, .. } => Some(Note::normal("SuccessfulUpdate", pod("Update", &target.name))),
+        Action::DeletePod { target, .. } => Some(Note::normal("SuccessfulDelete", pod("Delete", &target.name))),
+        Action::CreateClaim { name, ordinal, .. } => {
+            let message = format!("Create Claim {name} Pod {} in StatefulSet {set} success", pod_name(set, *ordinal));
+            Some(Note::normal("SuccessfulCreate", message))
+        }
+        Action::ConfirmSet
+        | Action::AdoptRevision(_)
+        | Action::CreateRevision { .. }
+        | Action::RenumberRevision { .. }
+        | Action::DeleteRevision(_)
+        | Action::AdoptPod(_)
+        | Action::ReleasePod(_)
+        | Action::OwnClaim { .. } => None,
+    }
+}
+
+/// The event that tells of `action` on `set` having failed with `error`. Not to be used when a
+/// creation found that the object exists already, which is no news.
+pub fn failed(set: &str, action: &Action, error: &str) -> Option<Note> {
+    match action {
+        Action::CreatePod { ordinal, .. } => Some(create_failed(set, &pod_name(set, *ordinal), error)),
+        Action::RelabelPod { target, .. } => Some(update_failed(set, &target.name, error)),
+        Action::DeletePod { target, .. } => {
+            Some(Note::warning("FailedDelete", pod_failed("Delete", set, &target.name, error)))
+        }
+        Action::CreateClaim { name, ordinal, .. } => {
+            let pod = pod_name(set, *ordinal);
+            let message = format!("Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {error}");
+            Some(Note::warning("FailedCreate", message))
+        }
+        Action::OwnClaim { ordinal, .. } => Some(update_failed(set, &pod_name(set, *ordinal), error)),
+        Action::ConfirmSet
+        | Action::AdoptRevision(_)
+        | Action::CreateRevision { .. }
+        | Action::RenumberRevision { .. }
+        | Action::DeleteRevision(_)
+        | Action::AdoptPod(_)
+        | Action::ReleasePod(_) => None,
+    }
+}
+
+/// A pod cannot be made.
+pub fn create_failed(set: &str, pod: &str, error: &str) -> Note {
+    Note::warning("FailedCreate", pod_failed("Create", set, pod, error))
+}
+
+/// A pod cannot be brought in line.
+pub fn update_failed(set: &str, pod: &str, error: &str) -> Note {
+    Note::warning("FailedUpdate", pod_failed("Update", set, pod, error))
+}
+
+/// A claim has an owner that the retention policy must not override (P4; the spelling is on the wire).
+pub fn conflicting_controller(claim: &str) -> Note {
+    let message = format!(
+        "PersistentVolumeClaim {claim} has a conflicting OwnerReference that acts as a manging controller, the retention policy is ignored for this claim"
+    );
+    Note::warning("ConflictingController", message)
+}
+
+fn pod_failed(verb: &str, set: &str, pod: &str, error: &str) -> String {
+    format!("{verb} Pod {pod} in StatefulSet {set} failed error: {error}")
+}

@@ -1,0 +1,181 @@
+//! The objects that actions stand for: pods, claims and revisions as they go over the wire
+//! (contract sections D, E, F, H2). It renders what was decided and decides nothing.
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+
+use super::actions::ClaimKeeper;
+use super::claims::first_keeper;
+use super::ordinals::{Ordinal, claim_name, pod_name};
+use super::revisions::{self, RevisionName};
+use super::views::{ClaimOwner, claim_owner, set_view};
+use super::{API_VERSION, KIND, POD_INDEX_LABEL, POD_NAME_LABEL, REVISION_LABEL};
+use crate::pods;
+
+/// Label of a revision with its hash.
+const HASH_LABEL: &str = "controller.kubernetes.io/hash";
+
+/// The pod of `ordinal`, from `template` as it is at `revision` (D1–D3, E3).
+pub fn pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &RevisionName, ordinal: Ordinal) -> Pod {
+    let set_name = name_of(set);
+    let name = pod_name(set_name, ordinal);
+    let from = template.metadata.clone().unwrap_or_default();
+    let mut labels = from.labels.unwrap_or_default();
+    labels.extend(identity_labels(&name, ordinal));
+    labels.insert(REVISION_LABEL.to_owned(), revision.label().0);
+    let mut spec = template.spec.clone().unwrap_or_default();
+    spec.hostname = Some(name.clone());
+    spec.subdomain = spec_of(set).and_then(|spec| spec.service_name.clone()).filter(|name| !name.is_empty());
+    let volumes = claim_volumes(set, ordinal);
+    let kept = spec.volumes.unwrap_or_default();
+    let kept = kept.into_iter().filter(|volume| volumes.iter().all(|claim| claim.name != volume.name));
+    let volumes: Vec<Volume> = volumes.iter().cloned().chain(kept).collect();
+    spec.volumes = Some(volumes).filter(|volumes| !volumes.is_empty());
+    Pod {
+        metadata: ObjectMeta {
+            name: Some(name),
+            generate_name: Some(format!("{set_name}-")),
+            namespace: set.metadata.namespace.clone(),
+            labels: Some(labels),
+            annotations: from.annotations,
+            finalizers: from.finalizers,
+            owner_references: Some(vec![reference(set)]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(spec),
+        status: None,
+    }
+}
+
+/// The template of a revision: the set's own, or what `revision` keeps.
+pub fn template(set: &StatefulSet, revision: &RevisionName, stored: Option<&ControllerRevision>) -> Option<PodTemplateSpec> {
+    match stored {
+        Some(stored) if stored.metadata.name.as_deref() == Some(&revision.0) => revisions::template_of(stored),
+        Some(_) => None,
+        None => spec_of(set).map(|spec| spec.template.clone()),
+    }
+}
+
+/// The claim of `ordinal` made from the template called `template`; none when there is no such
+/// template (E1).
+pub fn claim(set: &StatefulSet, template: &str, ordinal: Ordinal) -> Option<PersistentVolumeClaim> {
+    let spec = spec_of(set)?;
+    let templates = spec.volume_claim_templates.iter().flatten();
+    let mut claim = templates.into_iter().find(|claim| claim.metadata.name.as_deref() == Some(template))?.clone();
+    let mut labels = claim.metadata.labels.take().unwrap_or_default();
+    labels.extend(spec.selector.match_labels.clone().unwrap_or_default());
+    claim.metadata = ObjectMeta {
+        name: Some(claim_name(template, name_of(set), ordinal)),
+        namespace: set.metadata.namespace.clone(),
+        labels: Some(labels).filter(|labels| !labels.is_empty()),
+        annotations: claim.metadata.annotations,
+        ..ObjectMeta::default()
+    };
+    claim.status = None;
+    let keeper = first_keeper(&set_view(set));
+    Some(owned_claim(set, &claim, ordinal, &keeper))
+}
+
+/// `claim` with its owners of ours replaced by `keeper`; foreign ones stay in front (F6).
+pub fn owned_claim(
+    set: &StatefulSet,
+    claim: &PersistentVolumeClaim,
+    ordinal: Ordinal,
+    keeper: &ClaimKeeper,
+) -> PersistentVolumeClaim {
+    let view = set_view(set);
+    let mut claim = claim.clone();
+    let mut owners = claim.metadata.owner_references.take().unwrap_or_default();
+    owners.retain(|owner| claim_owner(&view, ordinal, owner) == ClaimOwner::Foreign);
+    owners.extend(match keeper {
+        ClaimKeeper::Nobody => None,
+        ClaimKeeper::Set => Some(reference(set)),
+        ClaimKeeper::Pod(uid) => {
+            let pod = ObjectMeta {
+                name: Some(pod_name(name_of(set), ordinal)),
+                uid: Some(uid.0.clone()),
+                ..ObjectMeta::default()
+            };
+            Some(pods::controller_reference("v1", "Pod", &pod))
+        }
+    });
+    claim.metadata.owner_references = Some(owners).filter(|owners| !owners.is_empty());
+    claim
+}
+
+/// The set's template written down as a revision (H1, H2).
+pub fn revision(set: &StatefulSet, name: &RevisionName, hash: &str, number: i64) -> ControllerRevision {
+    let template = spec_of(set).and_then(|spec| spec.template.metadata.clone());
+    let mut labels = template.and_then(|meta| meta.labels).unwrap_or_default();
+    labels.insert(HASH_LABEL.to_owned(), hash.to_owned());
+    ControllerRevision {
+        metadata: ObjectMeta {
+            name: Some(name.0.clone()),
+            namespace: set.metadata.namespace.clone(),
+            labels: Some(labels),
+            annotations: set.metadata.annotations.clone(),
+            owner_references: Some(vec![reference(set)]),
+            ..ObjectMeta::default()
+        },
+        data: Some(RawExtension(revisions::data_of(set))),
+        revision: number,
+    }
+}
+
+/// `meta` with the set as its controller.
+pub fn adopted(set: &StatefulSet, meta: &ObjectMeta) -> ObjectMeta {
+    let mut meta = meta.clone();
+    meta.owner_references.get_or_insert_default().push(reference(set));
+    meta
+}
+
+/// `meta` without the set among its owners.
+pub fn released(set: &StatefulSet, meta: &ObjectMeta) -> ObjectMeta {
+    let mut meta = meta.clone();
+    let owners = meta.owner_references.take().unwrap_or_default();
+    let uid = set.metadata.uid.as_deref().unwrap_or_default();
+    let others: Vec<OwnerReference> = owners.into_iter().filter(|owner| owner.uid != uid).collect();
+    meta.owner_references = Some(others).filter(|others| !others.is_empty());
+    meta
+}
+
+/// `meta` of the pod of `ordinal` with its identity labels (D5).
+pub fn relabelled(set: &StatefulSet, meta: &ObjectMeta, ordinal: Ordinal) -> ObjectMeta {
+    let mut meta = meta.clone();
+    meta.labels.get_or_insert_default().extend(identity_labels(&pod_name(name_of(set), ordinal), ordinal));
+    meta
+}
+
+fn identity_labels(pod: &str, ordinal: Ordinal) -> [(String, String); 2] {
+    [(POD_NAME_LABEL.to_owned(), pod.to_owned()), (POD_INDEX_LABEL.to_owned(), ordinal.to_string())]
+}
+
+fn claim_volumes(set: &StatefulSet, ordinal: Ordinal) -> Vec<Volume> {
+    let templates = spec_of(set).and_then(|spec| spec.volume_claim_templates.as_deref()).unwrap_or_default();
+    let volume = |template: &PersistentVolumeClaim| {
+        let name = template.metadata.name.clone().unwrap_or_default();
+        let claim_name = claim_name(&name, name_of(set), ordinal);
+        Volume {
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource { claim_name, read_only: None }),
+            name,
+            ..Volume::default()
+        }
+    };
+    templates.iter().map(volume).collect()
+}
+
+fn reference(set: &StatefulSet) -> OwnerReference {
+    pods::controller_reference(API_VERSION, KIND, &set.metadata)
+}
+
+fn name_of(set: &StatefulSet) -> &str {
+    set.metadata.name.as_deref().unwrap_or_default()
+}
+
+fn spec_of(set: &StatefulSet) -> Option<&StatefulSetSpec> {
+    set.spec.as_ref()
+}

@@ -1,0 +1,48 @@
+//! Scaling down: which condemned replica goes next (contract section K).
+
+use super::Stage;
+use super::actions::{Action, Draft, Removal, Rule};
+use super::claims;
+use super::views::{Management, PodView};
+
+/// Removes condemned replicas, highest ordinal first; true when an update may follow in the same
+/// plan.
+pub(super) fn shrink(stage: &Stage<'_>, draft: &mut Draft) -> bool {
+    for (ordinal, pod) in &stage.claimed.condemned {
+        claims::own(stage.view, pod, *ordinal, true, draft);
+    }
+    match stage.view.set.management {
+        Management::Parallel => {
+            let present = stage.claimed.condemned.values().rev();
+            for pod in present.filter(|pod| !pod.terminating) {
+                remove(pod, draft);
+            }
+            true
+        }
+        Management::OrderedReady => shrink_by_one(stage, draft),
+    }
+}
+
+/// The highest condemned replica goes, unless it is unhealthy and a lower one is so too (K3).
+fn shrink_by_one(stage: &Stage<'_>, draft: &mut Draft) -> bool {
+    let condemned = &stage.claimed.condemned;
+    let available = |pod: &PodView| !pod.terminating && pod.available(stage.view.set.min_ready_s, stage.now);
+    let Some((_, next)) = condemned.last_key_value() else { return true };
+    let lowest_unavailable = condemned.values().find(|pod| !available(pod));
+    if next.terminating {
+        draft.wait(&next.target.name, Rule::Terminating);
+    } else if available(next) || lowest_unavailable.is_some_and(|lowest| lowest.target == next.target) {
+        remove(next, draft);
+    } else {
+        draft.wait(&next.target.name, Rule::ScaleDownUnhealthy);
+        if let Some(at) = next.available_at(stage.view.set.min_ready_s) {
+            draft.wake(at);
+        }
+    }
+    false
+}
+
+fn remove(pod: &PodView, draft: &mut Draft) {
+    let Some(ordinal) = pod.ordinal else { return };
+    draft.pods.push(Action::DeletePod { target: pod.target.clone(), ordinal, why: Removal::Condemned });
+}

@@ -1,0 +1,79 @@
+//! The status of a set, counted from its pods (contract section O).
+//!
+//! Differences from Kubernetes, all where the contract calls its behaviour a fault: counts are never
+//! adjusted, only counted, with the pods that the plan removes already left out (O5, S4); an
+//! OnDelete set whose pods have all been replaced completes like any other (O7, S4); conditions
+//! somebody put there stay (O9, S5).
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
+
+use super::Stage;
+use super::actions::Draft;
+use super::views::PodView;
+
+/// The status as the plan will have left things.
+pub(super) fn count(stage: &Stage<'_>, draft: &Draft) -> StatefulSetStatus {
+    let set = &stage.view.set;
+    let counted = |wanted: &dyn Fn(&PodView) -> bool| total(stage.claimed.all().filter(|pod| wanted(pod)).count());
+    let staying = |pod: &PodView| !pod.terminating && !draft.is_doomed(&pod.target);
+    let replicas = counted(&|_| true);
+    let ready = counted(&PodView::running_ready);
+    let updated = counted(&|pod| staying(pod) && stage.resolved.is_update(pod));
+    let mut current = counted(&|pod| staying(pod) && stage.resolved.is_current(pod));
+    let mut current_revision = &stage.resolved.current;
+    if [updated, ready, replicas].iter().all(|count| *count == set.range.replicas) {
+        current_revision = &stage.resolved.update;
+        current = updated;
+    }
+    StatefulSetStatus {
+        observed_generation: Some(set.generation),
+        replicas,
+        ready_replicas: some_if_positive(ready),
+        available_replicas: Some(counted(&|pod| pod.available(set.min_ready_s, stage.now))),
+        current_replicas: some_if_positive(current),
+        updated_replicas: some_if_positive(updated),
+        current_revision: Some(current_revision.0.clone()),
+        update_revision: Some(stage.resolved.update.0.clone()),
+        collision_count: Some(stage.resolved.collisions),
+        conditions: None,
+    }
+}
+
+/// When the counts next change by the passing of time alone (N3).
+pub(super) fn next_change(stage: &Stage<'_>) -> Option<Timestamp> {
+    let min_ready_s = stage.view.set.min_ready_s;
+    stage.claimed.all().filter_map(|pod| pod.available_at(min_ready_s)).filter(|at| *at > stage.now).min()
+}
+
+/// Puts the parts of the stored status that are not counted into `status`, and says whether the
+/// result is worth a write (O8).
+pub(super) fn carry_over(set: &StatefulSet, status: &mut StatefulSetStatus) -> bool {
+    let Some(stored) = &set.status else { return true };
+    status.conditions.clone_from(&stored.conditions);
+    let comparable = |status: &StatefulSetStatus| {
+        let count = |count: Option<i32>| count.unwrap_or(0);
+        let name = |name: &Option<String>| name.clone().unwrap_or_default();
+        (
+            [
+                status.replicas,
+                count(status.ready_replicas),
+                count(status.available_replicas),
+                count(status.current_replicas),
+                count(status.updated_replicas),
+                count(status.collision_count),
+            ],
+            [name(&status.current_revision), name(&status.update_revision)],
+        )
+    };
+    stored.observed_generation < status.observed_generation || comparable(stored) != comparable(status)
+}
+
+fn total(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// Zero counts other than replicas and availableReplicas are left out on the wire (A9).
+fn some_if_positive(count: i32) -> Option<i32> {
+    Some(count).filter(|count| *count > 0)
+}

@@ -10,7 +10,10 @@ pub mod errors;
 pub mod kinds;
 pub mod object;
 pub mod patch;
+pub mod quantity;
 pub mod registry;
+pub mod selectors;
+pub mod table;
 pub mod validation;
 
 pub use errors::{FieldError, FieldErrors};

@@ -112,6 +112,28 @@ impl Object {
     }
 }
 
+/// Whether two values mean the same: equal, or different only in absent against empty lists.
+pub fn semantically_equal<T: PartialEq + serde::Serialize>(a: &T, b: &T) -> bool {
+    fn bare<T: serde::Serialize>(value: &T) -> serde_json::Value {
+        let mut value = serde_json::to_value(value).expect("API types always serialise");
+        drop_empty_lists(&mut value);
+        value
+    }
+    a == b || bare(a) == bare(b)
+}
+
+fn drop_empty_lists(value: &mut serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !matches!(field, Value::Array(items) if items.is_empty()) && !field.is_null());
+            fields.values_mut().for_each(drop_empty_lists);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_empty_lists),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 impl Clone for Object {
     fn clone(&self) -> Self {
         Self(self.0.clone_box())

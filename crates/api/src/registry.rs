@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::errors::FieldErrors;
 use crate::object::Object;
+use crate::validation::{self, NameRule};
 
 /// Whether objects of a kind live in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,24 @@ pub struct Subresource {
     pub verbs: &'static [&'static str],
 }
 
+impl Subresource {
+    /// `status` of a kind: same body, read and replaced on its own.
+    pub const fn status(kind: &'static str) -> Self {
+        Self { name: "status", group: "", version: "", kind, verbs: &["get", "patch", "update"] }
+    }
+
+    /// `scale`: the replica count alone, as an autoscaling/v1 Scale.
+    pub const fn scale() -> Self {
+        let verbs = &["get", "patch", "update"];
+        Self { name: "scale", group: "autoscaling", version: "v1", kind: "Scale", verbs }
+    }
+
+    /// Anything else, with a body of the parent's group and version.
+    pub const fn of(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Self {
+        Self { name, group: "", version: "", kind, verbs }
+    }
+}
+
 /// What is known of a kind without looking at an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
@@ -95,6 +114,27 @@ impl Facts {
     /// The verbs of an ordinary resource, in discovery order.
     pub const VERBS: &'static [&'static str] =
         &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+    /// What most namespaced kinds share; rows name only what differs. Names and storage are empty.
+    pub const NAMESPACED: Self = Self {
+        plural: "",
+        singular: "",
+        short_names: &[],
+        categories: &[],
+        scope: Scope::Namespaced,
+        subresources: &[],
+        verbs: Self::VERBS,
+        delete_answer: DeleteAnswer::Status,
+        default_propagation: Propagation::Background,
+        put_may_create: false,
+        unconditional_update: true,
+        has_generation: false,
+        storage: "",
+        field_selectors: &[],
+    };
+
+    /// The same for kinds outside namespaces.
+    pub const CLUSTER: Self = Self { scope: Scope::Cluster, ..Self::NAMESPACED };
 }
 
 /// A table column (contract `tables.tsv`).
@@ -108,6 +148,44 @@ pub struct Column {
     pub format: &'static str,
     /// 0 is always shown, 1 only with `-o wide`.
     pub priority: i32,
+}
+
+impl Column {
+    /// The first column of nearly every kind.
+    pub const NAME: Self = Self { name: "Name", type_: "string", format: "name", priority: 0 };
+    /// The age in human form.
+    pub const AGE: Self = Self::text("Age");
+
+    /// A text column that is always shown.
+    pub const fn text(name: &'static str) -> Self {
+        Self { name, type_: "string", format: "", priority: 0 }
+    }
+
+    /// A text column shown with `-o wide`.
+    pub const fn wide(name: &'static str) -> Self {
+        Self { name, type_: "string", format: "", priority: 1 }
+    }
+
+    /// A column of whole numbers that is always shown.
+    pub const fn integer(name: &'static str) -> Self {
+        Self { name, type_: "integer", format: "", priority: 0 }
+    }
+
+    /// A column of booleans that is always shown.
+    pub const fn boolean(name: &'static str) -> Self {
+        Self { name, type_: "boolean", format: "", priority: 0 }
+    }
+}
+
+/// The one condition a table row may carry: a pod that has finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowCondition {
+    /// `Completed`
+    pub type_: &'static str,
+    /// `Succeeded` or `Failed`
+    pub reason: &'static str,
+    /// The sentence shown to people.
+    pub message: &'static str,
 }
 
 /// A table cell.
@@ -144,6 +222,16 @@ impl From<i32> for Cell {
         Self::Number(number.into())
     }
 }
+impl From<usize> for Cell {
+    fn from(number: usize) -> Self {
+        Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+impl From<bool> for Cell {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
 
 /// What a kind must say about itself. Methods have the behaviour of a kind with nothing special.
 pub trait Spec:
@@ -164,9 +252,16 @@ pub trait Spec:
     const FACTS: Facts;
     /// Table columns, in order.
     const COLUMNS: &'static [Column];
+    /// The rule names of this kind follow.
+    const NAME_RULE: NameRule = NameRule::Subdomain;
 
     /// The table cells of one object, one per column; `now` dates the ages.
     fn row(&self, now: Timestamp) -> Vec<Cell>;
+
+    /// The condition of the object's table row, if it has one.
+    fn row_condition(&self) -> Option<RowCondition> {
+        None
+    }
 
     /// Fills in what the client left out. Runs on every decode, also from the store.
     fn set_defaults(&mut self) {}
@@ -185,11 +280,21 @@ pub trait Spec:
         let _ = (subresource, old);
     }
 
+    /// Sets times that the server owns outside the metadata. Runs after the `prepare_…` step of
+    /// every write; `old` is none on create.
+    fn stamp(&mut self, old: Option<&Self>, now: Timestamp) {
+        let _ = (old, now);
+    }
+
     /// Everything wrong with a new object. Metadata is included.
-    fn validate_create(&self) -> FieldErrors;
+    fn validate_create(&self) -> FieldErrors {
+        validation::metadata_create(self.metadata(), Self::NAME_RULE, Self::FACTS.scope)
+    }
 
     /// Everything wrong with a change to the main resource. Metadata is included.
-    fn validate_update(&self, old: &Self) -> FieldErrors;
+    fn validate_update(&self, old: &Self) -> FieldErrors {
+        validation::metadata_update(self.metadata(), old.metadata())
+    }
 
     /// Everything wrong with a change through `subresource`.
     fn validate_subresource_update(&self, subresource: &str, old: &Self) -> FieldErrors {
@@ -240,6 +345,8 @@ pub struct Kind {
     pub prepare_update: fn(&mut Object, &Object),
     /// [`Spec::prepare_subresource_update`]
     pub prepare_subresource_update: fn(&mut Object, &str, &Object),
+    /// [`Spec::stamp`]
+    pub stamp: fn(&mut Object, Option<&Object>, Timestamp),
     /// [`Spec::validate_create`]
     pub validate_create: fn(&Object) -> FieldErrors,
     /// [`Spec::validate_update`]
@@ -254,6 +361,8 @@ pub struct Kind {
     pub warnings: fn(&Object, Option<&Object>) -> Vec<String>,
     /// [`Spec::row`]
     pub row: fn(&Object, Timestamp) -> Vec<Cell>,
+    /// [`Spec::row_condition`]
+    pub row_condition: fn(&Object) -> Option<RowCondition>,
     /// The JSON schema of the kind and of everything it refers to.
     pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
 }
@@ -280,6 +389,7 @@ impl Kind {
             prepare_subresource_update: |object, subresource, old| {
                 typed_mut::<T>(object).prepare_subresource_update(subresource, typed::<T>(old));
             },
+            stamp: |object, old, now| typed_mut::<T>(object).stamp(old.map(typed::<T>), now),
             validate_create: |object| typed::<T>(object).validate_create(),
             validate_update: |object, old| typed::<T>(object).validate_update(typed::<T>(old)),
             validate_subresource_update: |object, subresource, old| {
@@ -289,6 +399,7 @@ impl Kind {
             selectable_fields: |object| typed::<T>(object).selectable_fields(),
             warnings: |object, old| typed::<T>(object).warnings(old.map(typed::<T>)),
             row: |object, now| typed::<T>(object).row(now),
+            row_condition: |object| typed::<T>(object).row_condition(),
             schema: |generator| generator.subschema_for::<T>(),
         }
     }

@@ -104,8 +104,7 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
     if !applies_to(observed.service) {
         return Plan::default();
     }
-    let pods: Vec<&Pod> =
-        observed.pods.iter().map(Arc::as_ref).filter(|pod| selects(observed.service, pod)).collect();
+    let pods: Vec<&Pod> = observed.pods.iter().map(Arc::as_ref).filter(|pod| selects(observed.service, pod)).collect();
     let (slices, pods_without_node) = slices::plan(observed, &pods);
     Plan { slices, endpoints: legacy::plan(observed, &pods), pods_without_node }
 }

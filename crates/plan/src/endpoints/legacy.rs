@@ -95,7 +95,11 @@ fn subsets(service: &Service, pods: &[&Pod]) -> Vec<EndpointSubset> {
             target_ref: Some(members::target(pod)),
         };
         let group = groups.entry(ports).or_default();
-        if ready { group.ready.insert(key, address) } else { group.not_ready.insert(key, address) };
+        if ready {
+            group.ready.insert(key, address)
+        } else {
+            group.not_ready.insert(key, address)
+        };
     }
     groups.into_iter().map(|(ports, group)| wire_subset(&ports, group)).collect()
 }

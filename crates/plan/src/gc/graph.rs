@@ -128,7 +128,11 @@ impl Graph {
     /// The dependents that keep `uid` from going while it waits for them.
     pub fn blocking(&self, uid: &str) -> Vec<Uid> {
         let blocks = |owner: &OwnerReference| &*owner.uid == uid && owner.block_owner_deletion == Some(true);
-        self.dependents(uid).into_iter().filter(|(_, node)| node.owners.iter().any(blocks)).map(|(uid, _)| uid).collect()
+        self.dependents(uid)
+            .into_iter()
+            .filter(|(_, node)| node.owners.iter().any(blocks))
+            .map(|(uid, _)| uid)
+            .collect()
     }
 
     /// An owner that is not known to be there, or that waits for its dependents.

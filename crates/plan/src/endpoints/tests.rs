@@ -1,0 +1,1 @@
+//! Tables of what is planned for which state.

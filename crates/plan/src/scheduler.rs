@@ -1,0 +1,142 @@
+//! Which node a pod goes to, or why none will do (contract 8A, 8B).
+//!
+//! Pure: [`Cluster`] is what was observed and assumed, [`decide`] looks at one pod. Ties are broken by a
+//! number the caller brings. It never evicts anything: there is no preemption, and the message says so.
+
+mod cluster;
+mod filters;
+mod message;
+pub mod node_selector;
+mod requests;
+mod score;
+mod volumes;
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+
+pub use cluster::{Cluster, NodeState};
+pub use requests::{HostPort, Resources, host_ports, requests};
+pub use volumes::Volumes;
+
+/// The scheduler pods ask for unless they name another one.
+pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
+/// All nodes are looked at up to this many (contract 8.12).
+const NODES_ALWAYS_EXAMINED: usize = 100;
+/// Bytes of an event's note (contract 8.3).
+pub const NOTE_BYTES_MAX: usize = 1024;
+
+/// What to do with a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// Bind it to the node now.
+    Bind {
+        /// Name of the node.
+        node: String,
+    },
+    /// Keep room for it on the node, make these writes, and decide again when its claims are bound.
+    Prepare {
+        /// Name of the node.
+        node: String,
+        /// The writes.
+        writes: Vec<VolumeWrite>,
+    },
+    /// No node will do. The text is for the event and the pod's condition.
+    Unschedulable {
+        /// The whole text.
+        message: String,
+    },
+}
+
+/// A write that makes a claim bindable on the chosen node (contract 6.16).
+#[derive(Clone, Debug, PartialEq)]
+pub enum VolumeWrite {
+    /// Replace the volume: it is reserved for the claim.
+    Reserve(Box<PersistentVolume>),
+    /// Replace the claim: its provisioner now knows the node.
+    SelectNode(Box<PersistentVolumeClaim>),
+}
+
+/// Where the search begins and how ties are broken, so that decisions spread without being random.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seed {
+    /// The node, by position, at which a partial search begins.
+    pub start: usize,
+    /// Picks among equally good nodes.
+    pub tie: usize,
+}
+
+/// Whether this scheduler is to find a node for the pod (contract 8.1).
+pub fn is_ours(pod: &Pod) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let unbound = spec.node_name.as_deref().unwrap_or_default().is_empty();
+    let ours = spec.scheduler_name.as_deref().is_none_or(|name| name.is_empty() || name == DEFAULT_SCHEDULER);
+    unbound && ours && !crate::pods::is_terminating(pod) && !crate::pods::phase(pod).is_terminal()
+}
+
+/// Whether the pod must not be scheduled yet (contract 8.2).
+pub fn is_gated(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty())
+}
+
+/// The order in which waiting pods are looked at: higher priority first, then the older (contract 8.1).
+pub fn queue_order(pod: &Pod) -> (std::cmp::Reverse<i32>, Option<jiff::Timestamp>, Option<String>) {
+    let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
+    let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    (std::cmp::Reverse(priority), created, pod.metadata.name.clone())
+}
+
+/// Finds a node for the pod. `volumes` must know every claim the pod names and that exists.
+pub fn decide(cluster: &Cluster, pod: &Pod, volumes: &dyn Volumes, seed: Seed) -> Decision {
+    let count = cluster.len();
+    if count == 0 {
+        return Decision::Unschedulable { message: "no nodes available to schedule pods".to_owned() };
+    }
+    let claims = match volumes::prepare(pod, volumes) {
+        Ok(claims) => claims,
+        Err(reason) => return Decision::Unschedulable { message: message::of_prefilter(count, &reason, pod) },
+    };
+    let wanted = filters::Wanted::of(pod);
+    let enough = feasible_wanted(count);
+    let mut refused = message::Refusals::default();
+    let mut feasible = Vec::new();
+    for state in cluster.from(seed.start) {
+        let found = filters::run(&wanted, pod, state).and_then(|()| claims.on(cluster, state, volumes));
+        match found {
+            Ok(writes) => feasible.push((state, writes)),
+            Err(refusal) => refused.add(refusal),
+        }
+        if feasible.len() >= enough {
+            break;
+        }
+    }
+    let Some(best) = score::best(pod, feasible.iter().map(|(state, _)| *state), seed.tie) else {
+        return Decision::Unschedulable { message: refused.message(count, pod) };
+    };
+    let (state, writes) = feasible.swap_remove(best);
+    let node = state.name().to_owned();
+    if claims.are_bound() { Decision::Bind { node } } else { Decision::Prepare { node, writes } }
+}
+
+/// The text cut to what an event's note may hold.
+pub fn note(message: &str) -> String {
+    const MORE: &str = " ...";
+    if message.len() <= NOTE_BYTES_MAX {
+        return message.to_owned();
+    }
+    let mut end = NOTE_BYTES_MAX - MORE.len();
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{MORE}", &message[..end])
+}
+
+/// How many feasible nodes end the search in a cluster of `count` (contract 8.12).
+fn feasible_wanted(count: usize) -> usize {
+    if count <= NODES_ALWAYS_EXAMINED {
+        return count;
+    }
+    let percentage = 50_usize.saturating_sub(count / 125).max(5);
+    (count * percentage / 100).max(NODES_ALWAYS_EXAMINED)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! Which of the feasible nodes is best (contract 8.12).
+
+use k8s_openapi::api::core::v1::Pod;
+use stead_api::amount::Amount;
+
+use super::cluster::NodeState;
+use super::requests::{self, Resources};
+use super::{filters, node_selector};
+
+const SCORE_MAX: i64 = 100;
+const WEIGHT_TAINTS: i64 = 3;
+const WEIGHT_AFFINITY: i64 = 2;
+const WEIGHT_FIT: i64 = 1;
+const WEIGHT_BALANCE: i64 = 1;
+
+/// The position of the best node, none if there is none; `tie` picks among equals.
+pub(super) fn best<'a>(pod: &Pod, nodes: impl Iterator<Item = &'a NodeState>, tie: usize) -> Option<usize> {
+    let nodes: Vec<&NodeState> = nodes.collect();
+    if nodes.len() <= 1 {
+        return nodes.first().map(|_| 0);
+    }
+    let asked = requests::scored_requests(pod);
+    let taints = normalised(nodes.iter().map(|state| filters::soft_taints(pod, state)), true);
+    let affinity = normalised(nodes.iter().map(|state| node_selector::preference(pod, &state.node)), false);
+    let scores: Vec<i64> = nodes
+        .iter()
+        .zip(taints.iter().zip(&affinity))
+        .map(|(state, (taints, affinity))| {
+            let used = usage(state, &asked);
+            WEIGHT_TAINTS * taints
+                + WEIGHT_AFFINITY * affinity
+                + WEIGHT_FIT * least_allocated(used)
+                + WEIGHT_BALANCE * balance(used)
+        })
+        .collect();
+    let best = scores.iter().max()?;
+    let equals: Vec<usize> = (0..scores.len()).filter(|index| scores[*index] == *best).collect();
+    Some(equals[tie % equals.len()])
+}
+
+/// Scales raw values to 0..=100; `reversed` makes the smallest the best.
+fn normalised(raw: impl Iterator<Item = i64>, reversed: bool) -> Vec<i64> {
+    let raw: Vec<i64> = raw.collect();
+    let largest = raw.iter().copied().max().unwrap_or(0);
+    let scale = |value: i64| if largest == 0 { 0 } else { value * SCORE_MAX / largest };
+    raw.into_iter().map(|value| if reversed { SCORE_MAX - scale(value) } else { scale(value) }).collect()
+}
+
+/// The share of CPU and memory in use with the pod there, in per mille, at most 1000.
+fn usage(state: &NodeState, asked: &Resources) -> [i64; 2] {
+    ["cpu", "memory"].map(|name| {
+        let allocatable = state.allocatable.get(name);
+        let used = state.load.scored.get(name).plus(asked.get(name));
+        if allocatable == Amount::ZERO { 1000 } else { per_mille(used, allocatable) }
+    })
+}
+
+fn per_mille(part: Amount, whole: Amount) -> i64 {
+    let (part, whole) = (i128::from(part.milli()), i128::from(whole.milli().max(1)));
+    i64::try_from((part * 1000 / whole).clamp(0, 1000)).unwrap_or(1000)
+}
+
+fn least_allocated(used: [i64; 2]) -> i64 {
+    used.iter().map(|share| (1000 - share) * SCORE_MAX / 1000).sum::<i64>() / 2
+}
+
+/// Nodes whose CPU and memory fill up evenly are better; the deviation of two shares is half their
+/// difference.
+fn balance(used: [i64; 2]) -> i64 {
+    (1000 - (used[0] - used[1]).abs() / 2) * SCORE_MAX / 1000
+}

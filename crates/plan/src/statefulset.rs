@@ -57,7 +57,10 @@ pub fn decide(view: &View, now: Timestamp) -> Plan {
     let claimed = adopt::claim(view, &mut draft);
     let stage = Stage { view, resolved, claimed, now };
     if !view.set.deleting {
-        stage.arrange(&mut draft);
+        // Adoption changes the pods that everything else would be decided on: first things first.
+        if !draft.adopts_pods() {
+            stage.arrange(&mut draft);
+        }
         revisions::truncate(view, &stage.resolved, &mut draft);
     }
     let status: StatefulSetStatus = status::count(&stage, &draft);

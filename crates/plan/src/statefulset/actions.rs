@@ -8,6 +8,7 @@ use k8s_openapi::api::apps::v1::StatefulSetStatus;
 use super::events::Note;
 use super::ordinals::Ordinal;
 use super::revisions::RevisionName;
+use super::views::PodView;
 use crate::ids::{Target, Uid};
 
 /// One write. Those that change or remove something carry the very object they were decided on.
@@ -228,6 +229,17 @@ impl Draft {
 
     pub(super) fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Asks `pod` to end. What was to be changed about it first no longer matters, and would make the
+    /// deletion's precondition fail.
+    pub(super) fn delete(&mut self, pod: &PodView, ordinal: Ordinal, why: Removal) {
+        self.repairs.retain(|action| !matches!(action, Action::RelabelPod { target, .. } if *target == pod.target));
+        self.pods.push(Action::DeletePod { target: pod.target.clone(), ordinal, why });
+    }
+
+    pub(super) fn adopts_pods(&self) -> bool {
+        self.bookkeeping.iter().any(|action| matches!(action, Action::AdoptPod(_)))
     }
 
     /// The pods this draft deletes.

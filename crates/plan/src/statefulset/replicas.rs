@@ -48,7 +48,7 @@ fn missing(stage: &Stage<'_>, ordinal: Ordinal, draft: &mut Draft) -> Step {
 fn existing(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, draft: &mut Draft) -> Step {
     let name = &pod.target.name;
     if pod.phase.is_terminal() && !pod.terminating {
-        draft.pods.push(Action::DeletePod { target: pod.target.clone(), ordinal, why: Removal::Ended });
+        draft.delete(pod, ordinal, Removal::Ended);
         draft.wait(name, Rule::Replacing);
         return Step::Block;
     }

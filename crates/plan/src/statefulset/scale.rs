@@ -1,7 +1,7 @@
 //! Scaling down: which condemned replica goes next (contract section K).
 
 use super::Stage;
-use super::actions::{Action, Draft, Removal, Rule};
+use super::actions::{Draft, Removal, Rule};
 use super::claims;
 use super::views::{Management, PodView};
 
@@ -44,5 +44,5 @@ fn shrink_by_one(stage: &Stage<'_>, draft: &mut Draft) -> bool {
 
 fn remove(pod: &PodView, draft: &mut Draft) {
     let Some(ordinal) = pod.ordinal else { return };
-    draft.pods.push(Action::DeletePod { target: pod.target.clone(), ordinal, why: Removal::Condemned });
+    draft.delete(pod, ordinal, Removal::Condemned);
 }

@@ -16,7 +16,7 @@
 use jiff::Timestamp;
 
 use super::Stage;
-use super::actions::{Action, Draft, Removal, Rule};
+use super::actions::{Draft, Removal, Rule};
 use super::ordinals::{Ordinal, pod_name};
 use super::revisions::RevisionName;
 use super::views::{PodView, Share, Strategy};
@@ -61,7 +61,7 @@ pub(super) fn heal(stage: &Stage<'_>, draft: &mut Draft) {
         let wanted = revision_for_new(stage, *ordinal);
         let misplaced = pod.revision.as_ref() != Some(&wanted.label());
         if misplaced && is_broken(pod) {
-            replace(*ordinal, pod, Removal::Broken, draft);
+            draft.delete(pod, *ordinal, Removal::Broken);
         }
     }
 }
@@ -94,7 +94,7 @@ fn one_by_one(stage: &Stage<'_>, partition: i32, draft: &mut Draft) {
             return;
         };
         if !pod.terminating && !draft.is_doomed(&pod.target) && is_outdated(stage, ordinal, pod, partition) {
-            replace(ordinal, pod, Removal::Outdated, draft);
+            draft.delete(pod, ordinal, Removal::Outdated);
             return;
         }
         if let Some((rule, at)) = unfit(stage, pod, draft) {
@@ -132,7 +132,7 @@ fn within_budget(stage: &Stage<'_>, partition: i32, budget: i32, draft: &mut Dra
         draft.wait(&pod.target.name, Rule::Budget);
     }
     for (ordinal, pod) in outdated.into_iter().take(allowed) {
-        replace(ordinal, pod, Removal::Outdated, draft);
+        draft.delete(pod, ordinal, Removal::Outdated);
     }
 }
 
@@ -156,10 +156,6 @@ fn unfit(stage: &Stage<'_>, pod: &PodView, draft: &Draft) -> Option<(Rule, Optio
         (Some(_), Some(at)) if at > stage.now => Some((Rule::NotYetSteady, Some(at))),
         (Some(_), _) => None,
     }
-}
-
-fn replace(ordinal: Ordinal, pod: &PodView, why: Removal, draft: &mut Draft) {
-    draft.pods.push(Action::DeletePod { target: pod.target.clone(), ordinal, why });
 }
 
 #[cfg(test)]

@@ -1,0 +1,600 @@
+//! A tiny cluster in memory for stories about one set: it applies what plans say, plays the node and
+//! the collector, keeps a transcript, and checks the invariants of `quality.md` at every step.
+#![allow(dead_code, reason = "each test binary uses its own part of this world")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::{
+    ControllerRevision, RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetStatus,
+    StatefulSetUpdateStrategy,
+};
+use k8s_openapi::api::core::v1::{
+    Container, PersistentVolumeClaim, Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference, Time};
+use stead_plan::ids::Target;
+use stead_plan::pods;
+use stead_plan::statefulset::ordinals::{Ordinal, ordinal_of, pod_name};
+use stead_plan::statefulset::revisions::RevisionName;
+use stead_plan::statefulset::{self, Action, Observed, Plan, Removal, events, render};
+
+/// Plans in a row that a story may need before it must have come to rest.
+const PLANS_MAX: usize = 200;
+
+pub(crate) struct World {
+    pub(crate) set: StatefulSet,
+    pub(crate) pods: BTreeMap<String, Pod>,
+    pub(crate) claims: BTreeMap<String, PersistentVolumeClaim>,
+    pub(crate) revisions: BTreeMap<String, ControllerRevision>,
+    pub(crate) now: Timestamp,
+    pub(crate) transcript: Vec<String>,
+    pub(crate) events: Vec<String>,
+    serial: u64,
+}
+
+pub(crate) fn labels() -> BTreeMap<String, String> {
+    BTreeMap::from([("app".to_owned(), "web".to_owned())])
+}
+
+/// A set called `web` with `replicas` replicas of image `a` and one claim template `data`.
+pub(crate) fn web(replicas: i32) -> StatefulSet {
+    let template = PodTemplateSpec {
+        metadata: Some(ObjectMeta { labels: Some(labels()), ..ObjectMeta::default() }),
+        spec: Some(PodSpec {
+            containers: vec![Container {
+                name: "web".to_owned(),
+                image: Some("a".to_owned()),
+                ..Container::default()
+            }],
+            ..PodSpec::default()
+        }),
+    };
+    let claim = PersistentVolumeClaim {
+        metadata: ObjectMeta { name: Some("data".to_owned()), ..ObjectMeta::default() },
+        ..PersistentVolumeClaim::default()
+    };
+    StatefulSet {
+        metadata: ObjectMeta {
+            name: Some("web".to_owned()),
+            namespace: Some("default".to_owned()),
+            uid: Some("set-1".to_owned()),
+            generation: Some(1),
+            ..ObjectMeta::default()
+        },
+        spec: Some(StatefulSetSpec {
+            replicas: Some(replicas),
+            selector: LabelSelector { match_labels: Some(labels()), ..LabelSelector::default() },
+            service_name: Some("web".to_owned()),
+            template,
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: None,
+            }),
+            volume_claim_templates: Some(vec![claim]),
+            ..StatefulSetSpec::default()
+        }),
+        status: None,
+    }
+}
+
+impl World {
+    pub(crate) fn new(set: StatefulSet) -> Self {
+        Self {
+            set,
+            pods: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            now: Timestamp::from_second(1_000_000).expect("a plain number of seconds"),
+            transcript: Vec::new(),
+            events: Vec::new(),
+            serial: 0,
+        }
+    }
+
+    /// A set of `replicas` replicas, all up.
+    pub(crate) fn running(replicas: i32) -> Self {
+        Self::up(web(replicas))
+    }
+
+    /// `set` with all its replicas up.
+    pub(crate) fn up(set: StatefulSet) -> Self {
+        let mut world = Self::new(set);
+        world.run();
+        world.tell();
+        world
+    }
+
+    // What users do.
+
+    /// Changes the spec.
+    pub(crate) fn edit(&mut self, change: impl FnOnce(&mut StatefulSetSpec)) {
+        let spec = self.set.spec.get_or_insert_default();
+        let before = spec.clone();
+        change(spec);
+        if *spec != before {
+            *self.set.metadata.generation.get_or_insert(0) += 1;
+        }
+    }
+
+    /// Changes the image of the template.
+    pub(crate) fn image(&mut self, image: &str) {
+        self.edit(|spec| {
+            let pod = spec.template.spec.get_or_insert_default();
+            pod.containers[0].image = Some(image.to_owned());
+        });
+    }
+
+    pub(crate) fn scale(&mut self, replicas: i32) {
+        self.edit(|spec| spec.replicas = Some(replicas));
+    }
+
+    pub(crate) fn partition(&mut self, partition: i32) {
+        self.edit(|spec| {
+            let strategy = spec.update_strategy.get_or_insert_default();
+            strategy.rolling_update =
+                Some(RollingUpdateStatefulSetStrategy { partition: Some(partition), max_unavailable: None });
+        });
+    }
+
+    pub(crate) fn annotate(&mut self, key: &str, value: &str) {
+        self.set.metadata.annotations.get_or_insert_default().insert(key.to_owned(), value.to_owned());
+    }
+
+    pub(crate) fn delete_pod(&mut self, name: &str) {
+        let now = Time(self.now);
+        let version = self.next();
+        let pod = self.pods.get_mut(name).expect("the pod to delete exists");
+        pod.metadata.deletion_timestamp.get_or_insert(now);
+        pod.metadata.resource_version = Some(version);
+    }
+
+    /// Takes a pod's owner away, as deleting a set without its pods does.
+    pub(crate) fn orphan(&mut self, name: &str) {
+        let version = self.next();
+        let pod = self.pods.get_mut(name).expect("the pod exists");
+        pod.metadata.owner_references = None;
+        pod.metadata.resource_version = Some(version);
+    }
+
+    pub(crate) fn delete_claim(&mut self, name: &str) {
+        let now = Time(self.now);
+        let version = self.next();
+        let claim = self.claims.get_mut(name).expect("the claim to delete exists");
+        claim.metadata.resource_version = Some(version);
+        claim.metadata.deletion_timestamp.get_or_insert(now);
+        self.collect();
+    }
+
+    // What nodes do.
+
+    fn status(&mut self, name: &str, change: impl FnOnce(&mut PodStatus, Timestamp)) {
+        let now = self.now;
+        let version = self.next();
+        let pod = self.pods.get_mut(name).expect("the pod exists");
+        let status = pod.status.get_or_insert_default();
+        status.start_time.get_or_insert(Time(now));
+        change(status, now);
+        pod.metadata.resource_version = Some(version);
+    }
+
+    pub(crate) fn ready(&mut self, name: &str) {
+        self.status(name, |status, now| set_ready(status, true, now));
+    }
+
+    pub(crate) fn unready(&mut self, name: &str) {
+        self.status(name, |status, now| set_ready(status, false, now));
+    }
+
+    /// Runs, but never becomes Ready.
+    pub(crate) fn start_unready(&mut self, name: &str) {
+        self.status(name, |status, now| set_ready(status, false, now));
+    }
+
+    pub(crate) fn phase(&mut self, name: &str, phase: &str) {
+        self.status(name, |status, now| {
+            set_ready(status, false, now);
+            status.phase = Some(phase.to_owned());
+        });
+    }
+
+    /// The processes of a terminating pod are gone.
+    pub(crate) fn gone(&mut self, name: &str) {
+        let pod = self.pods.get(name).expect("the pod exists");
+        assert!(pods::is_terminating(pod), "{name} was not asked to end");
+        self.pods.remove(name);
+        self.collect();
+    }
+
+    pub(crate) fn wait_s(&mut self, seconds: i64) {
+        self.now = self.now.checked_add(SignedDuration::from_secs(seconds)).expect("stories are short");
+    }
+
+    /// Everything a healthy node does next: ending pods end, the others become Ready.
+    pub(crate) fn node(&mut self) -> bool {
+        self.node_but(&[])
+    }
+
+    /// As [`World::node`], with some pods that never become Ready.
+    pub(crate) fn node_but(&mut self, broken: &[&str]) -> bool {
+        self.wait_s(2);
+        let names: Vec<String> = self.pods.keys().cloned().collect();
+        let mut changed = false;
+        for name in names {
+            let pod = &self.pods[&name];
+            if pods::is_terminating(pod) {
+                self.gone(&name);
+                changed = true;
+            } else if !pods::is_ready(pod) && pods::phase(pod) == pods::Phase::Pending && !broken.contains(&&*name) {
+                self.ready(&name);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    // The controller and the collector.
+
+    /// One plan, carried out in full.
+    pub(crate) fn sync(&mut self) -> Plan {
+        let plan = self.plan();
+        assert_eq!(plan, self.plan(), "planning twice gives the same");
+        let before = (self.pods.clone(), self.claims.clone());
+        for action in plan.actions() {
+            check_action(self, &before.0, action);
+            self.apply(action);
+        }
+        for note in &plan.notes {
+            self.event(note);
+        }
+        if plan.status_changed {
+            self.set.status = Some(plan.status.clone());
+        }
+        check_counts(&plan.status);
+        plan
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        let (pods, claims, revisions) = self.snapshot();
+        let observed = Observed { pods: &pods, claims: &claims, revisions: &revisions };
+        statefulset::plan(&self.set, &observed, self.now)
+    }
+
+    /// Syncs until nothing is left to do without the world changing.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..PLANS_MAX {
+            if self.sync().is_empty() {
+                return;
+            }
+        }
+        panic!("no rest after {PLANS_MAX} plans: {:#?}", self.plan().batches);
+    }
+
+    /// Controller and node take turns until both have nothing to do.
+    pub(crate) fn run(&mut self) {
+        self.run_but(&[]);
+    }
+
+    /// As [`World::run`], with some pods that never become Ready.
+    pub(crate) fn run_but(&mut self, broken: &[&str]) {
+        for _ in 0..PLANS_MAX {
+            self.settle();
+            if !self.node_but(broken) {
+                assert!(self.plan().is_empty(), "at rest nothing is written (I12)");
+                return;
+            }
+        }
+        panic!("no rest after {PLANS_MAX} turns");
+    }
+
+    fn snapshot(&self) -> (Vec<Arc<Pod>>, Vec<Arc<PersistentVolumeClaim>>, Vec<Arc<ControllerRevision>>) {
+        (
+            self.pods.values().cloned().map(Arc::new).collect(),
+            self.claims.values().cloned().map(Arc::new).collect(),
+            self.revisions.values().cloned().map(Arc::new).collect(),
+        )
+    }
+
+    fn apply(&mut self, action: &Action) {
+        if let Some(line) = self.line(action) {
+            self.transcript.push(line);
+        }
+        if let Some(note) = events::succeeded(&name(&self.set.metadata), action) {
+            self.event(&note);
+        }
+        let set = self.set.clone();
+        match action {
+            Action::ConfirmSet => {}
+            Action::AdoptRevision(target) => {
+                let adopted = render::adopted(&set, &self.revision(target).metadata);
+                let adopted = self.written(adopted);
+                self.revision(target).metadata = adopted;
+            }
+            Action::CreateRevision { name, hash, number } => {
+                let revision = render::revision(&self.set, name, hash, *number);
+                let revision = ControllerRevision { metadata: self.created(revision.metadata), ..revision };
+                assert!(self.revisions.insert(name.0.clone(), revision).is_none(), "revision {name} exists");
+            }
+            Action::RenumberRevision { target, number } => {
+                let written = self.written(self.revisions[&target.name].metadata.clone());
+                let revision = self.revision(target);
+                revision.revision = *number;
+                revision.metadata = written;
+            }
+            Action::DeleteRevision(target) => {
+                self.revision(target);
+                self.revisions.remove(&target.name);
+            }
+            Action::AdoptPod(target) => {
+                let adopted = render::adopted(&set, &self.pod(target).metadata);
+                let adopted = self.written(adopted);
+                self.pod(target).metadata = adopted;
+            }
+            Action::ReleasePod(target) => {
+                let released = render::released(&set, &self.pod(target).metadata);
+                let released = self.written(released);
+                self.pod(target).metadata = released;
+            }
+            Action::RelabelPod { target, ordinal } => {
+                let labelled = render::relabelled(&set, &self.pod(target).metadata, *ordinal);
+                let labelled = self.written(labelled);
+                self.pod(target).metadata = labelled;
+            }
+            Action::OwnClaim { target, ordinal, owner } => {
+                let claim = self.claims.get(&target.name).filter(|claim| Target::of(&claim.metadata) == *target);
+                let owned = render::owned_claim(&self.set, claim.expect("the claim decided on exists"), *ordinal, owner);
+                let owned = PersistentVolumeClaim { metadata: self.written(owned.metadata.clone()), ..owned };
+                self.claims.insert(target.name.clone(), owned);
+            }
+            Action::CreateClaim { name, template, ordinal } => {
+                let claim = render::claim(&self.set, template, *ordinal).expect("the template exists");
+                let claim = PersistentVolumeClaim { metadata: self.created(claim.metadata), ..claim };
+                assert!(self.claims.insert(name.clone(), claim).is_none(), "claim {name} exists");
+            }
+            Action::CreatePod { ordinal, revision } => self.create_pod(*ordinal, revision),
+            Action::DeletePod { target, .. } => {
+                self.pod(target);
+                self.delete_pod(&target.name);
+            }
+        }
+    }
+
+    fn create_pod(&mut self, ordinal: Ordinal, revision: &RevisionName) {
+        let template = render::template(&self.set, revision, self.revisions.get(&revision.0)).expect("a template");
+        let pod = render::pod(&self.set, &template, revision, ordinal);
+        let name = name(&pod.metadata);
+        let status = Some(PodStatus { phase: Some("Pending".to_owned()), ..PodStatus::default() });
+        let pod = Pod { metadata: self.created(pod.metadata), spec: pod.spec, status };
+        assert!(self.pods.insert(name.clone(), pod).is_none(), "pod {name} exists (I1)");
+    }
+
+    fn created(&mut self, meta: ObjectMeta) -> ObjectMeta {
+        let uid = Some(format!("uid-{}", self.next()));
+        let creation_timestamp = Some(Time(self.now));
+        ObjectMeta { uid, creation_timestamp, resource_version: Some(self.next()), ..meta }
+    }
+
+    fn pod(&mut self, target: &Target) -> &mut Pod {
+        let pod = self.pods.get_mut(&target.name).expect("the pod decided on exists");
+        assert_eq!(Target::of(&pod.metadata), *target, "preconditions hold");
+        pod
+    }
+
+    fn revision(&mut self, target: &Target) -> &mut ControllerRevision {
+        let revision = self.revisions.get_mut(&target.name).expect("the revision decided on exists");
+        assert_eq!(Target::of(&revision.metadata), *target, "preconditions hold");
+        revision
+    }
+
+    fn written(&mut self, meta: ObjectMeta) -> ObjectMeta {
+        ObjectMeta { resource_version: Some(self.next()), ..meta }
+    }
+
+    /// Removes what has lost its owners, and terminating claims that nothing uses.
+    pub(crate) fn collect(&mut self) {
+        let live: Vec<String> =
+            self.pods.values().filter_map(|pod| pod.metadata.uid.clone()).chain(self.set.metadata.uid.clone()).collect();
+        let orphaned = |owners: &[OwnerReference]| {
+            !owners.is_empty() && owners.iter().all(|owner| !live.contains(&owner.uid) && owner.kind != "ConfigMap")
+        };
+        let used = |claim: &str| {
+            self.pods.values().any(|pod| {
+                let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+                volumes.flat_map(|volume| &volume.persistent_volume_claim).any(|source| source.claim_name == claim)
+            })
+        };
+        let gone: Vec<String> = self
+            .claims
+            .iter()
+            .filter(|(name, claim)| {
+                let dead = orphaned(claim.metadata.owner_references.as_deref().unwrap_or_default());
+                (dead || claim.metadata.deletion_timestamp.is_some()) && !used(name)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in gone {
+            self.transcript.push(format!("collected {name}"));
+            self.claims.remove(&name);
+        }
+    }
+
+    // What stories look at.
+
+    /// What was written since the last call, one line per action.
+    pub(crate) fn tell(&mut self) -> String {
+        let mut told = std::mem::take(&mut self.transcript).join("\n");
+        told.push('\n');
+        told
+    }
+
+    /// `web-0@a ready …`, one line per pod.
+    pub(crate) fn show(&self) -> String {
+        let line = |pod: &Pod| {
+            let revision = pod.metadata.labels.as_ref().and_then(|labels| labels.get(statefulset::REVISION_LABEL));
+            let state = if pods::is_terminating(pod) {
+                "terminating"
+            } else if pods::is_ready(pod) {
+                "ready"
+            } else {
+                "not ready"
+            };
+            format!("{}@{} {state}\n", name(&pod.metadata), self.letter(revision.map_or("?", |label| label)))
+        };
+        self.pods.values().map(line).collect()
+    }
+
+    /// The counts of the status in one line.
+    pub(crate) fn counts(&self) -> String {
+        let status = self.set.status.clone().unwrap_or_default();
+        let count = |count: Option<i32>| count.unwrap_or(0);
+        format!(
+            "replicas={} ready={} available={} current={}@{} updated={}@{}",
+            status.replicas,
+            count(status.ready_replicas),
+            count(status.available_replicas),
+            count(status.current_replicas),
+            self.letter(status.current_revision.as_deref().unwrap_or("?")),
+            count(status.updated_replicas),
+            self.letter(status.update_revision.as_deref().unwrap_or("?")),
+        )
+    }
+
+    pub(crate) fn waits(&self) -> Vec<String> {
+        self.plan().waits.iter().map(ToString::to_string).collect()
+    }
+
+    pub(crate) fn uid(&self, pod: &str) -> String {
+        self.pods[pod].metadata.uid.clone().unwrap_or_default()
+    }
+
+    /// `a:1 b:2`, the revisions by number.
+    pub(crate) fn history(&self) -> String {
+        let mut revisions: Vec<_> = self.revisions.values().collect();
+        revisions.sort_by_key(|revision| revision.revision);
+        let line = |revision: &&ControllerRevision| {
+            format!("{}:{}", self.letter(&name(&revision.metadata)), revision.revision)
+        };
+        revisions.iter().map(line).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The image of a revision: short, and the same in every run.
+    fn letter(&self, revision: &str) -> String {
+        let template = self.revisions.get(revision).and_then(statefulset::revisions::template_of);
+        let image = template.and_then(|template| template.spec?.containers.into_iter().next()?.image);
+        image.unwrap_or_else(|| "?".to_owned())
+    }
+
+    fn line(&self, action: &Action) -> Option<String> {
+        Some(match action {
+            Action::ConfirmSet | Action::CreateRevision { .. } | Action::CreateClaim { .. } => return None,
+            Action::AdoptRevision(target) => format!("adopt revision {}", self.letter(&target.name)),
+            Action::AdoptPod(target) => format!("adopt {}", target.name),
+            Action::RenumberRevision { target, number } => {
+                format!("renumber {} to {number}", self.letter(&target.name))
+            }
+            Action::DeleteRevision(target) => format!("forget {}", self.letter(&target.name)),
+            Action::ReleasePod(target) => format!("release {}", target.name),
+            Action::OwnClaim { target, owner, .. } => match owner {
+                statefulset::ClaimKeeper::Nobody => format!("own {}: nobody", target.name),
+                statefulset::ClaimKeeper::Set => format!("own {}: set", target.name),
+                statefulset::ClaimKeeper::Pod(_) => format!("own {}: pod", target.name),
+            },
+            Action::CreatePod { ordinal, revision } => {
+                format!("create {}@{}", pod_name("web", *ordinal), self.letter(&revision.0))
+            }
+            Action::RelabelPod { target, .. } => format!("relabel {}", target.name),
+            Action::DeletePod { target, why, .. } => format!("delete {} ({why:?})", target.name).to_lowercase(),
+        })
+    }
+
+    fn event(&mut self, note: &events::Note) {
+        let kind = if note.warning { "Warning" } else { "Normal" };
+        self.events.push(format!("{kind} {} {}", note.reason, note.message));
+    }
+
+    fn next(&mut self) -> String {
+        self.serial += 1;
+        self.serial.to_string()
+    }
+}
+
+fn set_ready(status: &mut PodStatus, ready: bool, now: Timestamp) {
+    status.phase = Some("Running".to_owned());
+    let value = if ready { "True" } else { "False" };
+    let conditions = status.conditions.get_or_insert_default();
+    if conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == value) {
+        return;
+    }
+    conditions.retain(|condition| condition.type_ != "Ready");
+    conditions.push(PodCondition {
+        type_: "Ready".to_owned(),
+        status: value.to_owned(),
+        last_transition_time: Some(Time(now)),
+        ..PodCondition::default()
+    });
+}
+
+fn name(meta: &ObjectMeta) -> String {
+    meta.name.clone().unwrap_or_default()
+}
+
+/// I2, I3 and I9 as far as one action can break them; `before` is the snapshot planned from.
+fn check_action(world: &World, before: &BTreeMap<String, Pod>, action: &Action) {
+    let spec = world.set.spec.clone().unwrap_or_default();
+    let ordered = spec.pod_management_policy.as_deref() != Some("Parallel");
+    let start = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
+    let min_ready_s = spec.min_ready_seconds.unwrap_or(0);
+    let available = |pod: &Pod| !pods::is_terminating(pod) && pods::is_available(pod, min_ready_s, world.now);
+    let block = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.clone());
+    match action {
+        Action::CreatePod { ordinal, revision } => {
+            for lower in (start..ordinal.0).filter(|_| ordered) {
+                let pod = before.get(&pod_name("web", Ordinal(lower)));
+                assert!(pod.is_some_and(available), "{ordinal} made before {lower} is available (I2)");
+            }
+            for template in spec.volume_claim_templates.iter().flatten() {
+                let claim = world.claims.get(&format!("{}-web-{ordinal}", name(&template.metadata)));
+                let usable = claim.is_some_and(|claim| claim.metadata.deletion_timestamp.is_none());
+                assert!(usable, "{ordinal} made without a claim to use (I3)");
+            }
+            let below = block.as_ref().is_some_and(|block| ordinal.0 < start + block.partition.unwrap_or(0));
+            let stored = world.set.status.as_ref().and_then(|status| status.current_revision.clone());
+            if let Some(stored) = stored.filter(|name| below && world.revisions.contains_key(name)) {
+                assert_eq!(revision.0, stored, "{ordinal} is below the partition (I9)");
+            }
+        }
+        Action::DeletePod { target, why, .. } => {
+            assert!(!target.uid.0.is_empty() && !target.resource_version.0.is_empty(), "deletes carry preconditions");
+            assert!(before.contains_key(&target.name), "only what was seen is deleted");
+            let one_at_a_time = ordered && block.as_ref().is_none_or(|block| block.max_unavailable.is_none());
+            if *why == Removal::Outdated && one_at_a_time {
+                let others = before.values().filter(|pod| name(&pod.metadata) != target.name);
+                assert!(others.clone().all(available), "{} replaced while another is down (I9)", target.name);
+            }
+            if *why == Removal::Condemned && ordered {
+                let place = |pod: &str| ordinal_of("web", pod);
+                let end = start + spec.replicas.unwrap_or(1);
+                let range = start..end;
+                let condemned = |pod: &&String| place(pod).is_some_and(|ordinal| !range.contains(&ordinal.0));
+                let highest = before.keys().filter(condemned).max_by_key(|pod| place(pod));
+                assert_eq!(highest, Some(&target.name), "scaling down goes from the top (I2)");
+            }
+        }
+        _ => {}
+    }
+}
+
+/// I8, and what the API would refuse (B15).
+fn check_counts(status: &StatefulSetStatus) {
+    let count = |count: Option<i32>| count.unwrap_or(0);
+    for (what, value) in [
+        ("ready", status.ready_replicas),
+        ("current", status.current_replicas),
+        ("updated", status.updated_replicas),
+        ("available", status.available_replicas),
+    ] {
+        assert!((0..=status.replicas).contains(&count(value)), "{what} is out of bounds: {status:?}");
+    }
+    assert!(count(status.available_replicas) <= count(status.ready_replicas), "{status:?}");
+}

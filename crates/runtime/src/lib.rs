@@ -5,11 +5,26 @@
 //! every container, owns their stdio, writes their logs, records exit codes durably and keeps
 //! running when the agent is killed or upgraded. The agent talks to it through [`Runtime`].
 
+mod caps;
+mod cgroup;
+mod client;
+mod frame;
+mod layout;
+mod logs;
+mod protocol;
+mod seccomp;
+mod spec;
+mod stderr_log;
+pub mod supervisor;
+#[cfg(test)]
+mod testing;
 pub mod types;
+pub mod worker;
 
 use std::future::Future;
 use std::os::fd::OwnedFd;
 
+pub use client::{Launch, SupervisorRuntime};
 pub use types::*;
 
 /// All that the node agent asks of containers. Implemented by the supervisor's client and by a fake.
@@ -32,7 +47,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// Its log stays. An unknown id is success.
     fn remove_container(&self, id: &ContainerId) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
-    /// Runs a process inside a running container. The caller passes its ends of stdio.
+    /// Runs a process inside a running container. The caller passes its ends of stdio. Dropping the
+    /// handle kills the process.
     fn exec(&self, id: &ContainerId, spec: ExecSpec, stdio: ExecStdio)
     -> impl Future<Output = Result<ExecHandle, RuntimeError>> + Send;
 
@@ -57,6 +73,7 @@ pub struct ExecStdio {
 /// A running exec.
 #[derive(Debug)]
 pub struct ExecHandle {
-    /// Gives the exit code (128 + signal for a signal death) when the process ends.
+    /// Gives the exit code (128 + signal for a signal death) when the process ends; an error when the
+    /// supervisor was lost before. Dropping it kills the process.
     pub exit: tokio::sync::oneshot::Receiver<i32>,
 }

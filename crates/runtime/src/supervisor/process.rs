@@ -1,0 +1,82 @@
+//! How the supervisor becomes the process it must be: nobody's child, executed from a sealed copy of
+//! the binary, alone in its directory.
+
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::unistd::ForkResult;
+use rustix::fs::{FlockOperation, MemfdFlags, SealFlags};
+
+use crate::layout::{LOCK, LOG};
+
+/// What the supervisor calls itself.
+const NAME: &std::ffi::CStr = c"stead-supervisor";
+/// Seals that make a memory file a program nobody can change.
+const SEALS: SealFlags = SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
+
+/// Whether this process runs from a sealed copy already.
+pub(super) fn is_sealed() -> io::Result<bool> {
+    let exe = File::open("/proc/self/exe")?;
+    // Only memory files have seals to ask for.
+    Ok(rustix::fs::fcntl_get_seals(&exe).is_ok_and(|seals| seals.contains(SEALS)))
+}
+
+/// Leaves the caller behind: the process that was called ends at once, and a grandchild of nobody in a
+/// session of its own executes a sealed copy of the binary with `supervisor --dir`.
+///
+/// Containers see the path of the program that made them as `/proc/<pid>/exe`; being a sealed memory
+/// file, it cannot be overwritten from inside (CVE-2019-5736), and upgrading the binary on disk does
+/// not disturb the supervisor. Returns only on failure, or in the process to end.
+pub(super) fn detach_and_seal(dir: &Path) -> io::Result<()> {
+    nix::unistd::setsid().or_else(|e| if e == nix::errno::Errno::EPERM { Ok(nix::unistd::getpid()) } else { Err(e) })?;
+    // SAFETY: the process has one thread: this verb is answered before anything could start another.
+    #[allow(unsafe_code)]
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { .. } => Ok(()),
+        ForkResult::Child => match execute_sealed(dir)? {},
+    }
+}
+
+fn execute_sealed(dir: &Path) -> io::Result<std::convert::Infallible> {
+    let copy = sealed_copy()?;
+    let text = |path: &Path| CString::new(path.as_os_str().as_encoded_bytes()).map_err(io::Error::from);
+    let program = CString::new(format!("/proc/self/fd/{}", copy.as_raw_fd()))?;
+    let args = [NAME.to_owned(), c"supervisor".to_owned(), c"--dir".to_owned(), text(dir)?];
+    Ok(nix::unistd::execve(&program, &args, &[] as &[CString])?)
+}
+
+fn sealed_copy() -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Kernels before 6.3 do not know the flag, and there every memory file may be executed.
+    let memory = rustix::fs::memfd_create(NAME, flags | MemfdFlags::EXEC)
+        .or_else(|_| rustix::fs::memfd_create(NAME, flags))?;
+    let mut memory = File::from(memory);
+    io::copy(&mut File::open("/proc/self/exe")?, &mut memory)?;
+    rustix::fs::fcntl_add_seals(&memory, SEALS)?;
+    Ok(memory.into())
+}
+
+/// Locks the directory for as long as the file is open; none when another supervisor has it.
+pub(super) fn lock(dir: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join(LOCK))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Says on standard output that the socket is there, then leaves the caller's descriptors for the log.
+pub(super) fn announce_and_redirect(dir: &Path) -> io::Result<()> {
+    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join(LOG))?;
+    let null = File::open("/dev/null")?;
+    rustix::io::write(rustix::stdio::stdout(), b"ready\n")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&log)?;
+    rustix::stdio::dup2_stderr(&log)?;
+    std::env::set_current_dir("/")
+}

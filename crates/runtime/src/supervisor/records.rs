@@ -1,0 +1,121 @@
+//! What the supervisor writes down, so that its successor knows what runs and how what ended ended.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::layout::RECORD;
+use crate::types::{ContainerInfo, ContainerSpec, Sandbox};
+
+/// A container's record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ContainerRecord {
+    pub(super) spec: ContainerSpec,
+    /// Path of its cgroup below each hierarchy's root.
+    pub(super) cgroup: std::path::PathBuf,
+    pub(super) phase: Phase,
+}
+
+/// How far a container has come.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Phase {
+    /// Being made. Found by a successor, it never came to life.
+    Creating,
+    /// Started; running unless the process is another one by now.
+    Started {
+        pid: i32,
+        /// Start time of the process in clock ticks since boot: with `boot` it tells a reused number.
+        start_ticks: u64,
+        boot: String,
+        started_at: Timestamp,
+    },
+    /// Ended.
+    Exited {
+        info: ContainerInfo,
+        /// Why the code is not the process's own, when it is not.
+        #[serde(default)]
+        unknown: Option<String>,
+    },
+}
+
+/// A sandbox's record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct SandboxRecord {
+    pub(super) sandbox: Sandbox,
+    /// Namespaces end with the machine's run they were made in.
+    pub(super) boot: String,
+}
+
+/// Whether a record must survive the machine, or only this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// A crash of the machine ends what it describes anyway.
+    Process,
+    /// On disk before anyone is told.
+    Machine,
+}
+
+/// Replaces the record in `dir`, in one step.
+pub(super) fn write(dir: &Path, record: &impl Serialize, durability: Durability) -> io::Result<()> {
+    let next = dir.join(".record.next");
+    let file = File::create(&next)?;
+    serde_json::to_writer(io::BufWriter::new(&file), record)?;
+    if durability == Durability::Machine {
+        file.sync_all()?;
+    }
+    fs::rename(&next, dir.join(RECORD))?;
+    if durability == Durability::Machine {
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Reads the record of `dir`.
+pub(super) fn read<T: DeserializeOwned>(dir: &Path) -> io::Result<T> {
+    Ok(serde_json::from_slice(&fs::read(dir.join(RECORD))?)?)
+}
+
+/// Which run of the machine this is.
+pub(super) fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// When a process started, in clock ticks since boot; none if there is no such process, or only what is
+/// left of it until it is reaped.
+pub(super) fn start_ticks(pid: i32) -> Option<u64> {
+    parse_start_ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Field 22 of a process's `stat`; its name, field 2, may hold anything and is skipped by its bracket.
+fn parse_start_ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_told_by_its_start() {
+        let own = start_ticks(std::process::id() as i32).unwrap();
+        assert_eq!(start_ticks(std::process::id() as i32), Some(own));
+        let stat = "7 (a) Z (b) S 1 7 7 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        assert_eq!(parse_start_ticks(stat), Some(4242));
+        assert_eq!(parse_start_ticks(&stat.replace(") S 1", ") Z 1")), None);
+    }
+
+    #[test]
+    fn records_are_replaced_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &"one", Durability::Process).unwrap();
+        write(dir.path(), &"two", Durability::Machine).unwrap();
+        assert_eq!(read::<String>(dir.path()).unwrap(), "two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,52 @@
+//! Undoing what a container or a sandbox left on the node. Every step succeeds when there is nothing
+//! left to undo, so a removal that was interrupted is simply done again.
+
+use std::path::Path;
+use std::{fs, io};
+
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
+
+use crate::cgroup::Cgroups;
+use crate::layout::{RECORD, ROOT};
+use crate::types::RuntimeError;
+
+/// Unmounts a container's root and deletes its cgroup and directory. Its processes are gone already.
+pub(super) fn container(dir: &Path, cgroup: &Path) -> Result<(), RuntimeError> {
+    unmount(&dir.join(ROOT), UnmountFlags::DETACH)?;
+    let cgroups = Cgroups::detect().map_err(|e| RuntimeError::Other(e.to_string()))?;
+    cgroups.remove(cgroup).map_err(|e| RuntimeError::Other(e.to_string()))?;
+    directory(dir)
+}
+
+/// Takes every mount off `path`; none there, or no such path, is success.
+pub(super) fn unmount(path: &Path, flags: UnmountFlags) -> Result<(), RuntimeError> {
+    loop {
+        match rustix::mount::unmount(path, flags | UnmountFlags::NOFOLLOW) {
+            Ok(()) => {}
+            Err(Errno::INVAL | Errno::NOENT) => return Ok(()),
+            Err(e) => return Err(RuntimeError::Other(format!("failed to unmount {}: {e}", path.display()))),
+        }
+    }
+}
+
+/// Deletes a directory, its record last: while that is there, a new supervisor knows of the rest.
+pub(super) fn directory(dir: &Path) -> Result<(), RuntimeError> {
+    let failed = |e: io::Error| RuntimeError::Other(format!("failed to delete {}: {e}", dir.display()));
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name() == RECORD {
+            continue;
+        }
+        if entry.file_type().map_err(failed)?.is_dir() {
+            fs::remove_dir_all(entry.path()).map_err(failed)?;
+        } else {
+            fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    fs::remove_dir_all(dir).map_err(failed)
+}

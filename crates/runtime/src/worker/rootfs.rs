@@ -1,0 +1,155 @@
+//! A container's root file system: image layers under an overlay, refused where it could trick the
+//! mounts that follow.
+
+use std::fs::Permissions;
+use std::io::{self, Read};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use pathrs::Root;
+use pathrs::flags::OpenFlags;
+use rustix::mount::MountFlags;
+
+use super::create_error;
+use crate::layout::ROOT;
+use crate::types::{BindMount, ContainerSpec, RuntimeError};
+
+/// Where a mount must not be led away by a link the image brought.
+const NEVER_LINKS: [&str; 3] = ["dev", "proc", "sys"];
+/// Most of `/etc/passwd` that is read, in bytes.
+const PASSWD_BYTES_MAX: u64 = 1 << 20;
+
+/// Mounts the overlay of `spec` in a container's directory. Its root's path.
+pub(super) fn mount(dir: &Path, spec: &ContainerSpec) -> Result<PathBuf, RuntimeError> {
+    let root = dir.join(ROOT);
+    let layers = dir.join("layers");
+    for made in [&root, &layers, &dir.join("upper"), &dir.join("work")] {
+        fs::create_dir_all(made).map_err(create_error("failed to make a directory for the root"))?;
+    }
+    // mount(2) takes one page of options, and a deep image has more path than that: short links, and
+    // names relative to where this process stands.
+    for (index, layer) in spec.rootfs.layers.iter().enumerate() {
+        symlink(layer, layers.join(index.to_string())).map_err(create_error("failed to link a layer"))?;
+    }
+    let lower = (0..spec.rootfs.layers.len()).rev().map(|index| index.to_string()).collect::<Vec<_>>().join(":");
+    let options = format!("lowerdir={lower},upperdir=../upper,workdir=../work");
+    let back = env::current_dir().map_err(create_error("failed to find the working directory"))?;
+    env::set_current_dir(&layers).map_err(create_error("failed to enter the layers' directory"))?;
+    let options = std::ffi::CString::new(options).map_err(|e| create_error("overlay options")(e.into()))?;
+    let mounted = rustix::mount::mount("overlay", &root, "overlay", MountFlags::empty(), &*options);
+    env::set_current_dir(back).map_err(create_error("failed to leave the layers' directory"))?;
+    mounted.map_err(|e| create_error("failed to mount the root file system")(e.into()))?;
+    Ok(root)
+}
+
+/// Refuses an image whose mount points are links: what is mounted there would land elsewhere.
+pub(super) fn refuse_links(root: &Path) -> Result<(), RuntimeError> {
+    for name in NEVER_LINKS {
+        match fs::symlink_metadata(root.join(name)) {
+            Ok(metadata) if !metadata.is_dir() => {
+                return Err(RuntimeError::Create(format!("image refused: /{name} is not a directory")));
+            }
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(create_error("failed to check the image")(e)),
+        }
+    }
+    Ok(())
+}
+
+/// Makes the working directory if it is missing, in the root or in the volume that will cover it.
+pub(super) fn make_working_directory(root: &Path, spec: &ContainerSpec) -> Result<(), RuntimeError> {
+    let failed = |e: pathrs::error::Error| {
+        RuntimeError::Create(format!("failed to make the working directory {}: {e}", spec.cwd.display()))
+    };
+    let (base, below) = match covering_volume(&spec.mounts, &spec.cwd) {
+        Some((volume, _)) if volume.readonly || !volume.source.is_dir() => return Ok(()),
+        Some((volume, below)) => (volume.source.as_path(), below),
+        None => (root, spec.cwd.as_path()),
+    };
+    let base = Root::open(base).map_err(failed)?;
+    // Existing directories are left as they are, and links resolve inside the root.
+    if base.resolve(below).is_err() {
+        base.mkdir_all(below, &Permissions::from_mode(0o755)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The volume a path of the container lies in, and the path below it.
+fn covering_volume<'a>(mounts: &'a [BindMount], path: &'a Path) -> Option<(&'a BindMount, &'a Path)> {
+    let covering = mounts.iter().filter_map(|mount| Some((mount, path.strip_prefix(&mount.destination).ok()?)));
+    covering.max_by_key(|(mount, _)| mount.destination.as_os_str().len())
+}
+
+/// The home directory the image's `/etc/passwd` gives a user; `/` if it gives none.
+pub(super) fn home(root: &Path, uid: u32) -> String {
+    let passwd = Root::open(root).and_then(|root| root.open_subpath("/etc/passwd", OpenFlags::O_RDONLY | OpenFlags::O_NONBLOCK));
+    let mut text = String::new();
+    if let Ok(file) = passwd
+        && file.take(PASSWD_BYTES_MAX).read_to_string(&mut text).is_err()
+    {
+        text.clear();
+    }
+    home_in(&text, uid).unwrap_or("/").to_owned()
+}
+
+fn home_in(passwd: &str, uid: u32) -> Option<&str> {
+    let uid = uid.to_string();
+    let entry = passwd.lines().find(|line| line.split(':').nth(2) == Some(&uid))?;
+    entry.split(':').nth(5).filter(|home| home.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Propagation;
+
+    #[test]
+    fn links_at_mount_points_are_refused() {
+        for name in NEVER_LINKS {
+            let root = tempfile::tempdir().unwrap();
+            fs::create_dir(root.path().join("etc")).unwrap();
+            assert_eq!(refuse_links(root.path()), Ok(()));
+            symlink("/etc", root.path().join(name)).unwrap();
+            let error = refuse_links(root.path()).unwrap_err();
+            assert_eq!(error.to_string(), format!("failed to create container: image refused: /{name} is not a directory"));
+        }
+    }
+
+    #[test]
+    fn a_home_is_read_from_the_image() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nsvc:x:10:10::/var/svc:/bin/false\nodd:x:11:11::relative:\n";
+        assert_eq!(home_in(passwd, 0), Some("/root"));
+        assert_eq!(home_in(passwd, 10), Some("/var/svc"));
+        assert_eq!(home_in(passwd, 11), None);
+        assert_eq!(home_in(passwd, 12), None);
+        let empty = tempfile::tempdir().unwrap();
+        assert_eq!(home(empty.path(), 0), "/");
+    }
+
+    #[test]
+    fn the_innermost_volume_covers_a_path() {
+        let volume = |destination: &str| BindMount {
+            source: "/v".into(),
+            destination: destination.into(),
+            readonly: false,
+            propagation: Propagation::Private,
+        };
+        let mounts = [volume("/data"), volume("/data/deep")];
+        let (covering, below) = covering_volume(&mounts, Path::new("/data/deep/er")).unwrap();
+        assert_eq!((covering.destination.as_path(), below), (Path::new("/data/deep"), Path::new("er")));
+        assert!(covering_volume(&mounts, Path::new("/database")).is_none());
+    }
+
+    #[test]
+    fn a_link_cannot_lead_the_working_directory_out_of_the_root() {
+        let outside = tempfile::tempdir().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        symlink(outside.path(), root.path().join("trap")).unwrap();
+        let mut spec = crate::testing::container_spec("c");
+        spec.cwd = "/trap/work".into();
+        let result = make_working_directory(root.path(), &spec);
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0, "{result:?}");
+    }
+}

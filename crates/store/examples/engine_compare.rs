@@ -21,11 +21,32 @@ const LOADERS: u64 = 500;
 const CLIENTS: [u64; 2] = [1, 64];
 const WRITES_EACH: u64 = 400;
 
-/// One candidate: `write` has all `rows` durable when it returns.
+type Row = (String, Vec<u8>);
+
+/// One candidate.
 trait Engine: Sized {
     fn open(directory: &Path) -> anyhow::Result<Self>;
-    fn write(&mut self, rows: &[(String, Vec<u8>)]) -> anyhow::Result<()>;
+
+    /// Has every client write its rows one after the other, each durable before the next; how long
+    /// each write took.
+    fn run(&mut self, clients: Vec<Vec<Row>>) -> anyhow::Result<Vec<Duration>>;
+
     fn count(&self) -> anyhow::Result<usize>;
+}
+
+/// Clients in lock step: one commit takes the next row of each.
+fn in_lock_step(
+    clients: &[Vec<Row>],
+    mut commit: impl FnMut(&[&Row]) -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    for round in 0..clients.first().map_or(0, Vec::len) {
+        let rows: Vec<&Row> = clients.iter().map(|client| &client[round]).collect();
+        let start = Instant::now();
+        commit(&rows)?;
+        times.extend(std::iter::repeat_n(start.elapsed(), rows.len()));
+    }
+    Ok(times)
 }
 
 struct Floor(File);
@@ -35,10 +56,12 @@ impl Engine for Floor {
         Ok(Self(File::options().create(true).append(true).open(directory.join("log"))?))
     }
 
-    fn write(&mut self, rows: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
-        let bytes: Vec<u8> = rows.iter().flat_map(|(_, value)| value).copied().collect();
-        self.0.write_all(&bytes)?;
-        Ok(self.0.sync_data()?)
+    fn run(&mut self, clients: Vec<Vec<Row>>) -> anyhow::Result<Vec<Duration>> {
+        in_lock_step(&clients, |rows| {
+            let bytes: Vec<u8> = rows.iter().flat_map(|(_, value)| value).copied().collect();
+            self.0.write_all(&bytes)?;
+            Ok(self.0.sync_data()?)
+        })
     }
 
     fn count(&self) -> anyhow::Result<usize> {
@@ -57,15 +80,17 @@ impl Engine for Keyed {
         Ok(Self(builder.create(directory.join("redb"))?))
     }
 
-    fn write(&mut self, rows: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
-        let transaction = self.0.begin_write()?;
-        {
-            let mut table = transaction.open_table(TABLE)?;
-            for (key, value) in rows {
-                table.insert(key.as_str(), value.as_slice())?;
+    fn run(&mut self, clients: Vec<Vec<Row>>) -> anyhow::Result<Vec<Duration>> {
+        in_lock_step(&clients, |rows| {
+            let transaction = self.0.begin_write()?;
+            {
+                let mut table = transaction.open_table(TABLE)?;
+                for (key, value) in rows {
+                    table.insert(key.as_str(), value.as_slice())?;
+                }
             }
-        }
-        Ok(transaction.commit()?)
+            Ok(transaction.commit()?)
+        })
     }
 
     fn count(&self) -> anyhow::Result<usize> {
@@ -74,15 +99,21 @@ impl Engine for Keyed {
     }
 }
 
-/// The product. `write` gives each row to a client of its own, all at once.
+/// The product. Every client is a task.
 struct Product(tokio::runtime::Runtime, Arc<Embedded>);
 
 impl Product {
-    async fn put(store: Arc<Embedded>, name: String, value: Vec<u8>) -> anyhow::Result<()> {
-        let key = Key { resource: Resource("pods".into()), namespace: name[..2].into(), name: name.into() };
-        let expect = store.get(&key).await?.map_or(Expect::Absent, |entry| Expect::At(entry.revision));
-        store.put(key, expect, Draft { bytes: value, revision_at: 0, header: Header::default() }).await?;
-        Ok(())
+    async fn client(store: Arc<Embedded>, rows: Vec<Row>) -> anyhow::Result<Vec<Duration>> {
+        let mut times = Vec::new();
+        for (name, value) in rows {
+            let key = Key { resource: Resource("pods".into()), namespace: name[..2].into(), name: name.into() };
+            let draft = Draft { bytes: value, revision_at: 0, header: Header::default() };
+            let start = Instant::now();
+            let expect = store.get(&key).await?.map_or(Expect::Absent, |entry| Expect::At(entry.revision));
+            store.put(key, expect, draft).await?;
+            times.push(start.elapsed());
+        }
+        Ok(times)
     }
 }
 
@@ -93,14 +124,15 @@ impl Engine for Product {
         Ok(Self(runtime, Arc::new(store)))
     }
 
-    fn write(&mut self, rows: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
-        let puts = rows.iter().map(|(name, value)| Self::put(Arc::clone(&self.1), name.clone(), value.clone()));
+    fn run(&mut self, clients: Vec<Vec<Row>>) -> anyhow::Result<Vec<Duration>> {
+        let clients = clients.into_iter().map(|rows| Self::client(Arc::clone(&self.1), rows));
         self.0.block_on(async {
-            let clients: Vec<_> = puts.map(tokio::spawn).collect();
+            let clients: Vec<_> = clients.map(tokio::spawn).collect();
+            let mut times = Vec::new();
             for client in clients {
-                client.await??;
+                times.extend(client.await??);
             }
-            Ok(())
+            Ok(times)
         })
     }
 
@@ -111,7 +143,7 @@ impl Engine for Product {
 }
 
 /// The `i`-th write: keys come in a scattered order, as status updates do.
-fn row(i: u64) -> (String, Vec<u8>) {
+fn row(i: u64) -> Row {
     let scattered = i.wrapping_mul(48_271) % OBJECTS;
     let mut seed = (i << 20) | 1;
     let value = (0..VALUE_BYTES)
@@ -125,21 +157,20 @@ fn row(i: u64) -> (String, Vec<u8>) {
     (format!("{:02}-{scattered:06}", scattered % 100), value)
 }
 
+/// Deals the first writes out to `clients`, so many to each.
+fn shares(clients: u64, each: u64) -> Vec<Vec<Row>> {
+    (0..clients).map(|client| (0..each).map(|i| row(i * clients + client)).collect()).collect()
+}
+
 fn measure<E: Engine>(directory: &Path) -> anyhow::Result<()> {
     let mut engine = E::open(directory)?;
-    for from in (0..OBJECTS).step_by(LOADERS as usize) {
-        engine.write(&(from..from + LOADERS).map(row).collect::<Vec<_>>())?;
-    }
+    engine.run(shares(LOADERS, OBJECTS / LOADERS))?;
     for clients in CLIENTS {
-        let mut times = Vec::new();
-        for round in 0..WRITES_EACH {
-            let rows: Vec<_> = (round * clients..(round + 1) * clients).map(row).collect();
-            let start = Instant::now();
-            engine.write(&rows)?;
-            times.push(start.elapsed());
-        }
+        let work = shares(clients, WRITES_EACH);
+        let start = Instant::now();
+        let mut times = engine.run(work)?;
+        let writes_per_s = times.len() as f64 / start.elapsed().as_secs_f64();
         times.sort();
-        let writes_per_s = (WRITES_EACH * clients) as f64 / times.iter().sum::<Duration>().as_secs_f64();
         let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
         println!("{clients:3} clients: p50 {p50:>9.1?}  p99 {p99:>9.1?}  {writes_per_s:>7.0} writes/s");
     }

@@ -145,4 +145,10 @@ impl Store for Embedded {
     fn revision(&self) -> Revision {
         self.shared.index().newest()
     }
+
+    fn progress(&self) -> Revision {
+        // Changes are published under this lock: whoever holds it finds none half way.
+        let _watchers = self.shared.watchers();
+        self.shared.index().newest()
+    }
 }

@@ -98,7 +98,7 @@ type Snapshot = (u64, State);
 
 fn read(disk: Disk) -> Result<Snapshot, OpenError> {
     let (_, recovered) = Log::open_backend(Path::new("disk"), disk)?;
-    let entry = |(key, entry): (Key, crate::Entry)| (key.name.into(), (entry.revision.0, entry.bytes.to_vec()));
+    let entry = |(key, entry): (Key, Arc<crate::Entry>)| (key.name.into(), (entry.revision.0, entry.bytes.to_vec()));
     Ok((recovered.newest.0, recovered.entries.into_iter().map(entry).collect()))
 }
 

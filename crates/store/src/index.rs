@@ -38,12 +38,17 @@ struct Version {
 
 impl Index {
     /// The state read back from the log. History starts at `newest`.
-    pub(crate) fn new(entries: impl IntoIterator<Item = (Key, Entry)>, newest: Revision) -> Self {
+    pub(crate) fn new(entries: HashMap<Key, Arc<Entry>>, newest: Revision) -> Self {
         let mut tables: HashMap<Resource, BTreeMap<Key, Versions>> = HashMap::new();
-        for (key, entry) in entries {
-            let version = Version { entry: Arc::new(entry), deleted: false };
-            let versions = Versions { newest: version, older: Vec::new() };
-            tables.entry(key.resource.clone()).or_default().insert(key, versions);
+        let mut rows: Vec<_> = entries.into_iter().collect();
+        rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut rows = rows.into_iter().peekable();
+        while let Some(resource) = rows.peek().map(|(key, _)| key.resource.clone()) {
+            let same = std::iter::from_fn(|| rows.next_if(|(key, _)| key.resource == resource));
+            let versions = |entry| Versions { newest: Version { entry, deleted: false }, older: Vec::new() };
+            // A map from rows in order is built without a search for each.
+            let table = same.map(|(key, entry)| (key, versions(entry))).collect();
+            tables.insert(resource, table);
         }
         Self { tables, history: VecDeque::new(), history_bytes: 0, newest, oldest: newest }
     }

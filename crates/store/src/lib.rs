@@ -53,4 +53,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// The newest durable revision.
     fn revision(&self) -> Revision;
+
+    /// A revision up to which every watch has been handed every change that concerns it. Bookmarks
+    /// are made of it: what is not in a watch's channel by then came after it.
+    fn progress(&self) -> Revision;
 }

@@ -53,7 +53,8 @@ struct Usage {
 
 /// What the log held when it was opened.
 pub(crate) struct Recovered {
-    pub(crate) entries: HashMap<Key, Entry>,
+    /// The newest state of every key.
+    pub(crate) entries: HashMap<Key, Arc<Entry>>,
     pub(crate) newest: Revision,
 }
 
@@ -155,20 +156,17 @@ impl Recovered {
         }
         match (self.entries.entry(key), state) {
             (hash_map::Entry::Occupied(old), _) if old.get().revision >= revision => {
-                Err(format!("{} at revision {revision} comes after a newer state", old.key()))
+                return Err(format!("{} at revision {revision} comes after a newer state", old.key()));
             }
-            (hash_map::Entry::Occupied(old), None) => {
-                old.remove();
-                Ok(())
-            }
+            (hash_map::Entry::Occupied(old), None) => drop(old.remove()),
             // What was deleted is already cleaned away.
-            (hash_map::Entry::Vacant(_), None) => Ok(()),
+            (hash_map::Entry::Vacant(_), None) => {}
             (slot, Some(state)) => {
                 let entry = state.entry(slot.key().clone(), revision);
-                slot.insert_entry(entry);
-                Ok(())
+                slot.insert_entry(Arc::new(entry));
             }
         }
+        Ok(())
     }
 }
 

@@ -75,3 +75,85 @@ pub static ALL: &[Kind] = &[
     Kind::of::<coordination::Lease>(),
     Kind::of::<discovery::EndpointSlice>(),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::ALL;
+    use crate::registry::{Facts, Scope, kind_of};
+    use jiff::Timestamp;
+
+    /// The rows of the contract, trimmed to the columns a row states.
+    const CONTRACT: &str = include_str!("../data/resources.tsv");
+
+    #[test]
+    fn every_kind_is_found_by_its_type() {
+        assert_eq!(kind_of::<super::core::Pod>().kind, "Pod");
+        let names: BTreeSet<_> = ALL.iter().map(|kind| (kind.group, kind.kind)).collect();
+        assert_eq!(names.len(), ALL.len());
+    }
+
+    #[test]
+    fn tables_of_the_store_are_not_shared_by_accident() {
+        let tables: BTreeSet<_> = ALL.iter().map(|kind| kind.facts.storage).collect();
+        assert_eq!(tables.len(), ALL.len());
+        assert!(!tables.contains(""));
+    }
+
+    #[test]
+    fn an_empty_object_has_a_cell_for_every_column() {
+        for kind in ALL {
+            let (mut object, _) = (kind.from_lenient)(serde_json::json!({"metadata": {"name": "a"}})).unwrap();
+            assert_eq!((kind.row)(&object, Timestamp::UNIX_EPOCH).len(), kind.columns.len(), "{}", kind.kind);
+            (kind.set_defaults)(&mut object);
+            (kind.prepare_create)(&mut object);
+            assert_eq!((kind.row)(&object, Timestamp::UNIX_EPOCH).len(), kind.columns.len(), "{}", kind.kind);
+            let own: Vec<&str> = (kind.selectable_fields)(&object).iter().map(|(field, _)| *field).collect();
+            for field in kind.facts.field_selectors {
+                assert!(own.contains(field), "{} offers {field}", kind.kind);
+            }
+        }
+    }
+
+    #[test]
+    fn facts_are_those_of_the_contract() {
+        for kind in ALL {
+            let line = CONTRACT.lines().find(|line| {
+                let mut columns = line.split('\t');
+                columns.next() == Some(kind.group) && columns.next() == Some(kind.version) && columns.next() == Some(kind.facts.plural)
+            });
+            let columns: Vec<&str> = line.expect("listed in the contract").split('\t').collect();
+            assert_eq!(facts_line(kind), columns, "{}", kind.kind);
+        }
+    }
+
+    /// One row in the form of the contract's table.
+    fn facts_line(kind: &crate::Kind) -> Vec<String> {
+        let facts: &Facts = &kind.facts;
+        let yes = |yes: bool| if yes { "y" } else { "n" }.to_owned();
+        let subresources: Vec<String> = facts
+            .subresources
+            .iter()
+            .map(|sub| format!("{}:{}/{}.{}[{}]", sub.name, sub.group, sub.version, sub.kind, sub.verbs.join("|")))
+            .collect();
+        vec![
+            kind.group.to_owned(),
+            kind.version.to_owned(),
+            facts.plural.to_owned(),
+            kind.kind.to_owned(),
+            yes(facts.scope == Scope::Namespaced),
+            facts.short_names.join(","),
+            facts.categories.join(","),
+            facts.singular.to_owned(),
+            subresources.join(" "),
+            if facts.verbs == Facts::VERBS { String::new() } else { facts.verbs.join(",") },
+            facts.field_selectors.join(","),
+            format!("{:?}", facts.default_propagation),
+            yes(facts.put_may_create),
+            yes(facts.unconditional_update),
+            yes(facts.has_generation),
+            format!("{:?}", facts.delete_answer),
+        ]
+    }
+}

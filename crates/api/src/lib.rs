@@ -5,6 +5,7 @@
 //! here either: errors name the field and the rule, and the rim translates them.
 
 pub mod amount;
+pub mod decode;
 pub mod defaults;
 pub mod errors;
 pub mod kinds;

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::decode::TypeError;
 use crate::errors::FieldErrors;
 use crate::object::Object;
 use crate::validation::{self, NameRule};
@@ -335,6 +336,8 @@ pub struct Kind {
     pub columns: &'static [Column],
     /// Decodes the wire form; unknown fields are ignored, defaults are not applied.
     pub from_value: fn(serde_json::Value) -> Result<Object, serde_json::Error>,
+    /// Decodes as [`decode`](crate::decode) does; gives the path of every unknown field.
+    pub from_lenient: fn(serde_json::Value) -> Result<(Object, Vec<String>), TypeError>,
     /// Decodes the wire form from bytes and reports the path of every unknown field.
     pub from_json: fn(&[u8], &mut Vec<String>) -> Result<Object, serde_json::Error>,
     /// [`Spec::set_defaults`]
@@ -377,6 +380,10 @@ impl Kind {
             facts: T::FACTS,
             columns: T::COLUMNS,
             from_value: |value| serde_json::from_value::<T>(value).map(Object::new),
+            from_lenient: |value| {
+                let (value, unknown) = crate::decode::decode_as::<T>(value)?;
+                Ok((Object::new(value), unknown))
+            },
             from_json: |bytes, unknown| {
                 let mut json = serde_json::Deserializer::from_slice(bytes);
                 let value: T = serde_ignored::deserialize(&mut json, |path| unknown.push(field_path(&path)))?;

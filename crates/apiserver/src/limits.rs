@@ -1,0 +1,38 @@
+//! Every bound the API server keeps, with what happens when it is reached. No behaviour lives here.
+
+use std::time::Duration;
+
+/// Largest request body; above it the answer is 413.
+pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// Longest a client may take to send its body; afterwards the answer is 504.
+pub const BODY_READ_MAX: Duration = Duration::from_secs(30);
+/// Watches open at once in the process; above it the answer is 429.
+pub const WATCHES_MAX: usize = 16_384;
+/// TLS connections open at once; further ones wait in the listener's backlog.
+pub const CONNECTIONS_MAX: usize = 4_096;
+/// Longest a TLS handshake may take; afterwards the connection is dropped.
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// How long open requests may go on after shutdown was asked for; then they are cut off.
+pub const DRAIN_MAX: Duration = Duration::from_secs(3);
+/// Bytes gathered into one frame of a list or a watch before it is handed to the connection.
+pub const FRAME_BYTES: usize = 64 * 1024;
+/// Operations in one JSON patch; above it the answer is 413.
+pub const JSON_PATCH_OPERATIONS_MAX: usize = 10_000;
+/// Attempts to win a race between writers before a write that named no revision answers 409.
+pub const WRITE_ATTEMPTS_MAX: usize = 32;
+/// Attempts to find a free generated name before the answer is 409.
+pub const GENERATE_NAME_ATTEMPTS_MAX: usize = 8;
+/// Entries read from the store at once while a filtered list looks for `limit` matches.
+pub const SCAN_PAGE_ENTRIES: usize = 1_000;
+/// Time between bookmarks of a watch that allows them.
+pub const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+/// Time to the first bookmark of a watch that allows them.
+pub const BOOKMARK_FIRST: Duration = Duration::from_secs(5);
+/// Longest a watch lives when the client names no `timeoutSeconds`: this plus up to as much again.
+pub const WATCH_LIFE_MIN: Duration = Duration::from_secs(1_800);
+/// Characters of all `Warning:` texts of one answer together; above it each text is cut.
+pub const WARNING_CHARS_MAX: usize = 4_096;
+/// Characters of one `Warning:` text once they have to be cut.
+pub const WARNING_CHARS_EACH_MAX: usize = 256;
+/// Longest a node may take to accept a connection and answer the head of a proxied request.
+pub const NODE_ANSWER_MAX: Duration = Duration::from_secs(30);

@@ -197,20 +197,25 @@ impl Credential {
 
     /// The credentials that apply to an image, the most specific first (contract/pods.md 6.21).
     pub fn matching<'a>(credentials: &'a [Self], name: &ImageName) -> Vec<&'a Self> {
-        let mut matching: Vec<&Self> = credentials.iter().filter(|credential| credential.applies_to(name)).collect();
+        Self::matching_at(credentials, name.registry(), name.repository())
+    }
+
+    /// The same for a repository at a host, which may be a mirror: only what is meant for that host is shown to it.
+    pub(crate) fn matching_at<'a>(credentials: &'a [Self], host: &str, repository: &str) -> Vec<&'a Self> {
+        let mut matching: Vec<&Self> = credentials.iter().filter(|credential| credential.applies_to(host, repository)).collect();
         matching.sort_by_key(|credential| std::cmp::Reverse(scope_path(&credential.scope).len()));
         matching
     }
 
-    fn applies_to(&self, name: &ImageName) -> bool {
+    fn applies_to(&self, registry: &str, repository: &str) -> bool {
         let scope = bare_scope(&self.scope);
         let (host, path) = scope.split_once('/').unwrap_or((scope, ""));
         // Docker's own file calls Docker Hub `https://index.docker.io/v1/`.
         let hub = matches!(host, "index.docker.io" | "registry-1.docker.io" | "docker.io");
-        if hub && name.registry() == "docker.io" {
-            return path.is_empty() || matches!(path, "v1" | "v2") || path_covers(path, name.repository());
+        if hub && registry == "docker.io" {
+            return path.is_empty() || matches!(path, "v1" | "v2") || path_covers(path, repository);
         }
-        host_matches(host, name.registry()) && path_covers(path, name.repository())
+        host_matches(host, registry) && path_covers(path, repository)
     }
 }
 

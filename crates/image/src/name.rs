@@ -51,9 +51,6 @@ impl ImageName {
         format!("{}/{}@{digest}", self.registry(), self.repository())
     }
 
-    pub(crate) fn reference(&self) -> &Reference {
-        &self.0
-    }
 }
 
 impl fmt::Display for ImageName {
@@ -78,7 +75,13 @@ impl FromStr for ImageName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        Reference::try_from(text).map(Self).map_err(|error| NameError { text: text.to_owned(), reason: error.to_string() })
+        let wrong = |reason: String| NameError { text: text.to_owned(), reason };
+        let reference = Reference::try_from(text).map_err(|error| wrong(error.to_string()))?;
+        let repository = reference.repository();
+        if repository.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err(wrong(format!("invalid reference format: repository name ({repository}) must be lowercase")));
+        }
+        Ok(Self(reference))
     }
 }
 
@@ -116,7 +119,7 @@ mod tests {
     #[test]
     fn what_is_no_name_is_said_in_the_words_of_the_contract() {
         assert_eq!(full("qdrant/qdrant:nope:nope"), r#"couldn't parse image name "qdrant/qdrant:nope:nope": invalid reference format"#);
-        assert_eq!(full("UPPER/case"), r#"couldn't parse image name "UPPER/case": invalid reference format: repository name must be lowercase"#);
+        assert_eq!(full("Redis"), r#"couldn't parse image name "Redis": invalid reference format: repository name (library/Redis) must be lowercase"#);
         assert!(full("").starts_with("couldn't parse image name"));
     }
 }

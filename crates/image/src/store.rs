@@ -1,32 +1,56 @@
-//! The image store of one data directory.
+//! The image store of one data directory: what callers see of images.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{Collected, Credential, Image, ImageConfig, ImageName, ImportError, Progress, PullError, RegistryConfig, StoreError};
+use crate::digest::Digest;
+use crate::layers::Locks;
+use crate::layout::{Layout, Record};
+use crate::pull::Pull;
+use crate::{Collected, ConfigError, Credential, Image, ImageConfig, ImageName, ImportError, Progress, PullError, RegistryConfig, Secret, StoreError, builtin, import};
 
 /// Images below one directory. Cheap to clone. Several processes may have the same directory open:
 /// what one adds, the others see at once.
 #[derive(Clone)]
 pub struct ImageStore {
-    _inner: Arc<()>,
+    inner: Arc<Inner>,
 }
+
+struct Inner {
+    layout: Arc<Layout>,
+    registries: RegistryConfig,
+    own_credentials: Vec<Credential>,
+    /// Pulls under way, with what they found for those who wait.
+    pulls: Locks<PullKey, Option<Record>>,
+    layer_locks: Locks<Digest, ()>,
+}
+
+/// Pulls are shared only between callers who show the same credentials: one must not get what the other was refused.
+type PullKey = (ImageName, Vec<(String, Secret)>);
 
 impl ImageStore {
     /// Opens the store at `dir`, making it if it is not there, and clears what a crash left behind.
     ///
     /// # Errors
-    /// The directory cannot be made or read, or was written by a later version.
+    /// The directory cannot be made or read, was written by a later version, or the configuration's credentials are malformed.
     pub fn open(dir: &Path, config: RegistryConfig) -> Result<Self, StoreError> {
-        let _ = (dir, config);
-        unimplemented!()
+        let own_credentials = config.credentials().map_err(|error: ConfigError| StoreError::Client(error.to_string()))?;
+        let layout = Arc::new(Layout::open(dir)?);
+        Ok(Self { inner: Arc::new(Inner { layout, registries: config, own_credentials, pulls: Locks::default(), layer_locks: Locks::default() }) })
     }
 
-    /// The image of this name, if it is wholly present. Reads one small file.
+    /// The image of this name, if it is wholly present. Reads one small file; an unreadable one counts as absent
+    /// and is logged.
     pub fn get(&self, image: &str) -> Option<Arc<Image>> {
-        let _ = image;
-        unimplemented!()
+        let name: ImageName = image.parse().ok()?;
+        match self.inner.layout.record(&name) {
+            Ok(record) => record.map(|record| self.image(image, record)),
+            Err(error) => {
+                tracing::warn!(%name, %error, "image unreadable, taken as absent");
+                None
+            }
+        }
     }
 
     /// Fetches an image from its registry (or a mirror), verifies and unpacks it, and names it. Asks the
@@ -34,13 +58,23 @@ impl ImageStore {
     /// ask for the same image with the same credentials at the same time share one pull.
     ///
     /// `credentials` are tried first, then those of the registry configuration, then none.
-    /// `progress` is called often and must be quick.
+    /// `progress` is called often and must be quick; of callers that share a pull only the first hears it.
     ///
     /// # Errors
     /// See [`PullError`]; nothing half-done is left visible.
     pub async fn pull(&self, image: &str, credentials: &[Credential], progress: impl Fn(Progress) + Send + Sync) -> Result<Arc<Image>, PullError> {
-        let _ = (image, credentials, &progress);
-        unimplemented!()
+        let name: ImageName = image.parse().map_err(PullError::Name)?;
+        let shown = credentials.iter().map(|credential| (credential.scope.clone(), credential.secret.clone())).collect();
+        let flight = self.inner.pulls.of((name.clone(), shown));
+        let mut found = flight.lock().await;
+        if let Some(record) = &*found {
+            return Ok(self.image(image, record.clone()));
+        }
+        let credentials: Vec<Credential> = credentials.iter().chain(&self.inner.own_credentials).cloned().collect();
+        let pull = Pull { layout: &self.inner.layout, layer_locks: &self.inner.layer_locks, name: &name, progress: &progress };
+        let record = pull.run(&self.inner.registries, &credentials).await?;
+        *found = Some(record.clone());
+        Ok(self.image(image, record))
     }
 
     /// Takes the images of a docker-save tar or an OCI archive, either possibly in gzip, and gives
@@ -49,18 +83,19 @@ impl ImageStore {
     /// # Errors
     /// See [`ImportError`].
     pub fn import(&self, archive: &Path) -> Result<Vec<ImageName>, ImportError> {
-        let _ = archive;
-        unimplemented!()
+        import::import(&self.inner.layout, archive)
     }
 
-    /// Makes (or replaces) an image of one static program: one layer holding the program as `/bin/<its
-    /// file name>`, an empty `/tmp`, and an `/etc` with root and nobody. Blocks.
+    /// Makes (or replaces) an image of one static program: one layer holding the program at the absolute path
+    /// that `config.entrypoint` begins with, an empty `/tmp`, and an `/etc` with root and nobody. Blocks.
     ///
     /// # Errors
-    /// The program cannot be read or the store not written.
+    /// The name does not parse, the entry point is no absolute path, the program cannot be read or the
+    /// store not written.
     pub fn install_builtin(&self, image: &str, binary: &Path, config: ImageConfig) -> Result<Arc<Image>, StoreError> {
-        let _ = (image, binary, config);
-        unimplemented!()
+        let name: ImageName = image.parse()?;
+        let record = builtin::install(&self.inner.layout, &name, binary, config)?;
+        Ok(self.image(image, record))
     }
 
     /// All images, by name.
@@ -68,7 +103,8 @@ impl ImageStore {
     /// # Errors
     /// The directory cannot be read.
     pub fn list(&self) -> Result<Vec<Arc<Image>>, StoreError> {
-        unimplemented!()
+        let records = self.inner.layout.records()?;
+        Ok(records.into_iter().map(|record| self.image(&record.name.to_string(), record)).collect())
     }
 
     /// Takes a name away; its layers go with the next [`collect`](Self::collect). False: there was none.
@@ -76,23 +112,42 @@ impl ImageStore {
     /// # Errors
     /// The name does not parse or the file cannot be removed.
     pub fn remove(&self, image: &str) -> Result<bool, StoreError> {
-        let _ = image;
-        unimplemented!()
+        self.inner.layout.remove_record(&image.parse()?)
     }
 
     /// Removes layers that no name and none of `in_use` (layer directories of containers that
-    /// exist, [`Image::layers`]) refers to. Waits for pulls and imports under way, in any process. Blocks.
+    /// exist, [`Image::layers`]) refers to, and half-done work that nobody is doing. Waits for pulls and
+    /// imports under way, in any process. Blocks.
     ///
     /// # Errors
     /// The store cannot be read or a layer not removed.
     pub fn collect(&self, in_use: &HashSet<PathBuf>) -> Result<Collected, StoreError> {
-        let _ = in_use;
-        unimplemented!()
+        let layout = &self.inner.layout;
+        let _alone = layout.exclusive()?;
+        layout.clear_drafts()?;
+        let mut kept: HashSet<PathBuf> = in_use.clone();
+        kept.extend(layout.records()?.iter().flat_map(|record| &record.layers).map(|diff_id| layout.layer_fs(diff_id)));
+        let mut collected = Collected::default();
+        for layer in layout.layers()? {
+            let files = layer.join("fs");
+            if !kept.contains(&files) {
+                collected.bytes += layout.remove_layer(&layer)?;
+                collected.layers.push(files);
+            }
+        }
+        collected.layers.sort();
+        Ok(collected)
     }
-}
 
-/// Whether a directory of a layer hides what lower layers have under the same path.
-pub(crate) fn is_opaque(dir: &Path) -> bool {
-    let mut value = [0_u8; 1];
-    matches!(rustix::fs::lgetxattr(dir, "trusted.overlay.opaque", &mut value), Ok(1)) && value == *b"y"
+    fn image(&self, reference: &str, record: Record) -> Arc<Image> {
+        Arc::new(Image {
+            reference: reference.to_owned(),
+            layers: record.layers.iter().map(|diff_id| self.inner.layout.layer_fs(diff_id)).collect(),
+            name: record.name,
+            id: record.id,
+            digest: record.digest,
+            size_bytes: record.size_bytes,
+            config: record.config,
+        })
+    }
 }

@@ -59,7 +59,7 @@ fn find(layer: &std::path::Path, relative: &str) -> Found {
         match std::fs::symlink_metadata(&at) {
             Err(_) => return if opaque { Found::Answer(None) } else { Found::LookBelow },
             Ok(meta) if meta.file_type().is_char_device() && meta.rdev() == 0 => return Found::Answer(None),
-            Ok(meta) if meta.is_dir() => opaque |= crate::store::is_opaque(&at),
+            Ok(meta) if meta.is_dir() => opaque |= crate::tree::is_opaque(&at),
             Ok(_) => {}
         }
     }

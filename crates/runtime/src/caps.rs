@@ -7,10 +7,10 @@ use crate::types::ContainerSpec;
 /// A capability name no kernel knows.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown capability {0:?}")]
-pub struct UnknownCapability(pub String);
+pub(crate) struct UnknownCapability(pub String);
 
 /// What an unprivileged container holds unless told otherwise (contract `pods.md` 6.6).
-pub const DEFAULT: CapabilitySet = CapabilitySet::AUDIT_WRITE
+pub(crate) const DEFAULT: CapabilitySet = CapabilitySet::AUDIT_WRITE
     .union(CapabilitySet::CHOWN)
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
@@ -28,7 +28,7 @@ pub const DEFAULT: CapabilitySet = CapabilitySet::AUDIT_WRITE
 /// The bounding set of a container: defaults, additions and drops applied in the order the field's
 /// convention has them (`ALL` first, then names; drops last), never more than `available`, which is
 /// what this node itself holds.
-pub fn of(spec: &ContainerSpec, available: CapabilitySet) -> Result<CapabilitySet, UnknownCapability> {
+pub(crate) fn of(spec: &ContainerSpec, available: CapabilitySet) -> Result<CapabilitySet, UnknownCapability> {
     if spec.privileged {
         return Ok(available);
     }

@@ -17,10 +17,10 @@ use seccompiler::{
 /// Compiling a profile failed; a defect of this file, or an architecture without filters.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to compile the seccomp profile: {0}")]
-pub struct CompileError(String);
+pub(crate) struct CompileError(String);
 
 /// The default profile for a container holding `caps`.
-pub fn default_profile(caps: Cap) -> Result<BpfProgram, CompileError> {
+pub(crate) fn default_profile(caps: Cap) -> Result<BpfProgram, CompileError> {
     let fail = |e: seccompiler::BackendError| CompileError(e.to_string());
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(fail)?;
     let filter = SeccompFilter::new(rules(caps)?, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32), arch)

@@ -19,7 +19,7 @@ use crate::types::Resources;
 /// A control group operation failed.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {action} {path}: {source}")]
-pub struct CgroupError {
+pub(crate) struct CgroupError {
     /// What was tried.
     action: &'static str,
     /// On which file or directory.
@@ -105,11 +105,6 @@ impl Cgroups {
             Self::Legacy(hierarchies) => v1::create(hierarchies, path, level, limits),
             Self::Unified(root) => v2::create(root, path, level, limits),
         }
-    }
-
-    /// Moves the calling process into the group.
-    pub(crate) fn enter(&self, path: &Path) -> Result<(), CgroupError> {
-        self.directories(path).iter().try_for_each(|dir| write_file(&dir.join("cgroup.procs"), "0"))
     }
 
     /// Every process in the group or below it. A group that does not exist is empty.

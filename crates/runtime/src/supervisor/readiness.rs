@@ -10,6 +10,6 @@ pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: `OwnedFd` gives the same open descriptor as long as it lives, and nobody else closes it.
     #[allow(unsafe_code)]
     unsafe {
-        AsyncFd::register(fd)
+        Ok(AsyncFd::register(fd)?)
     }
 }

@@ -1,0 +1,218 @@
+//! Killing what watches over containers.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::rc::Rc;
+
+use anyhow::{Context, Result, ensure};
+use stead_runtime::*;
+
+use crate::lifecycle::wait_for_log;
+use crate::support::{Node, exit_of, kill, log_of, pid_of, wait_for_end};
+
+/// A client of its own process: starts a container, says its process and waits to be killed.
+pub(crate) fn start_and_wait(dir: &Path, spec: &str) -> ExitCode {
+    let run = async {
+        let runtime = SupervisorRuntime::connect_or_start(dir).await?;
+        let spec: ContainerSpec = serde_json::from_str(spec)?;
+        println!("{}", pid_of(&runtime.start_container(spec).await?)?);
+        std::future::pending::<Result<()>>().await
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let Err(e) = runtime.block_on(run) else { return ExitCode::SUCCESS };
+    println!("{e}");
+    ExitCode::FAILURE
+}
+
+/// Starts a container through a client that is then killed; the container's process.
+async fn start_through_killed_client(node: &Node, spec: &ContainerSpec) -> Result<i32> {
+    let mut client = Command::new("/proc/self/exe")
+        .arg("start-and-wait")
+        .arg(node.dir.join("runtime"))
+        .arg(serde_json::to_string(spec)?)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut said = String::new();
+    BufReader::new(client.stdout.take().context("no output")?).read_line(&mut said)?;
+    client.kill()?;
+    client.wait()?;
+    said.trim().parse().with_context(|| said)
+}
+
+pub(crate) async fn a_killed_client_leaves_containers_running(node: Rc<Node>) -> Result<()> {
+    let sandbox = node.make_sandbox("p").await?;
+    let spec = node.container(&sandbox, "main", "while [ ! -e /go ]; do sleep 0.01; done; echo went on; exec sleep 1000");
+    let pid = start_through_killed_client(&node, &spec).await?;
+
+    let again = SupervisorRuntime::connect_or_start(&node.dir.join("runtime")).await?;
+    let listed = again.list().await?;
+    ensure!(listed.containers.len() == 1 && listed.containers[0].spec == spec, "{listed:?}");
+    ensure!(pid_of(&listed.containers[0])? == pid, "another process");
+    ensure!(node.exec(&spec.id, &["touch", "/go"]).await?.0 == 0);
+    wait_for_log(&spec, "went on").await
+}
+
+pub(crate) async fn an_exit_while_nobody_is_connected_is_known(node: Rc<Node>) -> Result<()> {
+    let sandbox = node.make_sandbox("p").await?;
+    let spec = node.container(&sandbox, "main", "while [ ! -e /tmp/go ]; do sleep 0.01; done; exit 42");
+    let data = node.dir.join("data");
+    std::fs::create_dir(&data)?;
+    let spec = ContainerSpec {
+        mounts: vec![BindMount {
+            source: data.clone(),
+            destination: "/tmp".into(),
+            readonly: false,
+            propagation: Propagation::Private,
+        }],
+        ..spec
+    };
+    // A supervisor of its own, so that no client at all is connected.
+    let dir = node.dir.join("second");
+    let pid = {
+        let lonely = SupervisorRuntime::connect_or_start(&dir).await?;
+        lonely.create_sandbox(SandboxSpec { cgroup: format!("{}/second", node.cgroup), ..sandbox }).await?;
+        pid_of(&lonely.start_container(spec.clone()).await?)?
+    };
+    std::fs::write(data.join("go"), "")?;
+    wait_for_end(pid).await?;
+
+    let again = SupervisorRuntime::connect_or_start(&dir).await?;
+    let mut exits = again.exits();
+    let listed = again.list().await?.containers.remove(0);
+    let code = match listed.state {
+        ContainerState::Exited { code, .. } => code,
+        // Reaped, not concluded yet.
+        ContainerState::Running { .. } => exit_of(&mut exits, &spec.id).await?.0,
+    };
+    ensure!(code == 42, "{code}");
+    again.remove_container(&spec.id).await?;
+    again.remove_sandbox(&spec.sandbox).await?;
+    again.shutdown_supervisor().await?;
+    Ok(())
+}
+
+pub(crate) async fn a_killed_supervisors_containers_are_adopted(node: Rc<Node>) -> Result<()> {
+    let sandbox = node.make_sandbox("p").await?;
+    let (spec, pid) = node.sleeper(&sandbox, "main").await?;
+    let ended = node.container(&sandbox, "ended", "exit 9");
+    let mut exits = node.runtime.exits();
+    node.runtime.start_container(ended.clone()).await?;
+    ensure!(exit_of(&mut exits, &ended.id).await? == (9, false));
+    let before = node.runtime.list().await?;
+    kill_supervisor(&node).await?;
+
+    let after = eventually_list(&node).await?;
+    ensure!(after == before, "{before:?}\n{after:?}");
+    ensure!(node.exec(&spec.id, &["hostname"]).await?.1 == "p\n", "exec works in an adopted container");
+    // It is nobody's child now: its end is seen, its code cannot be.
+    let mut exits = node.runtime.exits();
+    node.runtime.kill_container(&spec.id, 15).await?;
+    wait_for_end(pid).await.ok();
+    node.runtime.kill_container(&spec.id, 9).await?;
+    ensure!(exit_of(&mut exits, &spec.id).await? == (137, false));
+    // And the sandbox still takes containers.
+    let late = node.container(&sandbox, "late", "exit 4");
+    node.runtime.start_container(late.clone()).await?;
+    ensure!(exit_of(&mut exits, &late.id).await? == (4, false));
+    Ok(())
+}
+
+pub(crate) async fn the_log_goes_on_after_adoption(node: Rc<Node>) -> Result<()> {
+    let sandbox = node.make_sandbox("p").await?;
+    let script = "n=0; while [ $n -lt 3000 ]; do n=$((n+1)); echo line $n; done; echo done; exec sleep 1000";
+    let spec = node.container(&sandbox, "main", script);
+    node.runtime.start_container(spec.clone()).await?;
+    wait_for_log(&spec, "line 1").await?;
+    kill_supervisor(&node).await?;
+    wait_for_log(&spec, "done").await?;
+    let log = log_of(&spec)?;
+    let numbers: Vec<u32> = log.lines().filter_map(|l| l.strip_prefix("line ")?.parse().ok()).collect();
+    // What the killed one had read and not written may be lost, or be the head of a cut line; nothing
+    // comes twice or in another order, and the rest is all there.
+    ensure!(numbers.is_sorted() && numbers.last() == Some(&3000), "{:?}", numbers.last());
+    ensure!(numbers.len() > 1000, "{} lines", numbers.len());
+    Ok(())
+}
+
+pub(crate) async fn an_end_without_any_supervisor_is_reported_as_unknown(node: Rc<Node>) -> Result<()> {
+    let dir = node.dir.join("second");
+    let sandbox = SandboxSpec { cgroup: format!("{}/second", node.cgroup), ..node.sandbox("p") };
+    let spec = node.container(&sandbox, "main", "exec sleep 1000");
+    let pid = {
+        let lonely = SupervisorRuntime::connect_or_start(&dir).await?;
+        lonely.create_sandbox(sandbox.clone()).await?;
+        let pid = pid_of(&lonely.start_container(spec.clone()).await?)?;
+        let supervisor = lonely.supervisor_pid().await?;
+        // Nobody is left to start another one.
+        drop(lonely);
+        kill(supervisor)?;
+        wait_for_end(supervisor).await?;
+        pid
+    };
+    kill(pid)?;
+    wait_for_end(pid).await?;
+    let again = SupervisorRuntime::connect_or_start(&dir).await?;
+    let listed = again.list().await?;
+    ensure!(matches!(listed.containers[0].state, ContainerState::Exited { code: 137, oom_killed: false, .. }), "{listed:?}");
+    let record = std::fs::read_to_string(dir.join("containers").join(&spec.id.0).join("record.json"))?;
+    ensure!(record.contains("ended while no supervisor ran"), "{record}");
+    again.remove_container(&spec.id).await?;
+    again.remove_sandbox(&sandbox.id).await?;
+    again.shutdown_supervisor().await?;
+    Ok(())
+}
+
+pub(crate) async fn a_lost_supervisor_comes_back_by_itself(node: Rc<Node>) -> Result<()> {
+    let sandbox = node.make_sandbox("p").await?;
+    let data = node.dir.join("data");
+    std::fs::create_dir(&data)?;
+    let (spec, pid) = node.sleeper(&sandbox, "main").await?;
+    let mut exits = node.runtime.exits();
+    // Nobody calls: the client's own watch brings the supervisor back, and the exit is told.
+    kill_supervisor(&node).await?;
+    kill(pid)?;
+    ensure!(exit_of(&mut exits, &spec.id).await? == (137, false));
+    Ok(())
+}
+
+pub(crate) async fn two_clients_share_one_supervisor(node: Rc<Node>) -> Result<()> {
+    let dir = node.dir.join("second");
+    let both = tokio::join!(SupervisorRuntime::connect_or_start(&dir), SupervisorRuntime::connect_or_start(&dir));
+    let (one, two) = (both.0?, both.1?);
+    ensure!(one.supervisor_pid().await? == two.supervisor_pid().await?);
+    let argument = std::fs::read(format!("/proc/{}/cmdline", one.supervisor_pid().await?))?;
+    ensure!(argument.starts_with(b"stead-supervisor\0"), "{argument:?}");
+    let program = std::fs::read_link(format!("/proc/{}/exe", one.supervisor_pid().await?))?;
+    ensure!(program.to_string_lossy().starts_with("/memfd:"), "{program:?}");
+    let threads = std::fs::read_dir(format!("/proc/{}/task", one.supervisor_pid().await?))?.count();
+    ensure!(threads == 1, "{threads} threads");
+    one.shutdown_supervisor().await?;
+    let result = one.list().await;
+    ensure!(result == Err(RuntimeError::Unreachable("it was shut down".into())), "{result:?}");
+    drop(two);
+    Ok(())
+}
+
+pub(crate) async fn a_supervisor_with_containers_does_not_shut_down(node: Rc<Node>) -> Result<()> {
+    let sandbox = node.make_sandbox("p").await?;
+    node.sleeper(&sandbox, "main").await?;
+    let result = node.runtime.shutdown_supervisor().await;
+    ensure!(result == Err(RuntimeError::Other("1 containers and 1 sandboxes are left".into())), "{result:?}");
+    ensure!(node.runtime.list().await?.containers.len() == 1);
+    Ok(())
+}
+
+async fn kill_supervisor(node: &Node) -> Result<()> {
+    let supervisor = node.runtime.supervisor_pid().await?;
+    kill(supervisor)?;
+    wait_for_end(supervisor).await
+}
+
+/// Lists, over the moment in which the connection to a killed supervisor is noticed as lost.
+async fn eventually_list(node: &Node) -> Result<Inventory> {
+    match node.runtime.list().await {
+        Err(RuntimeError::Unreachable(_)) => Ok(node.runtime.list().await?),
+        result => Ok(result?),
+    }
+}

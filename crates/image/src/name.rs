@@ -76,13 +76,24 @@ impl FromStr for ImageName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let wrong = |reason: String| NameError { text: text.to_owned(), reason };
-        let reference = Reference::try_from(text).map_err(|error| wrong(error.to_string()))?;
-        let repository = reference.repository();
-        if repository.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        if let Some(repository) = shouting_repository(text) {
             return Err(wrong(format!("invalid reference format: repository name ({repository}) must be lowercase")));
         }
+        let reference = Reference::try_from(text).map_err(|error| wrong(error.to_string()))?;
         Ok(Self(reference))
     }
+}
+
+/// The repository in full, where only its capitals keep the text from being a name. A first component with
+/// capitals would be taken for a host elsewhere; here it is refused as well.
+fn shouting_repository(text: &str) -> Option<String> {
+    let quiet = Reference::try_from(text.to_ascii_lowercase()).ok()?;
+    let name = text.split('@').next()?;
+    let tag_at = name.rfind(':').filter(|at| !name[*at..].contains('/')).unwrap_or(name.len());
+    let path = &name[..tag_at];
+    let known = path.len().min(quiet.repository().len());
+    let tail = &path[path.len() - known..];
+    tail.bytes().any(|byte| byte.is_ascii_uppercase()).then(|| format!("{}{tail}", &quiet.repository()[..quiet.repository().len() - known]))
 }
 
 impl TryFrom<String> for ImageName {
@@ -120,6 +131,8 @@ mod tests {
     fn what_is_no_name_is_said_in_the_words_of_the_contract() {
         assert_eq!(full("qdrant/qdrant:nope:nope"), r#"couldn't parse image name "qdrant/qdrant:nope:nope": invalid reference format"#);
         assert_eq!(full("Redis"), r#"couldn't parse image name "Redis": invalid reference format: repository name (library/Redis) must be lowercase"#);
+        assert!(full("r.example/Team/app:V1").ends_with("repository name (Team/app) must be lowercase"));
+        assert_eq!(full("app:V1"), "docker.io/library/app:V1");
         assert!(full("").starts_with("couldn't parse image name"));
     }
 }

@@ -13,6 +13,7 @@ pub mod object;
 pub mod patch;
 pub mod quantity;
 pub mod registry;
+pub mod schema;
 pub mod selectors;
 pub mod table;
 pub mod validation;

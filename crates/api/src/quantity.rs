@@ -12,7 +12,7 @@ const NANOS_PER_MILLI: i128 = 1_000_000;
 /// No quantity is larger: more is capped, as Kubernetes does.
 const NANOS_MAX: i128 = i64::MAX as i128 * NANOS_PER_UNIT;
 /// Digits before the point beyond which the cap is certain.
-const WHOLE_DIGITS_MAX: usize = 19;
+const WHOLE_DIGITS_MAX: usize = 28;
 
 const BINARY_SUFFIXES: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 /// By power of 1000, from nano.
@@ -336,7 +336,7 @@ mod tests {
             ("0.1n", "1n"), ("-1.5", "-1500m"), ("+3", "3"), (".5", "500m"), ("5.", "5"), ("1.000000000001", "1000000001n"),
             ("1u", "1u"), ("10Ei", "9223372036854775807"), ("99999999999999999999", "9223372036854775807"), ("1.25Ki", "1280"),
             ("0.001Ki", "1024m"), ("100Gi", "100Gi"), ("128974848", "128974848"), ("129e6", "129e6"), ("129M", "129M"),
-            ("123Mi", "123Mi"), ("1e-12", "1n"), ("0e99", "0"), ("7e99", "9223372036854775807"),
+            ("123Mi", "123Mi"), ("1e-12", "1e-9"), ("0e99", "0"), ("7e99", "9223372036854775807"),
         ];
         for (text, expected) in cases {
             assert_eq!(canonical(text), expected, "{text}");

@@ -368,6 +368,8 @@ pub struct Kind {
     pub row_condition: fn(&Object) -> Option<RowCondition>,
     /// The JSON schema of the kind and of everything it refers to.
     pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+    /// The name of that schema, e.g. `io.k8s.api.apps.v1.StatefulSet`.
+    pub schema_name: fn() -> String,
 }
 
 impl Kind {
@@ -408,6 +410,7 @@ impl Kind {
             row: |object, now| typed::<T>(object).row(now),
             row_condition: |object| typed::<T>(object).row_condition(),
             schema: |generator| generator.subschema_for::<T>(),
+            schema_name: || T::schema_name().into_owned(),
         }
     }
 

@@ -10,6 +10,7 @@ pub mod defaults;
 pub mod errors;
 pub mod kinds;
 pub mod object;
+pub mod openapi;
 pub mod patch;
 pub mod quantity;
 pub mod registry;

@@ -13,7 +13,8 @@ use crate::registry::Kind;
 mod build;
 mod tags;
 
-pub(crate) use build::{REF_PREFIX, definition_of, definitions};
+use build::definitions;
+pub(crate) use build::{REF_PREFIX, generator};
 pub(crate) use tags::{Tag, tag_of};
 
 /// What a field holds.
@@ -149,7 +150,7 @@ fn graph() -> &'static RwLock<Graph> {
 /// Adds a kind and all it refers to. What is added stays for the life of the process; it is bounded
 /// by the number of API types.
 fn learn(kind: &Kind) -> &'static str {
-    let root = definition_of(kind);
+    let root = (kind.schema_name)();
     let schemas = definitions(&[kind]);
     let mut graph = graph().write().unwrap_or_else(PoisonError::into_inner);
     for (name, schema) in &schemas {

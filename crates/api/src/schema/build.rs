@@ -12,7 +12,7 @@ use crate::registry::Kind;
 pub(crate) const REF_PREFIX: &str = "#/components/schemas/";
 
 /// The schemas of these kinds and of all they refer to. They are large: use them and let them go.
-pub(crate) fn definitions(kinds: &[&Kind]) -> Schemas {
+pub(super) fn definitions(kinds: &[&Kind]) -> Schemas {
     let mut generator = generator();
     for kind in kinds {
         (kind.schema)(&mut generator);
@@ -20,11 +20,7 @@ pub(crate) fn definitions(kinds: &[&Kind]) -> Schemas {
     generator.take_definitions(false)
 }
 
-/// The full name of a kind's definition, e.g. `io.k8s.api.apps.v1.StatefulSet`.
-pub(crate) fn definition_of(kind: &Kind) -> String {
-    (kind.schema_name)()
-}
-
+/// Gathers schemas under names such as `io.k8s.api.apps.v1.StatefulSet`.
 pub(crate) fn generator() -> SchemaGenerator {
     let settings = SchemaSettings::draft07().with(|settings| settings.definitions_path = "/components/schemas".into());
     SchemaGenerator::new(settings)

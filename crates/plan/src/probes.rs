@@ -92,6 +92,16 @@ impl ProbeState {
         }
     }
 
+    /// The state of an incarnation that was already being probed before the agent was restarted, with
+    /// the result that was published then: it keeps it until its probes say otherwise.
+    pub fn resumed(mut self, result: bool, now: Timestamp) -> Self {
+        self.result = Some(result);
+        self.passed_once = result;
+        self.next_counted = self.next_counted.max(now);
+        self.next_try = self.next_counted;
+        self
+    }
+
     /// When to try next.
     pub fn next_try(&self) -> Timestamp {
         self.next_try

@@ -1,0 +1,199 @@
+//! Probes of running containers: one task per probe, which makes the check, lets `plan::probes` judge
+//! it and tells the worker what changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Probe};
+use stead_client::EventType;
+use stead_net::Network;
+use stead_plan::pod::{Probed, declared};
+use stead_plan::probes::{Outcome, ProbeKind, ProbeState};
+use stead_runtime::{ContainerId, ContainerInfo, ContainerState, Runtime};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::agent::Inner;
+use crate::hooks::{self, CheckError};
+use crate::starting::container_reference;
+use crate::worker::Worker;
+
+/// Makes sure that every running container is probed as declared.
+pub(crate) fn match_containers<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) {
+    let mut state = worker.state();
+    let pod = Arc::clone(&state.pod);
+    let running: Vec<ContainerInfo> = state
+        .containers
+        .values()
+        .filter(|container| matches!(container.state, ContainerState::Running { .. }))
+        .filter(|container| !state.probers.contains_key(&container.spec.id.0))
+        .cloned()
+        .collect();
+    for info in running {
+        let Some(declared) = declared(&pod).into_iter().find(|declared| declared.spec.name == info.spec.name) else {
+            continue;
+        };
+        let id = info.spec.id.0.clone();
+        let resumed = info.started_at < state.agent_started;
+        let reported = declared.reported.filter(|_| resumed);
+        let initial = Probed {
+            started: declared.spec.startup_probe.is_none() || reported.is_some_and(|status| status.started == Some(true)),
+            ready: declared.spec.readiness_probe.is_none() || reported.is_some_and(|status| status.ready),
+            ..Probed::default()
+        };
+        state.probes.insert(id.clone(), initial);
+        let tasks = start(inner, worker, declared.spec, &info, initial, reported.is_some());
+        state.probers.insert(id, tasks);
+    }
+}
+
+fn start<R: Runtime, N: Network>(
+    inner: &Arc<Inner<R, N>>,
+    worker: &Arc<Worker>,
+    container: &Container,
+    info: &ContainerInfo,
+    initial: Probed,
+    resumed: bool,
+) -> Vec<AbortOnDropHandle<()>> {
+    let started = watch::Sender::new(initial.started);
+    let probes = [
+        (ProbeKind::Startup, container.startup_probe.as_ref().filter(|_| !initial.started)),
+        (ProbeKind::Liveness, container.liveness_probe.as_ref()),
+        (ProbeKind::Readiness, container.readiness_probe.as_ref()),
+    ];
+    let declared = probes.into_iter().filter_map(|(kind, probe)| Some((kind, probe?)));
+    declared
+        .map(|(kind, probe)| {
+            let task = ProbeTask {
+                inner: Arc::clone(inner),
+                worker: Arc::clone(worker),
+                container: container.clone(),
+                id: info.spec.id.clone(),
+                started_at: info.started_at,
+                kind,
+                probe: probe.clone(),
+                resumed: (resumed && kind == ProbeKind::Readiness).then_some(initial.ready),
+                started: started.clone(),
+            };
+            AbortOnDropHandle::new(tokio::spawn(task.run()))
+        })
+        .collect()
+}
+
+struct ProbeTask<R, N> {
+    inner: Arc<Inner<R, N>>,
+    worker: Arc<Worker>,
+    container: Container,
+    id: ContainerId,
+    started_at: Timestamp,
+    kind: ProbeKind,
+    probe: Probe,
+    resumed: Option<bool>,
+    started: watch::Sender<bool>,
+}
+
+impl<R: Runtime, N: Network> ProbeTask<R, N> {
+    async fn run(self) {
+        if self.kind != ProbeKind::Startup {
+            // The sender lives in `self`, so waiting cannot fail.
+            let _open = self.started.subscribe().wait_for(|started| *started).await.is_ok();
+        }
+        let mut state = ProbeState::new(self.kind, &self.probe, self.started_at);
+        if let Some(result) = self.resumed {
+            state = state.resumed(result, Timestamp::now());
+        }
+        while !state.is_settled() {
+            sleep_until(state.next_try()).await;
+            let (outcome, output) = self.check().await;
+            let judgement = state.record(outcome, Timestamp::now());
+            self.tell(outcome, &output, judgement.counted);
+            if let Some(result) = judgement.became {
+                self.publish(result);
+            }
+        }
+    }
+
+    fn publish(&self, result: bool) {
+        let (kind, id) = (self.kind, &self.id.0);
+        self.worker.update(|state| {
+            let probed = state.probes.entry(id.clone()).or_default();
+            match kind {
+                ProbeKind::Startup => {
+                    probed.started = result;
+                    probed.startup_failed = !result;
+                }
+                ProbeKind::Readiness => probed.ready = result,
+                ProbeKind::Liveness => probed.liveness_failed = !result,
+            }
+        });
+        if kind == ProbeKind::Startup && result {
+            self.started.send_replace(true);
+        }
+    }
+
+    fn tell(&self, outcome: Outcome, output: &str, counted: bool) {
+        if !counted || outcome == Outcome::Success {
+            return;
+        }
+        let kind = self.kind.as_str();
+        let text = match outcome {
+            Outcome::Error => format!("{kind} probe errored and resulted in unknown state: {output}"),
+            Outcome::Failure | Outcome::Success => format!("{kind} probe failed: {output}"),
+        };
+        let about = container_reference(&self.worker.pod(), &self.container.name);
+        self.inner.recorder.event(&about, EventType::Warning, "Unhealthy", text);
+    }
+
+    async fn check(&self) -> (Outcome, String) {
+        let timeout_s = u64::try_from(self.probe.timeout_seconds.unwrap_or(1).max(1)).unwrap_or(1);
+        let timeout = Duration::from_secs(timeout_s);
+        match tokio::time::timeout(timeout, self.check_untimed()).await {
+            Ok(found) => found,
+            Err(_) => match &self.probe.exec {
+                Some(exec) => {
+                    let command = exec.command.clone().unwrap_or_default().join(" ");
+                    (Outcome::Failure, format!("command timed out: {command:?} timed out after {timeout_s}s"))
+                }
+                None => (Outcome::Failure, "context deadline exceeded".to_owned()),
+            },
+        }
+    }
+
+    async fn check_untimed(&self) -> (Outcome, String) {
+        let ip = self.worker.state().sandbox.as_ref().map(|sandbox| sandbox.ip);
+        if let Some(exec) = &self.probe.exec {
+            return match hooks::exec_output(self.inner.as_ref(), &self.id, exec).await {
+                Ok((0, output)) => (Outcome::Success, output),
+                Ok((_, output)) => (Outcome::Failure, output),
+                Err(error) => (Outcome::Error, error.to_string()),
+            };
+        }
+        if let Some(get) = &self.probe.http_get {
+            return match hooks::http_get(&self.container, get, ip, "kube-probe/1.36").await {
+                Ok((200..=399, body)) => (Outcome::Success, body),
+                Ok((code, _)) => (Outcome::Failure, format!("HTTP probe failed with statuscode: {code}")),
+                Err(error @ (CheckError::Port(_) | CheckError::Https)) => (Outcome::Error, error.to_string()),
+                Err(error) => (Outcome::Failure, error.to_string()),
+            };
+        }
+        if let Some(tcp) = &self.probe.tcp_socket {
+            let host = tcp.host.clone().filter(|host| !host.is_empty()).or_else(|| ip.map(|ip| ip.to_string()));
+            let port = match hooks::port_number(&self.container, &tcp.port) {
+                Ok(port) => port,
+                Err(error) => return (Outcome::Error, error.to_string()),
+            };
+            return match hooks::tcp_connect(&host.unwrap_or_default(), port).await {
+                Ok(()) => (Outcome::Success, String::new()),
+                Err(CheckError::Http { reason, .. }) => (Outcome::Failure, reason),
+                Err(error) => (Outcome::Failure, error.to_string()),
+            };
+        }
+        (Outcome::Error, "probe has no handler this version knows".to_owned())
+    }
+}
+
+async fn sleep_until(at: Timestamp) {
+    let wait = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
+    tokio::time::sleep(wait).await;
+}

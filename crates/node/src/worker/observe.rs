@@ -1,0 +1,102 @@
+//! Small readings of a pod: what it refers to, what its ended containers left to say.
+
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVarSource, Pod, Volume};
+use stead_client::ObjectKey;
+use stead_plan::pod::declared;
+use stead_runtime::{ContainerInfo, ContainerState};
+
+/// Most bytes of a termination message (contract `pods.md` 2.24).
+const MESSAGE_BYTES_MAX: usize = 4096;
+const FALLBACK_BYTES_MAX: usize = 2048;
+const FALLBACK_LINES_MAX: usize = 80;
+
+/// Annotation of a container that holds the path of its termination log on the node.
+pub(crate) const TERMINATION_LOG: &str = "stead.dev/termination-log";
+
+fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {
+    pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten())
+}
+
+fn same_namespace(pod: &Pod, key: &ObjectKey) -> bool {
+    pod.metadata.namespace.as_deref() == Some(key.namespace.as_str())
+}
+
+fn any_env(pod: &Pod, from: impl Fn(&EnvFromSource) -> bool, value: impl Fn(&EnvVarSource) -> bool) -> bool {
+    declared(pod).iter().any(|container| {
+        container.spec.env_from.iter().flatten().any(&from)
+            || container.spec.env.iter().flatten().filter_map(|var| var.value_from.as_ref()).any(&value)
+    })
+}
+
+/// Whether the pod mounts a claim.
+pub(crate) fn uses_claim(pod: &Pod, key: &ObjectKey) -> bool {
+    let names = |volume: &Volume| volume.persistent_volume_claim.as_ref().is_some_and(|claim| claim.claim_name == key.name);
+    same_namespace(pod, key) && volumes(pod).any(names)
+}
+
+/// Whether the pod mounts or reads a ConfigMap.
+pub(crate) fn uses_config_map(pod: &Pod, key: &ObjectKey) -> bool {
+    let mounts = |volume: &Volume| {
+        let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        volume.config_map.as_ref().is_some_and(|map| map.name == key.name)
+            || projected.filter_map(|source| source.config_map.as_ref()).any(|map| map.name == key.name)
+    };
+    same_namespace(pod, key)
+        && (volumes(pod).any(mounts)
+            || any_env(
+                pod,
+                |from| from.config_map_ref.as_ref().is_some_and(|map| map.name == key.name),
+                |value| value.config_map_key_ref.as_ref().is_some_and(|map| map.name == key.name),
+            ))
+}
+
+/// Whether the pod mounts or reads a Secret.
+pub(crate) fn uses_secret(pod: &Pod, key: &ObjectKey) -> bool {
+    let mounts = |volume: &Volume| {
+        let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        volume.secret.as_ref().is_some_and(|secret| secret.secret_name.as_deref() == Some(key.name.as_str()))
+            || projected.filter_map(|source| source.secret.as_ref()).any(|secret| secret.name == key.name)
+    };
+    same_namespace(pod, key)
+        && (volumes(pod).any(mounts)
+            || any_env(
+                pod,
+                |from| from.secret_ref.as_ref().is_some_and(|secret| secret.name == key.name),
+                |value| value.secret_key_ref.as_ref().is_some_and(|secret| secret.name == key.name),
+            ))
+}
+
+/// What an ended container left in its termination log or, where it asks for that, in its log.
+pub(crate) fn termination_message(pod: &Pod, container: &ContainerInfo) -> String {
+    let written = container.spec.annotations.get(TERMINATION_LOG).map(PathBuf::from);
+    let text = written.map(|path| tail(&path, MESSAGE_BYTES_MAX)).unwrap_or_default();
+    let failed = !matches!(container.state, ContainerState::Exited { code: 0, .. });
+    if text.is_empty() && failed && falls_back(pod, &container.spec.name) {
+        return last_log_lines(&container.spec.log_path);
+    }
+    text
+}
+
+fn falls_back(pod: &Pod, name: &str) -> bool {
+    let own = |container: &Container| container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
+    declared(pod).iter().any(|container| container.spec.name == name && own(container.spec))
+}
+
+fn tail(path: &Path, bytes_max: usize) -> String {
+    let Ok(bytes) = std::fs::read(path) else { return String::new() };
+    let start = bytes.len().saturating_sub(bytes_max);
+    String::from_utf8_lossy(&bytes[start..]).into_owned()
+}
+
+/// The last lines of a log without their time stamps.
+fn last_log_lines(path: &Path) -> String {
+    let raw = tail(path, FALLBACK_BYTES_MAX * 4);
+    let lines: Vec<&str> = raw.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
+    let kept = lines.len().saturating_sub(FALLBACK_LINES_MAX);
+    let text = lines[kept..].join("\n");
+    let start = text.len().saturating_sub(FALLBACK_BYTES_MAX);
+    let start = (start..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    text[start..].to_owned()
+}

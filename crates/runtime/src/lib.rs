@@ -8,6 +8,7 @@
 mod caps;
 mod cgroup;
 mod client;
+mod fake;
 mod frame;
 mod layout;
 mod logs;
@@ -25,6 +26,7 @@ use std::future::Future;
 use std::os::fd::OwnedFd;
 
 pub use client::{Launch, SupervisorRuntime};
+pub use fake::{ExecScript, FakeCall, FakeRuntime};
 pub use types::*;
 
 /// All that the node agent asks of containers. Implemented by the supervisor's client and by a fake.

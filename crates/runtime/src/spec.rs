@@ -310,14 +310,14 @@ mod tests {
         };
         let names = |list: Vec<(String, Option<PathBuf>)>| list.into_iter().map(|(kind, _)| kind).collect::<Vec<_>>();
         let all = kinds(&container_spec("c"), &facts());
-        assert_eq!(names(all.clone()), ["mount", "pid", "network", "uts", "ipc"]);
+        assert_eq!(names(all.clone()), ["mnt", "pid", "net", "uts", "ipc"]);
         assert_eq!(all[2].1.as_deref(), Some(Path::new("/s/net")));
         let mut spec = container_spec("c");
         spec.host_pid = true;
         let mut on_the_node = facts();
         on_the_node.namespaces = SandboxNamespaces { ipc: Some("/s/ipc".into()), ..Default::default() };
         on_the_node.cgroup_view = CgroupView::Namespaced;
-        assert_eq!(names(kinds(&spec, &on_the_node)), ["mount", "cgroup", "ipc"]);
+        assert_eq!(names(kinds(&spec, &on_the_node)), ["mnt", "cgroup", "ipc"]);
     }
 
     #[test]

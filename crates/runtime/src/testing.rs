@@ -33,3 +33,17 @@ pub(crate) fn container_spec(name: &str) -> ContainerSpec {
         annotations: Default::default(),
     }
 }
+
+/// The sandbox of [`container_spec`].
+pub(crate) fn sandbox_spec() -> SandboxSpec {
+    SandboxSpec {
+        id: SandboxId("pod-1".into()),
+        namespace: "default".into(),
+        name: "pod".into(),
+        hostname: "pod".into(),
+        host_network: false,
+        sysctls: Default::default(),
+        cgroup: "kubepods/podpod-1".into(),
+        resources: Resources::default(),
+    }
+}

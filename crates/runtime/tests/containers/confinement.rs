@@ -82,7 +82,7 @@ pub(crate) async fn kernel_files_are_masked_and_devices_denied(node: Rc<Node>) -
     let (_, log) = node.run("p", script, |_| {}).await?;
     let said: Vec<_> = log.lines().filter(|l| ["0", "sys", "ro", "disk"].contains(l)).collect();
     ensure!(said == ["0", "0", "sys", "ro", "disk"], "{log}");
-    let (code, log) = node.run("q", "echo x > /dev/null && head -c 1 /dev/urandom > /dev/full", |_| {}).await?;
+    let (code, log) = node.run("q", "echo x > /dev/null && head -c 1 /dev/urandom > /dev/null && echo x > /dev/full", |_| {}).await?;
     ensure!(code != 0 && log.contains("No space left on device"), "{log}");
     Ok(())
 }

@@ -269,7 +269,7 @@ pub(crate) async fn many_containers_start_at_once(node: Rc<Node>) -> Result<()> 
 }
 
 /// A writable volume.
-fn volume(source: &std::path::Path, destination: &str) -> BindMount {
+pub(crate) fn volume(source: &std::path::Path, destination: &str) -> BindMount {
     BindMount {
         source: source.into(),
         destination: destination.into(),

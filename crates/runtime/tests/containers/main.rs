@@ -30,7 +30,7 @@ type Test = fn(Rc<Node>) -> Pin<Box<dyn Future<Output = Result<()>>>>;
 #[macro_export]
 macro_rules! tests {
     ($($module:ident :: $test:ident),* $(,)?) => {
-        &[$((stringify!($module::$test), |node| Box::pin($module::$test(node)))),*]
+        &[$((concat!(stringify!($module), "::", stringify!($test)), |node| Box::pin($module::$test(node)))),*]
     };
 }
 
@@ -97,7 +97,7 @@ fn run(args: &[String]) -> ExitCode {
             Ok(()) => println!("ok      {name} ({} ms)", began.elapsed().as_millis()),
             Err(e) => {
                 failed += 1;
-                println!("FAILED  {name}: {e:?}");
+                println!("FAILED  {name}: {e:#}");
             }
         }
     }

@@ -45,7 +45,11 @@ struct Tally {
 
 impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
     /// Fetches everything that is missing and names the image.
-    pub(crate) async fn run(&self, registries: &RegistryConfig, credentials: &[Credential]) -> Result<Record, PullError> {
+    pub(crate) async fn run(
+        &self,
+        registries: &RegistryConfig,
+        credentials: &[Credential],
+    ) -> Result<Record, PullError> {
         let layout = Arc::clone(self.layout);
         // Held until the name is written: nothing that is found present may be collected meanwhile.
         let _adding = blocking(move || layout.adding()).await?;
@@ -67,10 +71,14 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
 
     /// Asks mirrors and registry in order, each with the credentials that fit and then with none, until one answers.
     async fn resolve(&self, registries: &RegistryConfig, credentials: &[Credential]) -> Result<Resolved, PullError> {
-        let endpoints = registries.endpoints(self.name.registry()).map_err(|reason| self.registry_error(reason))?;
+        let endpoints = registries
+            .endpoints(self.name.registry())
+            .map_err(|reason| self.registry_error(reason))?;
         let mut worst: Option<(Endpoint, Refusal)> = None;
         for endpoint in endpoints {
-            let secrets = Credential::matching_at(credentials, &endpoint.host, self.name.repository()).into_iter().map(|credential| Some(&credential.secret));
+            let secrets = Credential::matching_at(credentials, &endpoint.host, self.name.repository())
+                .into_iter()
+                .map(|credential| Some(&credential.secret));
             for secret in secrets.chain([None]) {
                 match self.ask(&endpoint, secret).await {
                     Ok(resolved) => return Ok(resolved),
@@ -78,7 +86,10 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
                     Err(Failed::TryNext(refusal)) => {
                         tracing::debug!(image = %self.name, host = %endpoint.host, ?refusal, "not from here");
                         let next_secret = matches!(refusal, Refusal::Unauthorized);
-                        if worst.as_ref().is_none_or(|(_, known)| weight(&refusal) >= weight(known)) {
+                        if worst
+                            .as_ref()
+                            .is_none_or(|(_, known)| weight(&refusal) >= weight(known))
+                        {
                             worst = Some((endpoint.clone(), refusal));
                         }
                         if !next_secret {
@@ -100,27 +111,44 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
         let manifest = match document {
             Document::Manifest(manifest) => manifest,
             Document::Index(index) => {
-                let no_platform = || PullError::Platform { name: self.name.clone(), platform: Platform::here().to_string() };
+                let no_platform = || PullError::Platform {
+                    name: self.name.clone(),
+                    platform: Platform::here().to_string(),
+                };
                 let entry = index.for_here().ok_or_else(|| Failed::Final(no_platform()))?;
                 match repository.entry(&entry.digest).await? {
                     Document::Manifest(manifest) => manifest,
-                    Document::Index(_) => return Err(Failed::TryNext(Refusal::Other("an index inside an index".to_owned()))),
+                    Document::Index(_) => {
+                        return Err(Failed::TryNext(Refusal::Other("an index inside an index".to_owned())));
+                    }
                 }
             }
         };
         let config = repository.blob(&manifest.config).await?;
-        let config: ConfigFile = serde_json::from_slice(&config).map_err(|error| Refusal::Other(format!("not an image configuration: {error}")))?;
+        let config: ConfigFile = serde_json::from_slice(&config)
+            .map_err(|error| Refusal::Other(format!("not an image configuration: {error}")))?;
         if config.diff_ids().len() != manifest.layers.len() {
-            return Err(Failed::TryNext(Refusal::Other(format!("configuration has {} layers, manifest {}", config.diff_ids().len(), manifest.layers.len()))));
+            return Err(Failed::TryNext(Refusal::Other(format!(
+                "configuration has {} layers, manifest {}",
+                config.diff_ids().len(),
+                manifest.layers.len()
+            ))));
         }
-        Ok(Resolved { repository, digest, manifest, config })
+        Ok(Resolved {
+            repository,
+            digest,
+            manifest,
+            config,
+        })
     }
 
     async fn fetch_layers(&self, resolved: &Resolved) -> Result<(), PullError> {
         let all = || resolved.manifest.layers.iter().zip(resolved.config.diff_ids());
         let mut missing = Vec::new();
         for (descriptor, diff_id) in all() {
-            descriptor.check_is_layer().map_err(|source| self.layer_error(descriptor, source))?;
+            descriptor
+                .check_is_layer()
+                .map_err(|source| self.layer_error(descriptor, source))?;
             if self.layout.layer(diff_id)?.is_none() && !missing.iter().any(|(_, known)| *known == diff_id) {
                 missing.push((descriptor, diff_id));
             }
@@ -128,16 +156,35 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
         let layers = resolved.manifest.layers.len();
         let layers_present = layers - missing.len();
         let bytes_total = missing.iter().map(|(descriptor, _)| descriptor.size).sum();
-        (self.progress)(Progress::Resolved { layers, layers_present, bytes_total });
-        let tally = Tally { bytes: AtomicU64::new(0), bytes_total, layers_ready: AtomicUsize::new(layers_present), layers };
-        futures::stream::iter(missing)
+        (self.progress)(Progress::Resolved {
+            layers,
+            layers_present,
+            bytes_total,
+        });
+        let tally = Tally {
+            bytes: AtomicU64::new(0),
+            bytes_total,
+            layers_ready: AtomicUsize::new(layers_present),
+            layers,
+        };
+        // Made before the stream, so that the future of a pull holds no closure over borrowed pairs and is Send.
+        let fetches: Vec<_> = missing
+            .into_iter()
             .map(|(descriptor, diff_id)| self.fetch_layer(&resolved.repository, descriptor, diff_id, &tally))
+            .collect();
+        futures::stream::iter(fetches)
             .buffer_unordered(LAYERS_AT_ONCE)
             .try_collect::<()>()
             .await
     }
 
-    async fn fetch_layer(&self, repository: &Repository, descriptor: &Descriptor, diff_id: &Digest, tally: &Tally) -> Result<(), PullError> {
+    async fn fetch_layer(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        diff_id: &Digest,
+        tally: &Tally,
+    ) -> Result<(), PullError> {
         let lock = self.layer_locks.of(diff_id.clone());
         let _only_one = lock.lock().await;
         // Another image may have brought it meanwhile.
@@ -145,13 +192,27 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
             self.transfer(repository, descriptor, diff_id, tally).await?;
         }
         let layers_ready = tally.layers_ready.fetch_add(1, Ordering::Relaxed) + 1;
-        (self.progress)(Progress::LayerReady { layers_ready, layers: tally.layers });
+        (self.progress)(Progress::LayerReady {
+            layers_ready,
+            layers: tally.layers,
+        });
         Ok(())
     }
 
     /// Network and unpacking side by side, a bounded pipe between them.
-    async fn transfer(&self, repository: &Repository, descriptor: &Descriptor, diff_id: &Digest, tally: &Tally) -> Result<(), PullError> {
-        let mut stream = std::pin::pin!(repository.stream(descriptor).await.map_err(|refusal| self.pull_error(self.name.registry(), refusal))?);
+    async fn transfer(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        diff_id: &Digest,
+        tally: &Tally,
+    ) -> Result<(), PullError> {
+        let mut stream = std::pin::pin!(
+            repository
+                .stream(descriptor)
+                .await
+                .map_err(|refusal| self.pull_error(self.name.registry(), refusal))?
+        );
         let (writer, reader) = layers::pipe();
         let (layout, diff_id) = (Arc::clone(self.layout), diff_id.clone());
         let unpacking = tokio::task::spawn_blocking(move || layers::add(&layout, &diff_id, reader));
@@ -183,16 +244,26 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
         let before = tally.bytes.fetch_add(bytes, Ordering::Relaxed);
         let now = before + bytes;
         if before / PROGRESS_STEP_BYTES != now / PROGRESS_STEP_BYTES || now == tally.bytes_total {
-            (self.progress)(Progress::Fetched { bytes: now, bytes_total: tally.bytes_total });
+            (self.progress)(Progress::Fetched {
+                bytes: now,
+                bytes_total: tally.bytes_total,
+            });
         }
     }
 
     fn layer_error(&self, descriptor: &Descriptor, source: LayerError) -> PullError {
-        PullError::Layer { name: self.name.clone(), digest: descriptor.digest.to_string(), source }
+        PullError::Layer {
+            name: self.name.clone(),
+            digest: descriptor.digest.to_string(),
+            source,
+        }
     }
 
     fn registry_error(&self, reason: String) -> PullError {
-        PullError::Registry { name: self.name.clone(), reason }
+        PullError::Registry {
+            name: self.name.clone(),
+            reason,
+        }
     }
 
     fn pull_error(&self, host: &str, refusal: Refusal) -> PullError {
@@ -200,9 +271,20 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
         match refusal {
             Refusal::NotFound => PullError::NotFound { name },
             Refusal::Unauthorized => PullError::Unauthorized { name },
-            Refusal::Unreachable(reason) => PullError::Unreachable { name, host: host.to_owned(), reason },
-            Refusal::Digest { expected, actual } => PullError::Layer { name, digest: expected.clone(), source: LayerError::Digest { expected, actual } },
-            Refusal::Other(reason) => PullError::Registry { name, reason: format!("{host}: {reason}") },
+            Refusal::Unreachable(reason) => PullError::Unreachable {
+                name,
+                host: host.to_owned(),
+                reason,
+            },
+            Refusal::Digest { expected, actual } => PullError::Layer {
+                name,
+                digest: expected.clone(),
+                source: LayerError::Digest { expected, actual },
+            },
+            Refusal::Other(reason) => PullError::Registry {
+                name,
+                reason: format!("{host}: {reason}"),
+            },
         }
     }
 }
@@ -230,6 +312,10 @@ fn weight(refusal: &Refusal) -> u8 {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Client(error.to_string()))?
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| StoreError::Client(error.to_string()))?
 }

@@ -48,7 +48,7 @@ pub(crate) fn stop<R: Runtime, N: Network>(
     let first = under_way.is_none();
     let grace = Duration::from_secs(grace_s.max(0).unsigned_abs());
     let task = tokio::spawn(ask_then_kill(Arc::clone(inner), Arc::clone(worker), pod, id.clone(), container.to_owned(), grace, first));
-    state.stops.insert(id.0.clone(), Stop { deadline, task: AbortOnDropHandle::new(task) });
+    state.stops.insert(id.0.clone(), Stop { deadline, _task: AbortOnDropHandle::new(task) });
 }
 
 fn stop_text(pod: &Pod, name: &str, cause: &StopCause) -> String {

@@ -1,1 +1,19 @@
-//! Builders and the end-to-end harness (development only).
+//! The end-to-end harness: a cluster of its own per test, driven by an unmodified kubectl, with
+//! everything it started taken away again at the end. Development only.
+//!
+//! It panics on the first thing that goes wrong, naming the command and what it printed: that is
+//! what a test wants.
+
+mod cluster;
+mod image;
+mod leftovers;
+mod registry;
+mod run;
+mod watch;
+
+pub use cluster::Cluster;
+pub use image::{ImageBuilder, busybox, debian_files};
+pub use leftovers::Leftovers;
+pub use registry::Registry;
+pub use run::{eventually, kubectl_binary, run};
+pub use watch::{PodChange, PodWatch};

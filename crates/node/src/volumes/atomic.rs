@@ -13,7 +13,7 @@ const DATA: &str = "..data";
 const DATA_NEW: &str = "..data_tmp";
 
 /// Makes `dir` show exactly `files`. Nothing is written when it does already.
-pub fn write(dir: &Path, files: &Files) -> io::Result<()> {
+pub(super) fn write(dir: &Path, files: &Files) -> io::Result<()> {
     if is_current(dir, files) {
         return Ok(());
     }

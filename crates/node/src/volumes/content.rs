@@ -11,15 +11,15 @@ const MODE_DEFAULT: i32 = 0o644;
 
 /// One file of a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Content {
+pub(super) struct Content {
     /// Its bytes.
-    pub bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// Its mode.
-    pub mode: u32,
+    pub(super) mode: u32,
 }
 
 /// Files by relative path.
-pub type Files = BTreeMap<String, Content>;
+pub(super) type Files = BTreeMap<String, Content>;
 
 /// Why the content cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +51,7 @@ pub enum ContentError {
 }
 
 /// The files of a volume; later sources win over earlier ones.
-pub fn render(pod: &Pod, volume: &Volume, facts: &PodFacts, sources: &impl Sources) -> Result<Files, ContentError> {
+pub(super) fn render(pod: &Pod, volume: &Volume, facts: &PodFacts, sources: &impl Sources) -> Result<Files, ContentError> {
     let mut files = Files::new();
     if let Some(source) = &volume.config_map {
         let default = source.default_mode.unwrap_or(MODE_DEFAULT);

@@ -41,7 +41,7 @@ fn identity(pod: &Pod) -> (String, String) {
 }
 
 /// Takes the volume for `pod`; again is fine.
-pub fn acquire(volume: &Path, pod: &Pod) -> Result<(), LockError> {
+pub(super) fn acquire(volume: &Path, pod: &Pod) -> Result<(), LockError> {
     let (name, uid) = identity(pod);
     change(volume, |users| {
         if let Some((_, holder)) = users.iter().find(|(user, other)| *user == name && *other != uid) {
@@ -55,7 +55,7 @@ pub fn acquire(volume: &Path, pod: &Pod) -> Result<(), LockError> {
 }
 
 /// Gives the volume back; again is fine.
-pub fn release(volume: &Path, pod: &Pod) -> Result<(), LockError> {
+pub(super) fn release(volume: &Path, pod: &Pod) -> Result<(), LockError> {
     let (_, uid) = identity(pod);
     if !lock_path(volume).exists() {
         return Ok(());

@@ -22,7 +22,7 @@ pub(crate) struct Stop {
     /// When it kills.
     pub(crate) deadline: Timestamp,
     /// The task; dropped to hurry.
-    pub(crate) task: AbortOnDropHandle<()>,
+    pub(crate) _task: AbortOnDropHandle<()>,
 }
 
 /// Everything a worker knows.

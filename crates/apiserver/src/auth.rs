@@ -9,7 +9,7 @@ use crate::routes::Route;
 use crate::status::StatusError;
 
 /// The group that may do everything.
-pub const MASTERS: &str = "system:masters";
+pub(crate) const MASTERS: &str = "system:masters";
 
 /// An authenticated user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Identity {
 }
 
 /// Lets a request pass, or says why not: 401 without an identity, 403 without permission.
-pub fn authorize(identity: Option<&Identity>, method: &Method, route: &Route, path: &str, watch: bool) -> Result<(), StatusError> {
+pub(crate) fn authorize(identity: Option<&Identity>, method: &Method, route: &Route, path: &str, watch: bool) -> Result<(), StatusError> {
     if is_public(route) && *method == Method::GET {
         return Ok(());
     }

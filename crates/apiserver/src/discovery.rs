@@ -21,13 +21,13 @@ use crate::status::StatusError;
 const PREFERRED_GROUPS: &[&str] = &["", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io"];
 
 /// Whether a group version is served.
-pub fn has_version(group: &str, version: &str) -> bool {
+pub(crate) fn has_version(group: &str, version: &str) -> bool {
     let stored = kinds::ALL.iter().any(|kind| kind.group == group && kind.version == version);
     stored || ReviewKind::ALL.iter().any(|review| review.group() == group && version == "v1")
 }
 
 /// `/api`
-pub fn core_versions(headers: &HeaderMap) -> Answer {
+pub(crate) fn core_versions(headers: &HeaderMap) -> Answer {
     let form = negotiate::accepted(headers, Offer::Discovery)?;
     if form.shape == Shape::GroupDiscovery {
         return aggregated(headers, form, &[""]);
@@ -41,7 +41,7 @@ pub fn core_versions(headers: &HeaderMap) -> Answer {
 }
 
 /// `/apis`
-pub fn groups(headers: &HeaderMap) -> Answer {
+pub(crate) fn groups(headers: &HeaderMap) -> Answer {
     let form = negotiate::accepted(headers, Offer::Discovery)?;
     let names: Vec<&str> = group_names().into_iter().filter(|group| !group.is_empty()).collect();
     if form.shape == Shape::GroupDiscovery {
@@ -52,7 +52,7 @@ pub fn groups(headers: &HeaderMap) -> Answer {
 }
 
 /// `/apis/<group>`; none when there is no such group.
-pub fn group(headers: &HeaderMap, name: &str) -> Option<Answer> {
+pub(crate) fn group(headers: &HeaderMap, name: &str) -> Option<Answer> {
     group_names().contains(&name).then(|| {
         let form = negotiate::accepted(headers, Offer::Plain)?;
         let group = TypedGroup { kind: "APIGroup", api_version: "v1", group: ApiGroup::of(name) };
@@ -61,7 +61,7 @@ pub fn group(headers: &HeaderMap, name: &str) -> Option<Answer> {
 }
 
 /// `/api/v1` and `/apis/<group>/<version>`
-pub fn resources(headers: &HeaderMap, group: &str, version: &str) -> Answer {
+pub(crate) fn resources(headers: &HeaderMap, group: &str, version: &str) -> Answer {
     let form = negotiate::accepted(headers, Offer::Plain)?;
     let group_version = join(group, version);
     let mut resources: Vec<ApiResource<'_>> = Vec::new();
@@ -76,7 +76,7 @@ pub fn resources(headers: &HeaderMap, group: &str, version: &str) -> Answer {
 }
 
 /// Every path the server knows, as `/` answers.
-pub fn paths() -> Vec<String> {
+pub(crate) fn paths() -> Vec<String> {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
     for group in group_names().into_iter().filter(|group| !group.is_empty()) {
         paths.push(format!("/apis/{group}"));

@@ -11,7 +11,7 @@ use crate::status::StatusError;
 use crate::world::{SystemWorld, World};
 
 /// Encodes an object for the store.
-pub fn draft(mut object: Object) -> Draft {
+pub(crate) fn draft(mut object: Object) -> Draft {
     static PLACEHOLDER: OnceLock<String> = OnceLock::new();
     // Unguessable, so that no field a client fills in can be mistaken for the metadata's.
     let placeholder = PLACEHOLDER.get_or_init(|| {
@@ -47,7 +47,7 @@ fn header(object: &Object) -> Header {
 }
 
 /// Decodes an entry as the kind that stores it.
-pub fn load(entry: &Entry, kind: &'static Kind) -> Result<Object, StatusError> {
+pub(crate) fn load(entry: &Entry, kind: &'static Kind) -> Result<Object, StatusError> {
     let mut object = (stored_kind(kind).from_json)(&entry.bytes, &mut Vec::new())
         .map_err(|error| StatusError::internal(format!("{} cannot be decoded: {error}", entry.key)))?;
     (stored_kind(kind).set_defaults)(&mut object);
@@ -55,12 +55,12 @@ pub fn load(entry: &Entry, kind: &'static Kind) -> Result<Object, StatusError> {
 }
 
 /// The kind whose form is stored: the first listed of those that share a table.
-pub fn stored_kind(kind: &'static Kind) -> &'static Kind {
+pub(crate) fn stored_kind(kind: &'static Kind) -> &'static Kind {
     kinds::ALL.iter().find(|row| row.facts.storage == kind.facts.storage).unwrap_or(kind)
 }
 
 /// The raw `metadata` of an encoded object.
-pub fn raw_metadata(bytes: &[u8]) -> Result<&RawValue, serde_json::Error> {
+pub(crate) fn raw_metadata(bytes: &[u8]) -> Result<&RawValue, serde_json::Error> {
     #[derive(serde::Deserialize)]
     struct OnlyMetadata<'a> {
         #[serde(borrow)]
@@ -70,7 +70,7 @@ pub fn raw_metadata(bytes: &[u8]) -> Result<&RawValue, serde_json::Error> {
 }
 
 /// What every encoded object of a kind starts with; list items leave it out.
-pub fn type_prefix(kind: &Kind) -> String {
+pub(crate) fn type_prefix(kind: &Kind) -> String {
     format!("{{\"apiVersion\":\"{}\",\"kind\":\"{}\",", kind.api_version(), kind.kind)
 }
 

@@ -13,7 +13,7 @@ pub const KUBERNETES_VERSION: &str = "v1.36.2";
 const CHECKS: &[&str] = &["ping", "log", "store"];
 
 /// Answers a health endpoint, or one check below it.
-pub fn check(endpoint: &str, check: Option<&str>, query: &Query) -> Response<Body> {
+pub(crate) fn check(endpoint: &str, check: Option<&str>, query: &Query) -> Response<Body> {
     match check {
         None if query.get("verbose").is_some() => {
             let mut text: String = CHECKS.iter().map(|check| format!("[+]{check} ok\n")).collect();
@@ -28,7 +28,7 @@ pub fn check(endpoint: &str, check: Option<&str>, query: &Query) -> Response<Bod
 }
 
 /// Answers `/version`.
-pub fn version() -> Answer {
+pub(crate) fn version() -> Answer {
     let version = serde_json::json!({
         "major": "1",
         "minor": "36",

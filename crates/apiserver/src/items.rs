@@ -13,10 +13,10 @@ use crate::limits::FRAME_BYTES;
 use crate::respond::BoxError;
 
 /// Writes one item to the end of a buffer.
-pub type Render = Box<dyn FnMut(&Entry, &mut Vec<u8>) + Send>;
+pub(crate) type Render = Box<dyn FnMut(&Entry, &mut Vec<u8>) + Send>;
 
 /// A list on its way out.
-pub struct Items {
+pub(crate) struct Items {
     head: Option<Vec<u8>>,
     entries: std::vec::IntoIter<Arc<Entry>>,
     render: Render,
@@ -27,13 +27,13 @@ pub struct Items {
 
 impl Items {
     /// A list that starts with `head`, ends with `tail` and holds `entries`, each written by `render`.
-    pub fn new(head: Vec<u8>, entries: Vec<Arc<Entry>>, tail: &'static [u8], render: Render) -> Self {
+    pub(crate) fn new(head: Vec<u8>, entries: Vec<Arc<Entry>>, tail: &'static [u8], render: Render) -> Self {
         Self { head: Some(head), entries: entries.into_iter(), render, first: true, tail: Some(tail), length: None }
     }
 
     /// A list of the stored bytes themselves, each without its first `prefix_bytes` (its
     /// `apiVersion` and `kind`, which items of a list leave out). Its length is known.
-    pub fn stored(head: Vec<u8>, entries: Vec<Arc<Entry>>, tail: &'static [u8], prefix: String) -> Self {
+    pub(crate) fn stored(head: Vec<u8>, entries: Vec<Arc<Entry>>, tail: &'static [u8], prefix: String) -> Self {
         let item = move |entry: &Entry| match entry.bytes.strip_prefix(prefix.as_bytes()) {
             Some(_) => entry.bytes.slice(prefix.len()..),
             None => entry.bytes.slice(1..),
@@ -49,7 +49,7 @@ impl Items {
     }
 
     /// The whole body at once, for encodings that need it.
-    pub fn collect(mut self) -> Vec<u8> {
+    pub(crate) fn collect(mut self) -> Vec<u8> {
         let mut whole = Vec::new();
         while let Some(frame) = self.next_frame() {
             whole.extend_from_slice(&frame);

@@ -8,7 +8,7 @@ use crate::status::StatusError;
 
 /// How the bytes of an answer are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
+pub(crate) enum Encoding {
     /// `application/json`
     Json,
     /// `application/yaml`
@@ -17,7 +17,7 @@ pub enum Encoding {
 
 /// Version of the `meta.k8s.io` group a converted answer is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetaVersion {
+pub(crate) enum MetaVersion {
     /// `meta.k8s.io/v1`
     V1,
     /// `meta.k8s.io/v1beta1`
@@ -26,7 +26,7 @@ pub enum MetaVersion {
 
 impl MetaVersion {
     /// The `apiVersion` text.
-    pub fn api_version(self) -> &'static str {
+    pub(crate) fn api_version(self) -> &'static str {
         match self {
             Self::V1 => "meta.k8s.io/v1",
             Self::V1Beta1 => "meta.k8s.io/v1beta1",
@@ -36,7 +36,7 @@ impl MetaVersion {
 
 /// What an object or a list is turned into before it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// As it is.
     Plain,
     /// `as=Table`
@@ -49,7 +49,7 @@ pub enum Shape {
 
 /// The form chosen for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Form {
+pub(crate) struct Form {
     /// How the bytes are written.
     pub encoding: Encoding,
     /// What is written.
@@ -58,12 +58,12 @@ pub struct Form {
 
 impl Form {
     /// Plain JSON.
-    pub const JSON: Self = Self { encoding: Encoding::Json, shape: Shape::Plain };
+    pub(crate) const JSON: Self = Self { encoding: Encoding::Json, shape: Shape::Plain };
 }
 
 /// What an endpoint can turn its answer into, besides [`Shape::Plain`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offer {
+pub(crate) enum Offer {
     /// One object.
     Object,
     /// A list, or a watch.
@@ -75,7 +75,7 @@ pub enum Offer {
 }
 
 /// Chooses the first form the client accepts and this endpoint offers; 406 when there is none.
-pub fn accepted(headers: &HeaderMap, offer: Offer) -> Result<Form, StatusError> {
+pub(crate) fn accepted(headers: &HeaderMap, offer: Offer) -> Result<Form, StatusError> {
     let text = accept_text(headers);
     if text.trim().is_empty() {
         return Ok(Form::JSON);
@@ -86,7 +86,7 @@ pub fn accepted(headers: &HeaderMap, offer: Offer) -> Result<Form, StatusError> 
 }
 
 /// Whether the client asks for a table first of all.
-pub fn wants_table(headers: &HeaderMap) -> bool {
+pub(crate) fn wants_table(headers: &HeaderMap) -> bool {
     accept_text(headers).split(',').next().is_some_and(|first| Clause::parse(first).parameter("as") == Some("Table"))
 }
 
@@ -145,7 +145,7 @@ impl<'a> Clause<'a> {
 
 /// What a request body is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyFormat {
+pub(crate) enum BodyFormat {
     /// JSON; also a body without any Content-Type.
     Json,
     /// YAML.
@@ -155,7 +155,7 @@ pub enum BodyFormat {
 }
 
 /// The format of an object body; 415 for anything unknown.
-pub fn body_format(headers: &HeaderMap) -> Result<BodyFormat, StatusError> {
+pub(crate) fn body_format(headers: &HeaderMap) -> Result<BodyFormat, StatusError> {
     match media_type(headers).as_deref() {
         None | Some("" | "application/json") => Ok(BodyFormat::Json),
         Some("application/yaml") => Ok(BodyFormat::Yaml),
@@ -168,7 +168,7 @@ pub fn body_format(headers: &HeaderMap) -> Result<BodyFormat, StatusError> {
 
 /// The four patch languages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PatchFormat {
+pub(crate) enum PatchFormat {
     /// `application/json-patch+json`
     Json,
     /// `application/merge-patch+json`
@@ -180,7 +180,7 @@ pub enum PatchFormat {
 }
 
 /// The language of a patch body; 415 for anything unknown or missing.
-pub fn patch_format(headers: &HeaderMap) -> Result<PatchFormat, StatusError> {
+pub(crate) fn patch_format(headers: &HeaderMap) -> Result<PatchFormat, StatusError> {
     match media_type(headers).as_deref() {
         Some("application/json-patch+json") => Ok(PatchFormat::Json),
         Some("application/merge-patch+json") => Ok(PatchFormat::Merge),

@@ -7,46 +7,46 @@ use crate::status::StatusError;
 
 /// The decoded query, in order.
 #[derive(Clone, Debug, Default)]
-pub struct Query(Vec<(String, String)>);
+pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Decodes `a=b&c=d`; never fails, as servers of this kind never do.
-    pub fn parse(query: &str) -> Self {
+    pub(crate) fn parse(query: &str) -> Self {
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
     /// The first value of a parameter.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The first value of a parameter unless it is empty.
-    pub fn filled(&self, name: &str) -> Option<&str> {
+    pub(crate) fn filled(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.is_empty())
     }
 
     /// Every value of a parameter.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Every parameter, in order.
-    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     /// A boolean parameter: absent, `0` and `false` are false, anything else is true.
-    pub fn flag(&self, name: &str) -> bool {
+    pub(crate) fn flag(&self, name: &str) -> bool {
         self.optional_flag(name).unwrap_or(false)
     }
 
     /// A boolean parameter that knows absent from false.
-    pub fn optional_flag(&self, name: &str) -> Option<bool> {
+    pub(crate) fn optional_flag(&self, name: &str) -> Option<bool> {
         self.get(name).map(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
     /// An integer parameter; anything but digits answers 400.
-    pub fn number(&self, name: &str) -> Result<Option<i64>, StatusError> {
+    pub(crate) fn number(&self, name: &str) -> Result<Option<i64>, StatusError> {
         self.filled(name)
             .map(|text| {
                 text.parse().map_err(|_| {
@@ -60,7 +60,7 @@ impl Query {
 
 /// How a list or watch relates to the named revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RevisionMatch {
+pub(crate) enum RevisionMatch {
     /// Exactly that revision.
     Exact,
     /// That revision or any newer one.
@@ -69,7 +69,7 @@ pub enum RevisionMatch {
 
 /// The options of list, watch and deletecollection.
 #[derive(Clone, Debug)]
-pub struct ListOptions {
+pub(crate) struct ListOptions {
     /// Label selector text.
     pub labels: String,
     /// Field selector text.
@@ -94,7 +94,7 @@ pub struct ListOptions {
 
 impl ListOptions {
     /// Reads and checks the options; 400 for what cannot be read, 422 for what contradicts itself.
-    pub fn read(query: &Query) -> Result<Self, StatusError> {
+    pub(crate) fn read(query: &Query) -> Result<Self, StatusError> {
         let revision_text = query.filled("resourceVersion");
         let mut options = Self {
             labels: query.get("labelSelector").unwrap_or_default().to_owned(),
@@ -162,7 +162,7 @@ impl ListOptions {
 
 /// What to do about fields a kind does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldValidation {
+pub(crate) enum FieldValidation {
     /// Say nothing.
     Ignore,
     /// Say so in `Warning:` headers.
@@ -173,18 +173,16 @@ pub enum FieldValidation {
 
 /// The options of create, update and patch.
 #[derive(Clone, Debug)]
-pub struct WriteOptions {
+pub(crate) struct WriteOptions {
     /// Do everything but store.
     pub dry_run: bool,
-    /// Who writes; needed by apply only.
-    pub field_manager: Option<String>,
     /// What to do about unknown fields.
     pub field_validation: FieldValidation,
 }
 
 impl WriteOptions {
     /// Reads and checks the options; `kind` is `CreateOptions`, `UpdateOptions` or `PatchOptions`.
-    pub fn read(query: &Query, kind: &'static str) -> Result<Self, StatusError> {
+    pub(crate) fn read(query: &Query, kind: &'static str) -> Result<Self, StatusError> {
         const MANAGER_BYTES_MAX: usize = 128;
         let mut errors = FieldErrors::default();
         let dry_run = read_dry_run(query.all("dryRun"), &mut errors);
@@ -198,12 +196,12 @@ impl WriteOptions {
                 FieldValidation::Warn
             }
         };
-        let field_manager = query.filled("fieldManager").map(str::to_owned);
-        if field_manager.as_ref().is_some_and(|manager| manager.len() > MANAGER_BYTES_MAX) {
+        // Who writes is checked and not kept: ownership of fields is not tracked yet.
+        if query.get("fieldManager").is_some_and(|manager| manager.len() > MANAGER_BYTES_MAX) {
             errors.push(FieldError::too_long("fieldManager", MANAGER_BYTES_MAX));
         }
         if errors.is_empty() {
-            return Ok(Self { dry_run, field_manager, field_validation });
+            return Ok(Self { dry_run, field_validation });
         }
         Err(StatusError::invalid_kind("meta.k8s.io", kind, "", &errors))
     }

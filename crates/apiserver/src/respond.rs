@@ -18,20 +18,20 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// What a handler gives.
-pub type Answer = Result<Response<Body>, StatusError>;
+pub(crate) type Answer = Result<Response<Body>, StatusError>;
 
 /// A body of known bytes.
-pub fn full(bytes: impl Into<Bytes>) -> Body {
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// Plain text.
-pub fn text(code: StatusCode, text: impl Into<String>) -> Response<Body> {
+pub(crate) fn text(code: StatusCode, text: impl Into<String>) -> Response<Body> {
     typed(code, "text/plain; charset=utf-8", full(text.into()))
 }
 
 /// A body under a Content-Type.
-pub fn typed(code: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+pub(crate) fn typed(code: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -39,7 +39,7 @@ pub fn typed(code: StatusCode, content_type: &'static str, body: Body) -> Respon
 }
 
 /// JSON bytes, turned into YAML when that was asked for.
-pub fn encoded(code: StatusCode, json: Bytes, encoding: Encoding) -> Answer {
+pub(crate) fn encoded(code: StatusCode, json: Bytes, encoding: Encoding) -> Answer {
     match encoding {
         Encoding::Json => Ok(typed(code, "application/json", full(json))),
         Encoding::Yaml => {
@@ -51,13 +51,13 @@ pub fn encoded(code: StatusCode, json: Bytes, encoding: Encoding) -> Answer {
 }
 
 /// A value as JSON or YAML.
-pub fn value(code: StatusCode, value: &impl Serialize, form: Form) -> Answer {
+pub(crate) fn value(code: StatusCode, value: &impl Serialize, form: Form) -> Answer {
     let json = serde_json::to_vec(value).map_err(StatusError::internal)?;
     encoded(code, json.into(), form.encoding)
 }
 
 /// An error as the Status it carries.
-pub fn error(error: &StatusError) -> Response<Body> {
+pub(crate) fn error(error: &StatusError) -> Response<Body> {
     let code = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let json = serde_json::to_vec(error.status()).expect("a Status always serialises");
     let mut response = typed(code, "application/json", full(json));
@@ -69,7 +69,7 @@ pub fn error(error: &StatusError) -> Response<Body> {
 
 /// Adds `Warning:` headers: each text once, cut when all together are too long (contract
 /// `defaults-validation.md`, 1.4).
-pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
+pub(crate) fn warn(response: &mut Response<Body>, warnings: &[String]) {
     let mut seen: Vec<&str> = Vec::new();
     for warning in warnings {
         if !seen.contains(&warning.as_str()) {

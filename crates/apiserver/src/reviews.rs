@@ -9,17 +9,17 @@ use k8s_openapi::api::authorization::v1::{
     SubjectAccessReview, SubjectAccessReviewStatus, SubjectRulesReviewStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde::de::DeserializeOwned;
 
 use crate::auth::{Identity, MASTERS};
-use crate::negotiate::{self, BodyFormat, Form, Offer};
+use crate::body;
+use crate::negotiate::{self, Form, Offer};
 use crate::respond::{self, Answer};
 use crate::status::StatusError;
 use crate::world::World;
 
 /// A kind of question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReviewKind {
+pub(crate) enum ReviewKind {
     /// Whose token is this?
     Token,
     /// Who am I?
@@ -36,7 +36,7 @@ pub enum ReviewKind {
 
 impl ReviewKind {
     /// Every kind of question, in discovery order.
-    pub const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::SelfSubject,
         Self::Token,
         Self::LocalSubjectAccess,
@@ -46,7 +46,7 @@ impl ReviewKind {
     ];
 
     /// The kind's name.
-    pub fn kind(self) -> &'static str {
+    pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::Token => "TokenReview",
             Self::SelfSubject => "SelfSubjectReview",
@@ -58,7 +58,7 @@ impl ReviewKind {
     }
 
     /// The path segment.
-    pub fn plural(self) -> &'static str {
+    pub(crate) fn plural(self) -> &'static str {
         match self {
             Self::Token => "tokenreviews",
             Self::SelfSubject => "selfsubjectreviews",
@@ -70,7 +70,7 @@ impl ReviewKind {
     }
 
     /// The API group; the version is always v1.
-    pub fn group(self) -> &'static str {
+    pub(crate) fn group(self) -> &'static str {
         match self {
             Self::Token | Self::SelfSubject => "authentication.k8s.io",
             Self::SubjectAccess | Self::SelfSubjectAccess | Self::LocalSubjectAccess | Self::SelfSubjectRules => {
@@ -80,18 +80,18 @@ impl ReviewKind {
     }
 
     /// Whether the path names a namespace.
-    pub fn namespaced(self) -> bool {
+    pub(crate) fn namespaced(self) -> bool {
         self == Self::LocalSubjectAccess
     }
 
     /// The question a path segment names.
-    pub fn find(group: &str, version: &str, plural: &str) -> Option<Self> {
+    pub(crate) fn find(group: &str, version: &str, plural: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| version == "v1" && kind.group() == group && kind.plural() == plural)
     }
 }
 
 /// Answers a question.
-pub fn answer(kind: ReviewKind, identity: &Identity, world: &dyn World, headers: &HeaderMap, body: &[u8]) -> Answer {
+pub(crate) fn answer(kind: ReviewKind, identity: &Identity, world: &dyn World, headers: &HeaderMap, body: &[u8]) -> Answer {
     let form = match negotiate::accepted(headers, Offer::Plain) {
         // A client that would rather have a table is told that there is none.
         Ok(_) if negotiate::wants_table(headers) => return Err(StatusError::no_table(kind.plural())),
@@ -101,47 +101,37 @@ pub fn answer(kind: ReviewKind, identity: &Identity, world: &dyn World, headers:
     };
     match kind {
         ReviewKind::Token => {
-            let mut review: TokenReview = decode(headers, body)?;
+            let mut review: TokenReview = body::plain(kind.kind(), headers, body)?;
             let error = Some("tokens are not issued by this server".to_owned());
             review.status = Some(TokenReviewStatus { authenticated: Some(false), error, ..Default::default() });
             created(&review, form)
         }
         ReviewKind::SelfSubject => {
-            let mut review: SelfSubjectReview = decode(headers, body)?;
+            let mut review: SelfSubjectReview = body::plain(kind.kind(), headers, body)?;
             review.metadata.creation_timestamp = Some(Time(world.now()));
             review.status = Some(SelfSubjectReviewStatus { user_info: Some(user_info(identity)) });
             created(&review, form)
         }
         ReviewKind::SubjectAccess => {
-            let mut review: SubjectAccessReview = decode(headers, body)?;
+            let mut review: SubjectAccessReview = body::plain(kind.kind(), headers, body)?;
             review.status = Some(access(review.spec.groups.iter().flatten().any(|group| group == MASTERS)));
             created(&review, form)
         }
         ReviewKind::LocalSubjectAccess => {
-            let mut review: LocalSubjectAccessReview = decode(headers, body)?;
+            let mut review: LocalSubjectAccessReview = body::plain(kind.kind(), headers, body)?;
             review.status = Some(access(review.spec.groups.iter().flatten().any(|group| group == MASTERS)));
             created(&review, form)
         }
         ReviewKind::SelfSubjectAccess => {
-            let mut review: SelfSubjectAccessReview = decode(headers, body)?;
+            let mut review: SelfSubjectAccessReview = body::plain(kind.kind(), headers, body)?;
             review.status = Some(access(identity.is_in(MASTERS)));
             created(&review, form)
         }
         ReviewKind::SelfSubjectRules => {
-            let mut review: SelfSubjectRulesReview = decode(headers, body)?;
+            let mut review: SelfSubjectRulesReview = body::plain(kind.kind(), headers, body)?;
             review.status = Some(rules(identity.is_in(MASTERS)));
             created(&review, form)
         }
-    }
-}
-
-fn decode<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, StatusError> {
-    match negotiate::body_format(headers)? {
-        BodyFormat::Json => serde_json::from_slice(body).map_err(|error| StatusError::bad_request(error.to_string())),
-        BodyFormat::Yaml => {
-            serde_yaml_ng::from_slice(body).map_err(|error| StatusError::bad_request(error.to_string()))
-        }
-        BodyFormat::Protobuf => Err(StatusError::unsupported_media_type("application/json, application/yaml")),
     }
 }
 

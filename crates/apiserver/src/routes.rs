@@ -6,7 +6,7 @@ use crate::reviews::ReviewKind;
 
 /// What a path names.
 #[derive(Clone)]
-pub enum Route {
+pub(crate) enum Route {
     /// `/healthz`, `/livez`, `/readyz`, or one check below them.
     Health {
         /// `healthz`, `livez` or `readyz`.
@@ -52,7 +52,7 @@ pub enum Route {
 
 /// A path below a resource.
 #[derive(Clone)]
-pub struct ResourcePath {
+pub(crate) struct ResourcePath {
     /// The kind.
     pub kind: &'static Kind,
     /// The namespace, when the path names one.
@@ -65,17 +65,17 @@ pub struct ResourcePath {
 
 impl ResourcePath {
     /// The name in the path; empty for a collection.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
     }
 
     /// The namespace in the path; empty for none.
-    pub fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or_default()
     }
 
     /// `pods` or `pods/log`, as authorisation names it.
-    pub fn resource(&self) -> String {
+    pub(crate) fn resource(&self) -> String {
         match &self.subresource {
             Some(subresource) => format!("{}/{subresource}", self.kind.facts.plural),
             None => self.kind.facts.plural.to_owned(),
@@ -85,7 +85,7 @@ impl ResourcePath {
 
 impl Route {
     /// Reads a decoded path.
-    pub fn parse(path: &str) -> Self {
+    pub(crate) fn parse(path: &str) -> Self {
         let decoded: Vec<String> = path
             .split('/')
             .filter(|segment| !segment.is_empty())
@@ -164,12 +164,12 @@ fn below_resource(group: &str, version: &str, namespace: Option<&str>, resource:
 
 impl ResourcePath {
     /// Whether objects of the kind live in a namespace.
-    pub fn is_namespaced(&self) -> bool {
+    pub(crate) fn is_namespaced(&self) -> bool {
         self.kind.facts.scope == Scope::Namespaced
     }
 
     /// Whether the request is passed on to the pod's node.
-    pub fn is_stream(&self) -> bool {
+    pub(crate) fn is_stream(&self) -> bool {
         self.kind.kind == "Pod"
             && matches!(self.subresource.as_deref(), Some("log" | "exec" | "attach" | "portforward"))
     }

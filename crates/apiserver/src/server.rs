@@ -59,7 +59,6 @@ pub struct ApiServer<S> {
 
 /// A request whose body has been read.
 pub(crate) struct Call {
-    pub(crate) identity: Identity,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -107,7 +106,7 @@ impl<S: Store> ApiServer<S> {
             Route::Resource(path) if path.is_stream() => self.stream(&path, &query, parts).await,
             Route::Resource(path) => {
                 let body = read_body(body).await?;
-                let call = Call { identity, query, headers: parts.headers, body };
+                let call = Call { query, headers: parts.headers, body };
                 self.resource(&parts.method, &call, &path).await
             }
             Route::Review { kind, .. } if parts.method == Method::POST => {

@@ -10,7 +10,7 @@ use crate::limits::BODY_BYTES_MAX;
 
 /// A request that failed, as the Status that is sent.
 #[derive(Clone, Debug)]
-pub struct StatusError(Box<Status>);
+pub(crate) struct StatusError(Box<Status>);
 
 impl StatusError {
     fn new(code: u16, reason: &str, message: impl Into<String>) -> Self {
@@ -43,40 +43,35 @@ impl StatusError {
     }
 
     /// The HTTP code.
-    pub fn code(&self) -> u16 {
+    pub(crate) fn code(&self) -> u16 {
         self.0.code.and_then(|code| u16::try_from(code).ok()).unwrap_or(500)
     }
 
-    /// The machine-readable reason, empty for plain errors.
-    pub fn reason(&self) -> &str {
-        self.0.reason.as_deref().unwrap_or_default()
-    }
-
     /// The Status object itself.
-    pub fn status(&self) -> &Status {
+    pub(crate) fn status(&self) -> &Status {
         &self.0
     }
 
     /// Seconds for the `Retry-After` header.
-    pub fn retry_after_s(&self) -> Option<i32> {
+    pub(crate) fn retry_after_s(&self) -> Option<i32> {
         self.0.details.as_ref()?.retry_after_seconds.filter(|seconds| *seconds > 0)
     }
 
     /// Adds a cause.
-    pub fn cause(mut self, reason: &str, message: &str, field: &str) -> Self {
+    pub(crate) fn cause(mut self, reason: &str, message: &str, field: &str) -> Self {
         let cause = StatusCause { reason: non_empty(reason), message: non_empty(message), field: non_empty(field) };
         self.details_mut().causes.get_or_insert_default().push(cause);
         self
     }
 
     /// Asks the client to come back after so many seconds.
-    pub fn retry_after(mut self, seconds: i32) -> Self {
+    pub(crate) fn retry_after(mut self, seconds: i32) -> Self {
         self.details_mut().retry_after_seconds = Some(seconds);
         self
     }
 
     /// Puts a continue token into `metadata.continue`.
-    pub fn continue_with(mut self, token: String) -> Self {
+    pub(crate) fn continue_with(mut self, token: String) -> Self {
         self.0.metadata.continue_ = Some(token);
         self
     }
@@ -85,20 +80,20 @@ impl StatusError {
 /// Refusals about one object of a kind.
 impl StatusError {
     /// 404: no object of that name.
-    pub fn not_found(kind: &Kind, name: &str) -> Self {
+    pub(crate) fn not_found(kind: &Kind, name: &str) -> Self {
         Self::new(404, "NotFound", format!("{} {} not found", kind.qualified_plural(), quoted(name)))
             .about(kind.group, kind.facts.plural, name)
     }
 
     /// 409: the name is taken, possibly by an object on its way out.
-    pub fn already_exists(kind: &Kind, name: &str, being_deleted: bool) -> Self {
+    pub(crate) fn already_exists(kind: &Kind, name: &str, being_deleted: bool) -> Self {
         let prefix = if being_deleted { "object is being deleted: " } else { "" };
         let message = format!("{prefix}{} {} already exists", kind.qualified_plural(), quoted(name));
         Self::new(409, "AlreadyExists", message).about(kind.group, kind.facts.plural, name)
     }
 
     /// 409: every generated name was taken.
-    pub fn no_generated_name(kind: &Kind, name: &str) -> Self {
+    pub(crate) fn no_generated_name(kind: &Kind, name: &str) -> Self {
         let message = format!(
             "{} {} already exists, the server was not able to generate a unique name for the object",
             kind.qualified_plural(),
@@ -108,7 +103,7 @@ impl StatusError {
     }
 
     /// 409: the write was based on a revision that is no longer the newest.
-    pub fn modified(kind: &Kind, name: &str) -> Self {
+    pub(crate) fn modified(kind: &Kind, name: &str) -> Self {
         Self::conflict(
             kind,
             name,
@@ -117,27 +112,27 @@ impl StatusError {
     }
 
     /// 409 with any text after the colon.
-    pub fn conflict(kind: &Kind, name: &str, text: &str) -> Self {
+    pub(crate) fn conflict(kind: &Kind, name: &str, text: &str) -> Self {
         let message =
             format!("Operation cannot be fulfilled on {} {}: {text}", kind.qualified_plural(), quoted(name));
         Self::new(409, "Conflict", message).about(kind.group, kind.facts.plural, name)
     }
 
     /// 409 for a delete precondition, which names the kind rather than the resource.
-    pub fn precondition(kind: &Kind, name: &str, text: &str) -> Self {
+    pub(crate) fn precondition(kind: &Kind, name: &str, text: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {} {}: {text}", kind.kind, quoted(name));
         Self::new(409, "Conflict", message).about(kind.group, kind.kind, name)
     }
 
     /// 409 on `pods/binding`, which names the subresource as well.
-    pub fn subresource_conflict(kind: &Kind, subresource: &str, name: &str, text: &str) -> Self {
+    pub(crate) fn subresource_conflict(kind: &Kind, subresource: &str, name: &str, text: &str) -> Self {
         let resource = format!("{}/{subresource}", kind.facts.plural);
         let message = format!("Operation cannot be fulfilled on {resource} {}: {text}", quoted(name));
         Self::new(409, "Conflict", message).about(kind.group, &resource, name)
     }
 
     /// 409: the body's uid is not the stored object's.
-    pub fn uid_mismatch(kind: &Kind, name: &str, wanted: &str, found: &str) -> Self {
+    pub(crate) fn uid_mismatch(kind: &Kind, name: &str, wanted: &str, found: &str) -> Self {
         let key = format!("/registry/{}/{name}", kind.facts.storage);
         let text = format!(
             "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: \
@@ -147,12 +142,12 @@ impl StatusError {
     }
 
     /// 422: the object breaks rules.
-    pub fn invalid(kind: &Kind, name: &str, errors: &FieldErrors) -> Self {
+    pub(crate) fn invalid(kind: &Kind, name: &str, errors: &FieldErrors) -> Self {
         Self::invalid_kind(kind.group, kind.kind, name, errors)
     }
 
     /// 422 for a kind that is not in the registry (options, Scale, Binding).
-    pub fn invalid_kind(group: &str, kind: &str, name: &str, errors: &FieldErrors) -> Self {
+    pub(crate) fn invalid_kind(group: &str, kind: &str, name: &str, errors: &FieldErrors) -> Self {
         let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
         let mut message = format!("{qualified} {} is invalid", quoted(name));
         if !errors.is_empty() {
@@ -166,35 +161,29 @@ impl StatusError {
     }
 
     /// 403 by admission; an empty name prints none.
-    pub fn forbidden(kind: &Kind, name: &str, text: &str) -> Self {
+    pub(crate) fn forbidden(kind: &Kind, name: &str, text: &str) -> Self {
         let message = match name {
             "" => format!("{} is forbidden: {text}", kind.qualified_plural()),
             name => format!("{} {} is forbidden: {text}", kind.qualified_plural(), quoted(name)),
         };
         Self::new(403, "Forbidden", message).about(kind.group, kind.facts.plural, name)
     }
-
-    /// 405: the kind exists but cannot do this.
-    pub fn verb_not_supported(kind: &Kind, verb: &str) -> Self {
-        let message = format!("{verb} is not supported on resources of kind {}", quoted(&kind.qualified_plural()));
-        Self::new(405, "MethodNotAllowed", message).about(kind.group, kind.facts.plural, "")
-    }
 }
 
 /// Refusals about the request rather than an object.
 impl StatusError {
     /// 400 with any text.
-    pub fn bad_request(message: impl Into<String>) -> Self {
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
     }
 
     /// 401.
-    pub fn unauthorized() -> Self {
+    pub(crate) fn unauthorized() -> Self {
         Self::new(401, "Unauthorized", "Unauthorized")
     }
 
     /// 403 by authorisation: `text` says who may not do what.
-    pub fn denied(group: &str, resource: &str, name: &str, text: &str) -> Self {
+    pub(crate) fn denied(group: &str, resource: &str, name: &str, text: &str) -> Self {
         let plain = resource.split('/').next().unwrap_or_default();
         let rest = resource.strip_prefix(plain).unwrap_or_default();
         let qualified = if group.is_empty() { resource.to_owned() } else { format!("{plain}.{group}{rest}") };
@@ -206,29 +195,29 @@ impl StatusError {
     }
 
     /// 403 on a path that is not a resource.
-    pub fn denied_path(text: &str) -> Self {
+    pub(crate) fn denied_path(text: &str) -> Self {
         Self::new(403, "Forbidden", format!("forbidden: {text}")).with_details(StatusDetails::default())
     }
 
     /// 404: the group is known, the resource is not.
-    pub fn no_such_resource() -> Self {
+    pub(crate) fn no_such_resource() -> Self {
         Self::new(404, "NotFound", "the server could not find the requested resource")
             .with_details(StatusDetails::default())
     }
 
     /// 404 with any text.
-    pub fn missing(text: &str) -> Self {
+    pub(crate) fn missing(text: &str) -> Self {
         Self::new(404, "NotFound", text)
     }
 
     /// 405: the route is known, the method is not.
-    pub fn method_not_allowed() -> Self {
+    pub(crate) fn method_not_allowed() -> Self {
         Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
             .with_details(StatusDetails::default())
     }
 
     /// 406: nothing the client accepts can be produced.
-    pub fn not_acceptable() -> Self {
+    pub(crate) fn not_acceptable() -> Self {
         Self::new(
             406,
             "NotAcceptable",
@@ -237,7 +226,7 @@ impl StatusError {
     }
 
     /// 406: this answer has no table form.
-    pub fn no_table(resource: &str) -> Self {
+    pub(crate) fn no_table(resource: &str) -> Self {
         Self::new(
             406,
             "NotAcceptable",
@@ -246,12 +235,12 @@ impl StatusError {
     }
 
     /// 410 on a list at a revision that is no longer kept.
-    pub fn expired_list() -> Self {
+    pub(crate) fn expired_list() -> Self {
         Self::new(410, "Expired", "The resourceVersion for the provided list is too old.")
     }
 
     /// 410 on a continue token; `token` continues at a new revision.
-    pub fn expired_continue(token: String) -> Self {
+    pub(crate) fn expired_continue(token: String) -> Self {
         Self::new(
             410,
             "Expired",
@@ -265,22 +254,22 @@ impl StatusError {
     }
 
     /// 410 on a watch: `oldest` is the oldest revision that can still be asked for.
-    pub fn expired_watch(at: u64, oldest: u64) -> Self {
+    pub(crate) fn expired_watch(at: u64, oldest: u64) -> Self {
         Self::new(410, "Expired", format!("too old resource version: {at} ({})", oldest.saturating_sub(1)))
     }
 
     /// 413 for a body over the limit.
-    pub fn body_too_large() -> Self {
+    pub(crate) fn body_too_large() -> Self {
         Self::too_large(&format!("limit is {BODY_BYTES_MAX}"))
     }
 
     /// 413 with any text after the colon.
-    pub fn too_large(text: &str) -> Self {
+    pub(crate) fn too_large(text: &str) -> Self {
         Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: {text}"))
     }
 
     /// 415: `accepted` is the list of media types shown.
-    pub fn unsupported_media_type(accepted: &str) -> Self {
+    pub(crate) fn unsupported_media_type(accepted: &str) -> Self {
         Self::new(
             415,
             "UnsupportedMediaType",
@@ -289,46 +278,46 @@ impl StatusError {
     }
 
     /// 415 with any text.
-    pub fn unsupported_media_type_text(text: &str) -> Self {
+    pub(crate) fn unsupported_media_type_text(text: &str) -> Self {
         Self::new(415, "UnsupportedMediaType", text)
     }
 
     /// 422 for a JSON patch that does not apply: the real cause is never sent.
-    pub fn unprocessable() -> Self {
+    pub(crate) fn unprocessable() -> Self {
         Self::new(422, "Invalid", "the server rejected our request due to an error in our request")
             .with_details(StatusDetails::default())
     }
 
     /// 429: a bound of this server was reached.
-    pub fn too_many_requests(message: &str) -> Self {
+    pub(crate) fn too_many_requests(message: &str) -> Self {
         Self::new(429, "TooManyRequests", message).retry_after(1)
     }
 
     /// 500 wrapped as an internal error.
-    pub fn internal(error: impl fmt::Display) -> Self {
+    pub(crate) fn internal(error: impl fmt::Display) -> Self {
         let text = error.to_string();
         Self::new(500, "InternalError", format!("Internal error occurred: {text}")).cause("", &text, "")
     }
 
     /// 500 without a reason: a plain error of Kubernetes whose text clients may show.
-    pub fn plain(message: impl Into<String>) -> Self {
+    pub(crate) fn plain(message: impl Into<String>) -> Self {
         Self::new(500, "", message)
     }
 
     /// 503: something the answer depends on is not there now.
-    pub fn unavailable(message: impl Into<String>) -> Self {
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(503, "ServiceUnavailable", message)
     }
 
     /// 504: the revision has not happened yet.
-    pub fn future_revision(at: u64, newest: u64) -> Self {
+    pub(crate) fn future_revision(at: u64, newest: u64) -> Self {
         Self::new(504, "Timeout", format!("Timeout: Too large resource version: {at}, current: {newest}"))
             .cause("ResourceVersionTooLarge", "Too large resource version", "")
             .retry_after(1)
     }
 
     /// 504: the client took too long.
-    pub fn timeout() -> Self {
+    pub(crate) fn timeout() -> Self {
         Self::new(504, "Timeout", "Timeout: request did not complete within the allotted timeout")
     }
 }
@@ -342,7 +331,7 @@ impl fmt::Display for StatusError {
 impl std::error::Error for StatusError {}
 
 /// A Success Status, as DELETE and the action subresources answer.
-pub fn success(details: Option<StatusDetails>) -> Status {
+pub(crate) fn success(details: Option<StatusDetails>) -> Status {
     Status { details, status: Some("Success".to_owned()), ..Status::default() }
 }
 

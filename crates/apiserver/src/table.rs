@@ -16,7 +16,7 @@ use crate::status::StatusError;
 
 /// What a row carries besides its cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Include {
+pub(crate) enum Include {
     /// The object's metadata.
     Metadata,
     /// The object.
@@ -27,7 +27,7 @@ pub enum Include {
 
 impl Include {
     /// Reads `includeObject`.
-    pub fn read(query: &Query) -> Result<Self, StatusError> {
+    pub(crate) fn read(query: &Query) -> Result<Self, StatusError> {
         match query.get("includeObject").unwrap_or_default() {
             "" | "Metadata" => Ok(Self::Metadata),
             "Object" => Ok(Self::Object),
@@ -42,7 +42,7 @@ impl Include {
 
 /// A table under construction.
 #[derive(Clone, Copy)]
-pub struct Table {
+pub(crate) struct Table {
     /// The kind of the rows.
     pub kind: &'static Kind,
     /// The version of the Table and of the metadata in it.
@@ -54,11 +54,11 @@ pub struct Table {
 }
 
 /// What closes a table.
-pub const TABLE_TAIL: &[u8] = b"]}\n";
+pub(crate) const TABLE_TAIL: &[u8] = b"]}\n";
 
 impl Table {
     /// Everything before the first row; `metadata` is the list's, as JSON.
-    pub fn head(&self, metadata: &str, with_columns: bool) -> Vec<u8> {
+    pub(crate) fn head(&self, metadata: &str, with_columns: bool) -> Vec<u8> {
         let api_version = self.version.api_version();
         let columns = if with_columns { column_definitions(self.kind.columns) } else { "null".to_owned() };
         format!(
@@ -70,7 +70,7 @@ impl Table {
 
     /// Writes one row. An entry that cannot be decoded shows its name and empty cells: one damaged
     /// object must not hide the others.
-    pub fn row(&self, entry: &Entry, object: Result<Object, StatusError>, buffer: &mut Vec<u8>) {
+    pub(crate) fn row(&self, entry: &Entry, object: Result<Object, StatusError>, buffer: &mut Vec<u8>) {
         let (cells, conditions) = match &object {
             Ok(object) => ((self.kind.row)(object, self.now), row_conditions(object)),
             Err(error) => {
@@ -94,7 +94,7 @@ impl Table {
 }
 
 /// An encoded object as PartialObjectMetadata.
-pub fn partial_metadata(bytes: &[u8], version: MetaVersion) -> Result<Vec<u8>, StatusError> {
+pub(crate) fn partial_metadata(bytes: &[u8], version: MetaVersion) -> Result<Vec<u8>, StatusError> {
     let metadata = raw_metadata(bytes).map_err(StatusError::internal)?;
     let api_version = version.api_version();
     Ok(format!("{{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata}}}")

@@ -47,7 +47,7 @@ impl World for SystemWorld {
 }
 
 /// A random (version 4) UUID as `metadata.uid` holds it.
-pub fn new_uid(world: &dyn World) -> String {
+pub(crate) fn new_uid(world: &dyn World) -> String {
     let high = world.random() & 0xffff_ffff_ffff_0fff | 0x4000;
     let low = world.random() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
     format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, high >> 16 & 0xffff, high & 0xffff, low >> 48, low & 0xffff_ffff_ffff)
@@ -55,7 +55,7 @@ pub fn new_uid(world: &dyn World) -> String {
 
 /// The name `generateName` asks for: the first 58 bytes of the base and five characters that cannot
 /// spell words (contract `defaults-validation.md`, 1.4).
-pub fn generated_name(world: &dyn World, base: &str) -> String {
+pub(crate) fn generated_name(world: &dyn World, base: &str) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     const BASE_BYTES_MAX: usize = 58;
     let mut end = base.len().min(BASE_BYTES_MAX);

@@ -3,11 +3,11 @@
 
 use http::StatusCode;
 use serde_json::Value;
+use stead_api::decode;
 use stead_api::patch::{self, JsonPatch, JsonPatchError, MergePatchError, StrategicMergeError};
 use stead_api::{FieldError, FieldErrors, Kind, Object};
 use stead_store::Store;
 
-use crate::body;
 use crate::handlers::answers::Show;
 use crate::handlers::create::{name_of, settle_namespace};
 use crate::handlers::modify::{Proposal, Rules, Target};
@@ -102,24 +102,24 @@ fn strategic(kind: &'static Kind, current: &Value, patch: &Value) -> Result<Valu
 }
 
 fn decode(kind: &'static Kind, document: Value, validation: FieldValidation) -> Result<Proposal, StatusError> {
-    let json = serde_json::to_vec(&document).map_err(StatusError::internal)?;
-    let mut unknown = Vec::new();
-    let object = (kind.from_json)(&json, &mut unknown).map_err(|error| undecodable(&json, &error.to_string()))?;
-    let complaints = body::complaints(unknown);
+    let shown = document.clone();
+    let refuse = |error: &str| undecodable(&shown, error);
+    let decoded = decode::decode_value(kind, document).map_err(|error| refuse(&error.to_string()))?;
+    let complaints = decoded.complaints();
     let warnings = match validation {
         FieldValidation::Ignore => Vec::new(),
         FieldValidation::Strict if !complaints.is_empty() => {
-            return Err(undecodable(&json, &format!("strict decoding error: {}", complaints.join(", "))));
+            return Err(refuse(&format!("strict decoding error: {}", complaints.join(", "))));
         }
         FieldValidation::Warn | FieldValidation::Strict => complaints,
     };
-    Ok(Proposal { object, warnings })
+    Ok(Proposal { object: decoded.object, warnings })
 }
 
 /// 422 for a result that is no object of the kind; the kind is not named.
-fn undecodable(json: &[u8], error: &str) -> StatusError {
+fn undecodable(document: &Value, error: &str) -> StatusError {
     let mut errors = FieldErrors::default();
-    errors.push(FieldError::invalid("patch", String::from_utf8_lossy(json), error));
+    errors.push(FieldError::invalid("patch", document.to_string(), error));
     StatusError::invalid_kind("", "", "", &errors)
 }
 

@@ -1,0 +1,219 @@
+//! The real `kubectl` against the real listener: TLS, client certificates, discovery, OpenAPI,
+//! tables, strategic patches.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::json;
+use stead_apiserver::pki::{Pki, ServerNames, write_private};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::common::{Cluster, PODS, pod};
+
+struct Served {
+    cluster: Cluster,
+    kubeconfig: PathBuf,
+    port: u16,
+    shutdown: CancellationToken,
+    serving: JoinHandle<std::io::Result<()>>,
+    directory: TempDir,
+}
+
+impl Served {
+    async fn start() -> Self {
+        let cluster = Cluster::start().await;
+        let directory = tempfile::tempdir().unwrap();
+        let names = ServerNames { listen: None, service: Ipv4Addr::new(10, 96, 0, 1), node: "one".into() };
+        let pki = Pki::open(&directory.path().join("pki"), &names, Timestamp::now()).unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let kubeconfig = directory.path().join("kubeconfig");
+        write_private(&kubeconfig, &pki.kubeconfig(&format!("https://127.0.0.1:{port}"))).unwrap();
+        let shutdown = CancellationToken::new();
+        let server = Arc::clone(&cluster.server);
+        let serving = tokio::spawn(server.serve(listener, pki.server_config().unwrap(), shutdown.clone()));
+        Self { cluster, kubeconfig, port, shutdown, serving, directory }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("kubectl");
+        command
+            .args(["--kubeconfig".as_ref(), self.kubeconfig.as_os_str()])
+            .args(["--cache-dir".as_ref(), self.directory.path().join("cache").as_os_str()])
+            .args(arguments)
+            .env_remove("KUBECONFIG")
+            .env("HOME", self.directory.path())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs kubectl; its output, or what it complained of.
+    async fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
+        let mut command = self.command(arguments);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kubectl must be installed: this test talks to the server through it");
+        let mut stdin = child.stdin.take().unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await.unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().await.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        match output.status.success() {
+            true => Ok(text(output.stdout)),
+            false => Err(text(output.stderr)),
+        }
+    }
+
+    async fn ok(&self, arguments: &[&str]) -> String {
+        self.kubectl(arguments, "").await.unwrap_or_else(|error| panic!("kubectl {arguments:?}: {error}"))
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.serving.await.unwrap().unwrap();
+    }
+}
+
+const MANIFEST: &str = "\
+apiVersion: apps/v1
+kind: StatefulSet
+metadata:
+  name: web
+spec:
+  serviceName: nginx
+  replicas: 3
+  selector:
+    matchLabels:
+      app: nginx
+  template:
+    metadata:
+      labels:
+        app: nginx
+    spec:
+      containers:
+      - name: nginx
+        image: nginx:1.27
+        ports:
+        - containerPort: 80
+  volumeClaimTemplates:
+  - metadata:
+      name: www
+    spec:
+      accessModes: [ReadWriteOnce]
+      resources:
+        requests:
+          storage: 1Gi
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_applies_reads_changes_and_deletes() {
+    let served = Served::start().await;
+    let applied = served.kubectl(&["apply", "-f", "-"], MANIFEST).await.unwrap();
+    assert_eq!(applied, "statefulset.apps/web created\n");
+    let again = served.kubectl(&["apply", "-f", "-"], MANIFEST).await.unwrap();
+    assert_eq!(again, "statefulset.apps/web unchanged\n");
+    let changed = served.kubectl(&["apply", "-f", "-"], &MANIFEST.replace("1.27", "1.28")).await.unwrap();
+    assert_eq!(changed, "statefulset.apps/web configured\n");
+
+    let table = served.ok(&["get", "sts", "-o", "wide"]).await;
+    let words: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(words[0], ["NAME", "READY", "AGE", "CONTAINERS", "IMAGES"]);
+    assert_eq!((words[1][0], words[1][1], words[1][4]), ("web", "0/3", "nginx:1.28"));
+
+    assert_eq!(served.ok(&["scale", "sts/web", "--replicas=5"]).await, "statefulset.apps/web scaled\n");
+    let image = served.ok(&["set", "image", "sts/web", "nginx=nginx:1.29"]).await;
+    assert_eq!(image, "statefulset.apps/web image updated\n");
+    let patch = r#"{"spec":{"updateStrategy":{"rollingUpdate":{"partition":2}}}}"#;
+    assert_eq!(served.ok(&["patch", "sts", "web", "-p", patch]).await, "statefulset.apps/web patched\n");
+    let query = "jsonpath={.spec.replicas} {.spec.template.spec.containers[0].image} \
+        {.spec.updateStrategy.rollingUpdate.partition}";
+    assert_eq!(served.ok(&["get", "sts", "web", "-o", query]).await, "5 nginx:1.29 2");
+
+    let explained = served.ok(&["explain", "statefulset.spec.replicas"]).await;
+    assert!(explained.contains("FIELD: replicas <integer>"), "{explained}");
+    let misspelt = MANIFEST.replace("serviceName", "serviceNmae");
+    let refused = served.kubectl(&["apply", "-f", "-"], &misspelt).await.unwrap_err();
+    assert!(refused.contains("unknown field \"spec.serviceNmae\""), "{refused}");
+
+    let deleted = served.ok(&["delete", "sts", "web"]).await;
+    assert_eq!(deleted, "statefulset.apps \"web\" deleted\n");
+    let gone = served.kubectl(&["get", "sts", "web"], "").await.unwrap_err();
+    assert_eq!(gone, "Error from server (NotFound): statefulsets.apps \"web\" not found\n");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_sees_the_cluster() {
+    let served = Served::start().await;
+    let version = served.ok(&["version"]).await;
+    assert!(version.contains("Server Version: v1.36.2+stead."), "{version}");
+    let resources = served.ok(&["api-resources", "--api-group=apps"]).await;
+    assert!(resources.contains("statefulsets"), "{resources}");
+    assert_eq!(served.ok(&["auth", "can-i", "create", "pods"]).await, "yes\n");
+    assert!(served.ok(&["auth", "whoami"]).await.contains("kubernetes-admin"));
+    served.cluster.create(PODS, pod("p")).await.ok();
+    let described = served.ok(&["describe", "pod", "p"]).await;
+    assert!(described.contains("Service Account:  default"), "{described}");
+    let diff = served.kubectl(&["apply", "--dry-run=server", "-f", "-"], MANIFEST).await.unwrap();
+    assert_eq!(diff, "statefulset.apps/web created (server dry run)\n");
+    served.ok(&["label", "pod", "p", "tier=db"]).await;
+    served.ok(&["annotate", "pod", "p", "note=x"]).await;
+    assert!(served.ok(&["get", "pods", "-l", "tier=db", "--show-labels"]).await.contains("tier=db"));
+    served.ok(&["delete", "pod", "p", "--force", "--grace-period=0"]).await;
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_see_nothing_but_health() {
+    let served = Served::start().await;
+    let stranger = served.directory.path().join("stranger");
+    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "x",
+        "clusters": [{"name": "x", "cluster": {"server": format!("https://127.0.0.1:{}", served.port),
+            "insecure-skip-tls-verify": true}}],
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "users": [{"name": "x", "user": {"token": "made-up"}}]});
+    write_private(&stranger, &config.to_string()).unwrap();
+    let ask = async |path: &str| {
+        let output = served.command(&["--kubeconfig", stranger.to_str().unwrap(), "get", "--raw", path]).output().await;
+        let output = output.unwrap();
+        (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    assert_eq!(ask("/livez").await, (true, "ok".to_owned()));
+    let (allowed, text) = ask("/api/v1/namespaces").await;
+    assert!(!allowed && text.contains("Unauthorized"), "{text}");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutdown_ends_open_watches() {
+    let served = Served::start().await;
+    let mut watching = served.command(&["get", "configmaps", "--watch-only"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(watching.stdout.take().unwrap()));
+    // The watch is open once something written after it began comes through.
+    let mut round = 0;
+    loop {
+        let map = crate::common::config_map(&format!("m{round}"));
+        served.cluster.create(crate::common::CONFIG_MAPS, map).await.ok();
+        round += 1;
+        let next = tokio::time::timeout(std::time::Duration::from_millis(200), lines.next_line());
+        if let Ok(line) = next.await {
+            assert!(line.unwrap().is_some());
+            break;
+        }
+        assert!(round < 100, "the watch never opened");
+    }
+    served.shutdown.cancel();
+    served.serving.await.unwrap().unwrap();
+    while lines.next_line().await.unwrap().is_some() {}
+    watching.wait().await.unwrap();
+}

@@ -1,0 +1,14 @@
+//! The API server from outside: real store, real handlers, the answers clients get.
+
+mod common;
+mod crud;
+mod deletion;
+mod discovery;
+mod forms;
+mod kubectl;
+mod lists;
+mod patches;
+mod services;
+mod streams;
+mod subresources;
+mod watches;

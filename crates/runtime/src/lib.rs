@@ -5,6 +5,8 @@
 //! every container, owns their stdio, writes their logs, records exit codes durably and keeps
 //! running when the agent is killed or upgraded. The agent talks to it through [`Runtime`].
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod caps;
 mod cgroup;
 mod client;

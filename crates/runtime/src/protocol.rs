@@ -19,9 +19,9 @@ pub(crate) enum Request {
         /// [`VERSION`] of the client.
         version: u32,
     },
-    CreateSandbox(SandboxSpec),
+    CreateSandbox(Box<SandboxSpec>),
     RemoveSandbox(SandboxId),
-    StartContainer(ContainerSpec),
+    StartContainer(Box<ContainerSpec>),
     KillContainer {
         id: ContainerId,
         signal: i32,
@@ -59,7 +59,7 @@ pub(crate) enum Message {
         answer: Answer,
     },
     /// A container has ended.
-    Exited(ContainerInfo),
+    Exited(Box<ContainerInfo>),
     /// A process of an exec has ended.
     ExecExited {
         exec: u64,
@@ -76,8 +76,8 @@ pub(crate) enum Answer {
         pid: i32,
     },
     Done,
-    Sandbox(Sandbox),
-    Container(ContainerInfo),
+    Sandbox(Box<Sandbox>),
+    Container(Box<ContainerInfo>),
     Inventory(Inventory),
     Failed(RuntimeError),
 }

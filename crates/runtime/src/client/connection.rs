@@ -173,7 +173,7 @@ async fn read_messages(shared: &Shared, exits: &broadcast::Sender<ContainerInfo>
             }
             Message::Exited(container) => {
                 // Nobody listening is fine.
-                exits.send(container).ok();
+                exits.send(*container).ok();
             }
             Message::ExecExited { exec, code } => {
                 if let Some(sender) = shared.waiting().execs.remove(&exec) {

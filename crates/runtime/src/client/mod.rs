@@ -160,8 +160,8 @@ fn restore(
 
 impl Runtime for SupervisorRuntime {
     async fn create_sandbox(&self, spec: SandboxSpec) -> Result<Sandbox, RuntimeError> {
-        match self.call(Request::CreateSandbox(spec)).await? {
-            Answer::Sandbox(sandbox) => Ok(sandbox),
+        match self.call(Request::CreateSandbox(Box::new(spec))).await? {
+            Answer::Sandbox(sandbox) => Ok(*sandbox),
             other => Err(unexpected(&other)),
         }
     }
@@ -171,8 +171,8 @@ impl Runtime for SupervisorRuntime {
     }
 
     async fn start_container(&self, spec: ContainerSpec) -> Result<ContainerInfo, RuntimeError> {
-        match self.call(Request::StartContainer(spec)).await? {
-            Answer::Container(container) => Ok(container),
+        match self.call(Request::StartContainer(Box::new(spec))).await? {
+            Answer::Container(container) => Ok(*container),
             other => Err(unexpected(&other)),
         }
     }

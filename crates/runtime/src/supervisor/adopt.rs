@@ -44,7 +44,7 @@ impl Supervisor {
         match record.phase {
             Phase::Creating => self.clear_away(dir, &record.cgroup).await.map_err(io::Error::other),
             Phase::Exited { info, unknown: _ } => {
-                self.insert(Entry::new(info, record.cgroup, Process::Ended, Vec::new()));
+                self.insert(Entry::new(*info, record.cgroup, Process::Ended, Vec::new()));
                 Ok(())
             }
             Phase::Started { pid, start_ticks, boot, started_at } => {

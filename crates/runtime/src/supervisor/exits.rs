@@ -144,7 +144,7 @@ impl Supervisor {
         let record = ContainerRecord {
             spec: info.spec.clone(),
             cgroup,
-            phase: Phase::Exited { info: info.clone(), unknown },
+            phase: Phase::Exited { info: Box::new(info.clone()), unknown },
         };
         let written = self.layout.container(&id).map_err(io::Error::other).and_then(|dir| records::write(&dir, &record, Durability::Machine));
         if let Err(e) = written {
@@ -156,7 +156,7 @@ impl Supervisor {
             entry.info = info.clone();
             entry.gone.send_replace(true);
         }
-        self.clients.broadcast(&Message::Exited(info));
+        self.clients.broadcast(&Message::Exited(Box::new(info)));
     }
 }
 

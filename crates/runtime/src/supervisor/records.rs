@@ -35,7 +35,7 @@ pub(super) enum Phase {
     },
     /// Ended.
     Exited {
-        info: ContainerInfo,
+        info: Box<ContainerInfo>,
         /// Why the code is not the process's own, when it is not.
         #[serde(default)]
         unknown: Option<String>,

@@ -13,7 +13,7 @@ use crate::protocol::Job;
 use crate::types::{ContainerState, RuntimeError, Sandbox, SandboxId, SandboxSpec};
 
 /// File system type of a file that holds a namespace (`NSFS_MAGIC`).
-const NAMESPACE_FILE_SYSTEM: i64 = 0x6e73_6673;
+const NAMESPACE_FILE_SYSTEM: rustix::fs::FsWord = 0x6e73_6673;
 
 impl Supervisor {
     /// Makes a sandbox, or gives the one there is.
@@ -79,5 +79,5 @@ impl Supervisor {
 
 /// Whether the sandbox's namespaces are still held; its IPC namespace is there in every case.
 pub(super) fn is_pinned(dir: &Path) -> bool {
-    rustix::fs::statfs(dir.join("ipc")).is_ok_and(|stat| stat.f_type as i64 == NAMESPACE_FILE_SYSTEM)
+    rustix::fs::statfs(dir.join("ipc")).is_ok_and(|stat| stat.f_type == NAMESPACE_FILE_SYSTEM)
 }

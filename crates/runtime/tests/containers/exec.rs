@@ -21,7 +21,7 @@ pub(crate) async fn output_code_and_environment_come_back(node: Rc<Node>) -> Res
     ensure!(node.exec(&spec.id, &["sh", "-c", "kill -9 $$"]).await? == (137, String::new()));
     // The same processes as the container's: its first one is the sleeper.
     let (_, output) = node.exec(&spec.id, &["cat", "/proc/1/cmdline"]).await?;
-    ensure!(output == "sleep\01000\0", "{output:?}");
+    ensure!(output == "sleep\x001000\x00", "{output:?}");
     Ok(())
 }
 

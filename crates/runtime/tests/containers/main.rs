@@ -9,6 +9,7 @@ mod support;
 mod confinement;
 mod exec;
 mod lifecycle;
+mod measure;
 mod survival;
 
 use std::future::Future;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         ["supervisor", "--dir", dir] => stead_runtime::supervisor::main(dir.as_ref()),
         ["supervisor-worker"] => stead_runtime::worker::main(),
         ["start-and-wait", dir, ref spec] => survival::start_and_wait(dir.as_ref(), spec),
+        ["measure"] => measure::main(),
         _ => run(&args),
     }
 }

@@ -63,12 +63,16 @@ impl Spec for Ingress {
 
 fn hosts_text(spec: &IngressSpec) -> String {
     let rules = spec.rules.as_deref().unwrap_or_default();
-    let hosts = rules.iter().filter_map(|rule| rule.host.clone()).filter(|host| !host.is_empty());
-    let hosts: Vec<String> = hosts.take(HOSTS_SHOWN_MAX).collect();
-    match rules.len().saturating_sub(HOSTS_SHOWN_MAX) {
-        _ if hosts.is_empty() => "*".to_owned(),
-        0 => hosts.join(","),
-        more => format!("{} + {more} more...", hosts.join(",")),
+    let mut hosts: Vec<&str> = Vec::new();
+    let mut is_clipped = false;
+    for rule in rules {
+        is_clipped |= hosts.len() == HOSTS_SHOWN_MAX;
+        hosts.extend(rule.host.as_deref().filter(|host| !host.is_empty() && !is_clipped));
+    }
+    match hosts.join(",") {
+        none if none.is_empty() => "*".to_owned(),
+        shown if is_clipped => format!("{shown} + {} more...", rules.len() - HOSTS_SHOWN_MAX),
+        shown => shown,
     }
 }
 

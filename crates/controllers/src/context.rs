@@ -10,6 +10,8 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::{Api, Client};
 use stead_client::{Cache, ListScope, Recorder};
 
+use crate::metadata::OtherKinds;
+
 /// The shared caches. Clones share the objects and the watches.
 #[derive(Clone)]
 pub struct Caches {
@@ -41,7 +43,27 @@ pub struct Caches {
     pub replica_sets: Cache<ReplicaSet>,
     /// ControllerRevisions.
     pub controller_revisions: Cache<ControllerRevision>,
+    /// The metadata of every other kind.
+    pub others: OtherKinds,
 }
+
+/// The kinds that have a typed cache.
+const TYPED: [&str; 14] = [
+    "Pod",
+    "Node",
+    "Namespace",
+    "Service",
+    "Endpoints",
+    "EndpointSlice",
+    "PersistentVolumeClaim",
+    "PersistentVolume",
+    "StorageClass",
+    "ServiceAccount",
+    "StatefulSet",
+    "Deployment",
+    "ReplicaSet",
+    "ControllerRevision",
+];
 
 impl Caches {
     /// Starts one watch per kind. Must be called within a tokio runtime.
@@ -61,6 +83,7 @@ impl Caches {
             deployments: everything(client),
             replica_sets: everything(client),
             controller_revisions: everything(client),
+            others: OtherKinds::start(client, |kind| TYPED.contains(&kind.kind)),
         }
     }
 
@@ -80,6 +103,7 @@ impl Caches {
         self.deployments.synced().await;
         self.replica_sets.synced().await;
         self.controller_revisions.synced().await;
+        self.others.synced().await;
     }
 }
 

@@ -1,7 +1,67 @@
 //! Loops that observe, plan and execute. They decide nothing.
 //!
-//! Each controller is a module with `pub async fn run(ctx: Context, …, shutdown: CancellationToken)`.
+//! Each controller is a module with `pub async fn run(ctx: Context, …, shutdown: CancellationToken)`;
+//! [`Controllers::start`] runs them all.
 
+pub mod bootstrap;
 pub mod context;
+pub mod endpoints;
+pub mod framework;
+pub mod gc;
+pub mod metadata;
+pub mod namespaces;
+pub mod podgc;
+pub mod scheduler;
+pub mod statefulset;
+pub mod storage;
+
+mod outcome;
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 pub use context::{Caches, Context};
+
+/// What the controllers are told of the cluster they run.
+pub struct Settings {
+    /// Where the cluster's own services are.
+    pub bootstrap: bootstrap::Settings,
+    /// Certificate of the cluster's authority, as PEM, for every namespace.
+    pub ca_pem: String,
+    /// Makes and removes the directories of claims.
+    pub volume_dirs: Arc<dyn storage::VolumeDirs>,
+}
+
+/// The running controllers of a server.
+pub struct Controllers {
+    tasks: JoinSet<()>,
+}
+
+impl Controllers {
+    /// Starts every controller; each runs until `shutdown`. Must be called within a tokio runtime.
+    pub fn start(ctx: &Context, settings: Settings, shutdown: &CancellationToken) -> Self {
+        let Settings { bootstrap, ca_pem, volume_dirs } = settings;
+        let mut tasks = JoinSet::new();
+        let (ctx, end) = (|| ctx.clone(), || shutdown.clone());
+        tasks.spawn(bootstrap::run(ctx(), bootstrap, end()));
+        tasks.spawn(endpoints::run(ctx(), end()));
+        tasks.spawn(gc::run(ctx(), end()));
+        tasks.spawn(namespaces::run(ctx(), ca_pem, end()));
+        tasks.spawn(podgc::run(ctx(), end()));
+        tasks.spawn(scheduler::run(ctx(), end()));
+        tasks.spawn(statefulset::run(ctx(), end()));
+        tasks.spawn(storage::run(ctx(), volume_dirs, end()));
+        Self { tasks }
+    }
+
+    /// Waits until all controllers have ended, which they do after `shutdown`.
+    pub async fn ended(mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a controller ended abnormally");
+            }
+        }
+    }
+}

@@ -18,7 +18,7 @@ pub use binding::{ClaimView, next_for_claim};
 pub use matching::{Seeker, best_match, default_class, mismatch};
 pub use protection::{claim_protection, claims_of, is_in_use, volume_protection};
 pub use provision::{node_for_immediate, provision};
-pub use reclaim::{ClaimFact, may_remove_directory, next_for_volume};
+pub use reclaim::{ClaimFact, LocalDirectory, local_directory, may_remove_directory, next_for_volume, without_storage};
 
 /// The provisioner this cluster brings: one directory per claim on the node that uses it.
 pub const LOCAL_PROVISIONER: &str = "stead.dev/local";
@@ -162,6 +162,22 @@ pub fn with_selected_node(claim: &PersistentVolumeClaim, node: &str) -> Persiste
     let mut claim = claim.clone();
     annotate(&mut claim.metadata, SELECTED_NODE_ANNOTATION, node);
     claim
+}
+
+/// The claim without that annotation: the node is gone, the scheduler is to choose again.
+pub fn without_selected_node(claim: &PersistentVolumeClaim) -> PersistentVolumeClaim {
+    let mut claim = claim.clone();
+    if let Some(annotations) = &mut claim.metadata.annotations {
+        annotations.remove(SELECTED_NODE_ANNOTATION);
+    }
+    claim
+}
+
+/// The volume whose storage could not be removed (contract 6.18).
+pub fn failed(volume: &PersistentVolume, message: &str, now: jiff::Timestamp) -> PersistentVolume {
+    let mut volume = binding::with_phase(volume, "Failed", now);
+    volume.status.get_or_insert_default().message = Some(message.to_owned());
+    volume
 }
 
 /// The volume reserved for the claim, as the scheduler and the binder write it.

@@ -117,6 +117,21 @@ pub fn selects(service: &Service, pod: &Pod) -> bool {
         && selector.iter().all(|(key, value)| labels.is_some_and(|labels| labels.get(key) == Some(value)))
 }
 
+/// Whether the difference between two states of a pod can change what a Service publishes.
+pub fn is_relevant_change(old: &Pod, new: &Pod) -> bool {
+    let facts = |pod: &Pod| {
+        let spec = pod.spec.as_ref();
+        let families = [members::Family::V4, members::Family::V6];
+        (
+            pod.metadata.labels.clone(),
+            families.map(|family| members::addresses(pod, family)),
+            [members::is_ready(pod), members::is_terminal(pod), members::is_terminating(pod)],
+            spec.map(|spec| (spec.node_name.clone(), spec.hostname.clone(), spec.subdomain.clone())),
+        )
+    };
+    old.metadata.uid != new.metadata.uid || facts(old) != facts(new)
+}
+
 /// Whether an Endpoints object without a Service is to be deleted (contract 3.16).
 pub fn is_abandoned(endpoints: &Endpoints) -> bool {
     let labels = endpoints.metadata.labels.as_ref();

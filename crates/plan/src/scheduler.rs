@@ -11,7 +11,8 @@ mod requests;
 mod score;
 mod volumes;
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, PodCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 pub use cluster::{Cluster, NodeState};
 pub use requests::{HostPort, Resources, host_ports, requests};
@@ -77,11 +78,38 @@ pub fn is_gated(pod: &Pod) -> bool {
     pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty())
 }
 
-/// The order in which waiting pods are looked at: higher priority first, then the older (contract 8.1).
-pub fn queue_order(pod: &Pod) -> (std::cmp::Reverse<i32>, Option<jiff::Timestamp>, Option<String>) {
-    let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
-    let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    (std::cmp::Reverse(priority), created, pod.metadata.name.clone())
+/// Whether the difference between two states of a node can make room for a pod, or take it.
+pub fn is_relevant_node_change(old: &Node, new: &Node) -> bool {
+    let facts = |node: &Node| {
+        let spec = node.spec.as_ref();
+        (
+            node.metadata.labels.clone(),
+            spec.and_then(|spec| spec.taints.clone()),
+            spec.and_then(|spec| spec.unschedulable),
+            node.status.as_ref().and_then(|status| status.allocatable.clone()),
+        )
+    };
+    facts(old) != facts(new)
+}
+
+/// The condition that tells why the pod has no node, unless the pod says so already (contract 8.3).
+pub fn unschedulable_condition(pod: &Pod, message: &str, now: Time) -> Option<PodCondition> {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let held = conditions.iter().find(|condition| condition.type_ == "PodScheduled");
+    let since = held.filter(|held| held.status == "False").and_then(|held| held.last_transition_time.clone());
+    let wanted = PodCondition {
+        type_: "PodScheduled".to_owned(),
+        status: "False".to_owned(),
+        reason: Some("Unschedulable".to_owned()),
+        message: Some(message.to_owned()),
+        last_transition_time: since.or(Some(now)),
+        observed_generation: pod.metadata.generation,
+        ..PodCondition::default()
+    };
+    let said = held.is_some_and(|held| {
+        held.status == wanted.status && held.reason == wanted.reason && held.message == wanted.message
+    });
+    (!said).then_some(wanted)
 }
 
 /// Finds a node for the pod. `volumes` must know every claim the pod names and that exists.

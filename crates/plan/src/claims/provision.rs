@@ -23,7 +23,7 @@ pub fn provision(claim: &PersistentVolumeClaim, class: &StorageClass, node: &Nod
     let annotation = (PROVISIONED_BY_ANNOTATION.to_owned(), LOCAL_PROVISIONER.to_owned());
     PersistentVolume {
         metadata: ObjectMeta {
-            name: Some(volume_name_for(claim)),
+            name: Some(volume_name_of(claim.metadata.uid.as_deref().unwrap_or_default())),
             annotations: Some(BTreeMap::from([annotation])),
             finalizers: Some(vec![VOLUME_PROTECTION_FINALIZER.to_owned(), PROVISIONER_FINALIZER.to_owned()]),
             ..ObjectMeta::default()
@@ -53,8 +53,9 @@ pub fn node_for_immediate(nodes: &[Arc<Node>], volumes: &[Arc<PersistentVolume>]
     chosen.metadata.name.clone()
 }
 
-pub(super) fn volume_name_for(claim: &PersistentVolumeClaim) -> String {
-    format!("pvc-{}", claim.metadata.uid.as_deref().unwrap_or_default())
+/// The name of the volume made for the claim with this UID (contract 6.13).
+pub(super) fn volume_name_of(claim_uid: &str) -> String {
+    format!("pvc-{claim_uid}")
 }
 
 pub(super) fn reference_to_claim(claim: &PersistentVolumeClaim) -> ObjectReference {

@@ -4,8 +4,9 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 
 use super::binding::with_phase;
 use super::{
-    BOUND_BY_CONTROLLER_ANNOTATION, LOCAL_PROVISIONER, Next, PROVISIONED_BY_ANNOTATION, PROVISIONER_FINALIZER, Step,
-    claims_of, has_annotation, has_finalizer, volume_name, volume_phase,
+    BOUND_BY_CONTROLLER_ANNOTATION, HOSTNAME_LABEL, LOCAL_PROVISIONER, Next, PROVISIONED_BY_ANNOTATION,
+    PROVISIONER_FINALIZER, Step, VOLUME_PROTECTION_FINALIZER, claims_of, has_annotation, has_finalizer, volume_name,
+    volume_phase,
 };
 
 /// What a live read said about the claim a volume's claimRef names.
@@ -65,6 +66,39 @@ pub fn may_remove_directory<'a>(
         };
         on_node && !newer && claims_of(pod).iter().any(|claim| claim == name)
     })
+}
+
+/// Where a local volume of ours keeps its data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalDirectory {
+    /// The node's host name.
+    pub host: String,
+    /// The UID of the claim it was made for, which names the directory.
+    pub claim_uid: String,
+    /// The claim's namespace.
+    pub namespace: String,
+}
+
+/// The directory of a volume, if it is one that [`super::provision`] made for the claim it names.
+pub fn local_directory(volume: &PersistentVolume) -> Option<LocalDirectory> {
+    let spec = volume.spec.as_ref().filter(|spec| spec.local.is_some())?;
+    let reference = spec.claim_ref.as_ref()?;
+    let claim_uid = reference.uid.clone().filter(|uid| !uid.is_empty())?;
+    let made_for_it = volume.metadata.name.as_deref() == Some(&super::provision::volume_name_of(&claim_uid));
+    let term = spec.node_affinity.as_ref()?.required.as_ref()?.node_selector_terms.first()?;
+    let requirement = term.match_expressions.as_ref()?.iter().find(|requirement| requirement.key == HOSTNAME_LABEL)?;
+    let host = requirement.values.as_ref()?.first()?.clone();
+    let namespace = reference.namespace.clone().unwrap_or_default();
+    (is_ours(volume) && made_for_it).then_some(LocalDirectory { host, claim_uid, namespace })
+}
+
+/// The volume without the finalizers that waited for its storage to go.
+pub fn without_storage(volume: &PersistentVolume) -> PersistentVolume {
+    let mut volume = volume.clone();
+    if let Some(finalizers) = &mut volume.metadata.finalizers {
+        finalizers.retain(|held| held != PROVISIONER_FINALIZER && held != VOLUME_PROTECTION_FINALIZER);
+    }
+    volume
 }
 
 fn released(volume: &PersistentVolume, now: jiff::Timestamp) -> Next {

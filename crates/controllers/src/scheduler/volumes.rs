@@ -1,0 +1,70 @@
+//! Claims, volumes and classes for one decision, from the caches; claims the caches lack are read live,
+//! so that a pod seen before its claim is not called unschedulable.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::Api;
+use stead_plan::claims;
+use stead_plan::scheduler::Volumes;
+
+use crate::context::{Caches, Context};
+
+/// What one decision sees.
+pub(super) struct SeenVolumes {
+    caches: Caches,
+    namespace: String,
+    claims: HashMap<String, Arc<PersistentVolumeClaim>>,
+    /// Volumes that are free or reserved for one of the claims; gathered once, when first asked for.
+    free: OnceLock<Vec<Arc<PersistentVolume>>>,
+}
+
+impl SeenVolumes {
+    /// What concerns the pod.
+    pub(super) async fn of(ctx: &Context, pod: &Pod) -> kube::Result<Self> {
+        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+        let mut found = HashMap::new();
+        for name in claims::claims_of(pod) {
+            let claim = match ctx.caches.claims.get(&namespace, &name) {
+                Some(claim) => Some(claim),
+                None => {
+                    let api: Api<PersistentVolumeClaim> = Api::namespaced(ctx.client.clone(), &namespace);
+                    api.get_opt(&name).await?.map(Arc::new)
+                }
+            };
+            found.extend(claim.map(|claim| (name, claim)));
+        }
+        Ok(Self { caches: ctx.caches.clone(), namespace, claims: found, free: OnceLock::new() })
+    }
+
+    fn free(&self) -> &[Arc<PersistentVolume>] {
+        self.free.get_or_init(|| {
+            let mut volumes = self.caches.volumes.list();
+            volumes.retain(|volume| {
+                let free = volume.spec.as_ref().is_none_or(|spec| spec.claim_ref.is_none());
+                free || self.claims.values().any(|claim| claims::names_claim(volume, claim))
+            });
+            volumes
+        })
+    }
+}
+
+impl Volumes for SeenVolumes {
+    fn claim(&self, namespace: &str, name: &str) -> Option<Arc<PersistentVolumeClaim>> {
+        self.claims.get(name).filter(|_| namespace == self.namespace).cloned()
+    }
+
+    fn volume(&self, name: &str) -> Option<Arc<PersistentVolume>> {
+        self.caches.volumes.get("", name)
+    }
+
+    fn volumes_of_class(&self, class: &str) -> Vec<Arc<PersistentVolume>> {
+        self.free().iter().filter(|volume| claims::class_of_volume(volume) == class).cloned().collect()
+    }
+
+    fn class(&self, name: &str) -> Option<Arc<StorageClass>> {
+        self.caches.storage_classes.get("", name)
+    }
+}

@@ -158,7 +158,8 @@ fn children(dir: &Path) -> Result<Vec<PathBuf>, CgroupError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(CgroupError::at("list", dir)(e)),
     };
-    Ok(entries.filter_map(Result::ok).map(|e| e.path()).filter(|p| p.is_dir()).collect())
+    let groups = entries.filter_map(Result::ok).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    Ok(groups.map(|entry| entry.path()).collect())
 }
 
 fn collect_pids(dir: &Path, pids: &mut BTreeSet<i32>) -> Result<(), CgroupError> {

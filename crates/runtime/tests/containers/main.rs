@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["supervisor", "--dir", dir] => stead_runtime::supervisor::main(dir.as_ref()),
         ["supervisor-worker"] => stead_runtime::worker::main(),
-        ["start-and-wait", dir, ref spec] => survival::start_and_wait(dir.as_ref(), spec),
+        ["start-and-wait", dir, spec] => survival::start_and_wait(dir.as_ref(), spec),
         ["measure"] => measure::main(),
         _ => run(&args),
     }

@@ -97,8 +97,8 @@ impl Patch {
 }
 
 fn strategic(kind: &'static Kind, current: &Value, patch: &Value) -> Result<Value, StatusError> {
-    let _ = (kind, strategic_error);
-    patch::merge_patch(current, patch.to_string().as_bytes()).map_err(merge_error)
+    let ty = stead_api::schema::root(kind);
+    patch::strategic_merge(&ty, current.clone(), patch.clone()).map_err(strategic_error)
 }
 
 fn decode(kind: &'static Kind, document: Value, validation: FieldValidation) -> Result<Proposal, StatusError> {

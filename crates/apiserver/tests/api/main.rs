@@ -1,5 +1,6 @@
 //! The API server from outside: real store, real handlers, the answers clients get.
 
+mod clients;
 mod common;
 mod crud;
 mod deletion;
@@ -8,6 +9,7 @@ mod forms;
 mod kubectl;
 mod lists;
 mod patches;
+mod served;
 mod services;
 mod streams;
 mod subresources;

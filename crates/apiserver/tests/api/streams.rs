@@ -10,6 +10,7 @@ use stead_store::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use crate::common::{Cluster, PODS, pod};
+use crate::served::Served;
 
 /// Answers every connection with one canned answer and keeps what it was asked.
 struct Agent {
@@ -33,6 +34,11 @@ async fn speak(mut far: DuplexStream, node: String, answer: &'static str, asked:
     let line = head.lines().next().unwrap_or_default().to_owned();
     asked.lock().unwrap().push(format!("{node} {line}"));
     far.write_all(answer.as_bytes()).await.unwrap();
+    // After an upgrade, whatever arrives goes back.
+    let mut buffer = [0; 256];
+    while let Ok(count @ 1..) = far.read(&mut buffer).await {
+        far.write_all(&buffer[..count]).await.unwrap();
+    }
 }
 
 async fn cluster(answer: &'static str) -> (Cluster, Arc<Mutex<Vec<String>>>) {
@@ -91,4 +97,35 @@ async fn exec_asks_the_agent_in_its_own_words() {
     // What the agent says is passed on as it is.
     assert_eq!(answer.code, 403);
     assert_eq!(*asked.lock().unwrap(), ["one GET /exec/default/p/c?input=1&output=1&tty=1&command=ls&command=-l HTTP/1.1"]);
+}
+
+#[tokio::test]
+async fn an_upgrade_passes_through_the_listener() {
+    let answer = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-protocol: v5.channel.k8s.io\r\n\r\n";
+    let asked = Arc::default();
+    let agent = Arc::new(Agent { answer, asked: Arc::clone(&asked) });
+    let served = Served::start_with(agent).await;
+    let mut bound = pod("p");
+    bound["spec"]["nodeName"] = json!("one");
+    served.cluster.create(PODS, bound).await.ok();
+    let mut stream = served.connect().await;
+    let request = format!(
+        "GET {PODS}/p/exec?command=cat&stdin=true HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         sec-websocket-protocol: v5.channel.k8s.io\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        head.push(char::from(stream.read_u8().await.unwrap()));
+    }
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(head.contains("sec-websocket-protocol: v5.channel.k8s.io"), "{head}");
+    stream.write_all(b"raw bytes, both ways").await.unwrap();
+    let mut echo = [0; 20];
+    stream.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"raw bytes, both ways");
+    drop(stream);
+    served.stop().await;
 }

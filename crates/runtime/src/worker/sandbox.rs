@@ -49,6 +49,9 @@ pub(super) fn create(dir: &Path, spec: &SandboxSpec) -> Result<(), RuntimeError>
             .map_err(|e| create_error("failed to set the host name")(e.into()))?;
     }
     for (name, value) in &spec.sysctls {
+        if !is_namespaced(name, spec.host_network) {
+            return Err(RuntimeError::Create(format!("sysctl {name:?} is not the sandbox's own")));
+        }
         set_sysctl(name, value)?;
     }
     for name in names {
@@ -65,12 +68,16 @@ fn pin(name: &str, on: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a kernel parameter belongs to the sandbox's namespaces; any other is the whole node's, and so
+/// are those of the network where the sandbox uses the node's.
+fn is_namespaced(name: &str, host_network: bool) -> bool {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b)) && !name.contains("..");
+    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    plain && (starts(&["kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."]) || (!host_network && starts(&["net."])))
+}
+
 /// Sets a kernel parameter of the namespaces this process is in.
 fn set_sysctl(name: &str, value: &str) -> Result<(), RuntimeError> {
-    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b)) && !name.contains("..");
-    if !plain {
-        return Err(RuntimeError::Create(format!("invalid sysctl {name:?}")));
-    }
     let path = Path::new("/proc/sys").join(name.replace('.', "/"));
     fs::write(path, value).map_err(|e| RuntimeError::Create(format!("failed to set sysctl {name}: {e}")))
 }
@@ -83,4 +90,21 @@ pub(super) fn remove(dir: &Path, spec: &SandboxSpec) -> Result<(), RuntimeError>
     let cgroups = Cgroups::detect().map_err(|e| RuntimeError::Other(e.to_string()))?;
     cgroups.remove(Path::new(&spec.cgroup)).map_err(|e| RuntimeError::Other(e.to_string()))?;
     super::remove::directory(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_sandboxes_own_parameters_may_be_set() {
+        for name in ["net.core.somaxconn", "net.ipv4.conf.eth0/1.forwarding", "kernel.shm_rmid_forced", "fs.mqueue.msg_max"] {
+            assert!(is_namespaced(name, false), "{name}");
+        }
+        assert!(!is_namespaced("net.core.somaxconn", true));
+        assert!(is_namespaced("kernel.sem", true));
+        for name in ["vm.swappiness", "kernel.core_pattern", "net./../../x", "net.a\nb", ""] {
+            assert!(!is_namespaced(name, false), "{name:?}");
+        }
+    }
 }

@@ -268,6 +268,33 @@ pub(crate) async fn many_containers_start_at_once(node: Rc<Node>) -> Result<()> 
     Ok(())
 }
 
+pub(crate) async fn what_cannot_be_created_says_why(node: Rc<Node>) -> Result<()> {
+    let sandbox = node.make_sandbox("p").await?;
+    let mut spec = node.container(&sandbox, "main", "true");
+    spec.mounts = vec![volume(std::path::Path::new("/not/there"), "/data")];
+    let result = node.runtime.start_container(spec).await;
+    let said = |result: &Result<ContainerInfo, RuntimeError>, what: &str| matches!(result, Err(RuntimeError::Create(e)) if e.contains(what));
+    ensure!(said(&result, "/not/there") && said(&result, "No such file"), "{result:?}");
+
+    let mut spec = node.container(&sandbox, "main", "true");
+    spec.capabilities_add = vec!["FLY".into()];
+    let result = node.runtime.start_container(spec).await;
+    ensure!(said(&result, "unknown capability \"FLY\""), "{result:?}");
+
+    let mut spec = node.container(&sandbox, "main", "true");
+    spec.rootfs.layers = vec!["/no/layer".into()];
+    let result = node.runtime.start_container(spec).await;
+    ensure!(said(&result, "failed to mount the root file system"), "{result:?}");
+
+    let mut foreign = node.sandbox("q");
+    foreign.sysctls = [("vm.swappiness".into(), "1".into())].into();
+    let result = node.runtime.create_sandbox(foreign).await;
+    let expected = RuntimeError::Create("sysctl \"vm.swappiness\" is not the sandbox's own".into());
+    ensure!(result == Err(expected), "{result:?}");
+    ensure!(node.runtime.list().await?.sandboxes.len() == 1);
+    Ok(())
+}
+
 /// A writable volume.
 pub(crate) fn volume(source: &std::path::Path, destination: &str) -> BindMount {
     BindMount {

@@ -50,6 +50,7 @@ const TESTS: &[(&str, Test)] = tests![
     lifecycle::the_working_directory_is_made_inside_a_volume,
     lifecycle::a_user_keeps_only_its_own_groups,
     lifecycle::many_containers_start_at_once,
+    lifecycle::what_cannot_be_created_says_why,
     confinement::too_much_memory_is_killed_and_said,
     confinement::capabilities_are_the_default_set,
     confinement::no_new_privileges_is_set_only_on_demand,

@@ -1,2 +1,96 @@
-//! The stead binary.
-fn main() {}
+//! The `stead` binary: flags, wiring and shutdown. Everything it wires lives in the other crates.
+
+mod cluster;
+mod data_dir;
+mod demo;
+mod down;
+mod image;
+mod options;
+mod preflight;
+mod up;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::options::{DataDirOption, ImageCommand, UpOptions};
+
+/// Stateful workloads behind the Kubernetes API, in one binary.
+#[derive(Parser)]
+#[command(name = "stead", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the server and the node: API, controllers, scheduler, agent and DNS in one process.
+    ///
+    /// Prints one line when kubectl can be used. SIGTERM and Ctrl-C stop the server and leave the pods
+    /// running; `up` on the same data directory takes them back.
+    Up(UpOptions),
+    /// Stop every pod and remove every link, mount, rule and cgroup that `up` made.
+    Down {
+        #[command(flatten)]
+        data: DataDirOption,
+        /// Delete the data directory too: objects, volumes, images, logs.
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Import, list and remove images.
+    Image {
+        #[command(flatten)]
+        data: DataDirOption,
+        #[command(subcommand)]
+        command: ImageCommand,
+    },
+    /// Start a cluster of its own, show a StatefulSet keeping its identity and data, and clean up.
+    Demo {
+        /// Do not wait for Ctrl-C at the end.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Print the version.
+    Version,
+}
+
+fn main() -> ExitCode {
+    // These two are processes of their own and must start before any thread exists.
+    let args: Vec<_> = std::env::args_os().collect();
+    match args.get(1).and_then(|verb| verb.to_str()) {
+        Some("supervisor") if args.len() == 4 => return stead_runtime::supervisor::main(&PathBuf::from(&args[3])),
+        Some("supervisor-worker") => return stead_runtime::worker::main(),
+        _ => {}
+    }
+    let cli = Cli::parse();
+    start_logging();
+    let done = match cli.verb {
+        Verb::Up(options) => up::run(&options),
+        Verb::Down { data, purge } => down::run(&data.data_dir, purge),
+        Verb::Image { data, command } => image::run(&data.data_dir, &command),
+        Verb::Demo { once } => demo::run(once),
+        Verb::Version => {
+            println!("stead {} ({})", env!("CARGO_PKG_VERSION"), stead_apiserver::KUBERNETES_VERSION);
+            Ok(())
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("stead: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs go to standard error; `STEAD_LOG` sets what is shown, e.g. `info` or `stead_node=debug`.
+fn start_logging() {
+    let filter = std::env::var("STEAD_LOG").unwrap_or_else(|_| "warn".to_owned());
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+}

@@ -1,0 +1,140 @@
+//! The data directory: its layout, its lock and what `up` leaves in it for `down`.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use rustix::fs::FlockOperation;
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+use serde::{Deserialize, Serialize};
+
+/// What `up` was told and `down` must know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClusterRecord {
+    pub(crate) service_cidr: String,
+    pub(crate) pod_cidr: String,
+    pub(crate) bridge: String,
+    pub(crate) cgroup_root: String,
+    pub(crate) isolated: bool,
+}
+
+/// A data directory held by this process; other processes are refused until it is dropped.
+pub(crate) struct DataDir {
+    pub(crate) path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory if need be and takes it, or says which process has it.
+    pub(crate) fn take(path: &Path) -> anyhow::Result<Self> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("cannot make data directory {}", path.display()))?;
+        let path = fs::canonicalize(path)?;
+        let mut lock = open_lock(&path)?;
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let holder = holder(&mut lock);
+            bail!("data directory {} is in use by process {holder}: stop it, or use another --data-dir", path.display());
+        }
+        lock.set_len(0)?;
+        lock.rewind()?;
+        write!(lock, "{}", std::process::id())?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Ends the server that holds the directory, if there is one, and takes the directory.
+    pub(crate) fn take_over(path: &Path) -> anyhow::Result<Self> {
+        let path = fs::canonicalize(path).with_context(|| format!("there is no data directory {}", path.display()))?;
+        let mut lock = open_lock(&path)?;
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let holder = holder(&mut lock);
+            let pid = holder.parse().ok().and_then(rustix::process::Pid::from_raw);
+            let pid = pid.with_context(|| format!("{} is locked by an unknown process", path.display()))?;
+            eprintln!("stead: stopping the server (process {holder})");
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+            rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+        }
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// A path below the directory.
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// What the last `up` was told, if there was one.
+    pub(crate) fn record(&self) -> anyhow::Result<Option<ClusterRecord>> {
+        let path = self.join("cluster.json");
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let record = serde_json::from_slice(&bytes);
+                Ok(Some(record.with_context(|| format!("{} is not readable", path.display()))?))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// Remembers what `up` is told.
+    pub(crate) fn write_record(&self, record: &ClusterRecord) -> anyhow::Result<()> {
+        let path = self.join("cluster.json");
+        fs::write(&path, serde_json::to_vec_pretty(record)?).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Moves this process into the directory's own network namespace, making it the first time. Must be
+    /// called before any other thread exists.
+    pub(crate) fn enter_netns(&self) -> anyhow::Result<()> {
+        let path = self.join("netns");
+        if !is_mounted(&path)? {
+            File::create(&path)?;
+            #[expect(unsafe_code, reason = "rustix marks leaving a namespace unsafe for what other threads may hold")]
+            // SAFETY: no other thread exists yet, and no file descriptor is unshared.
+            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.context("cannot make a network namespace")?;
+            rustix::mount::mount_bind("/proc/self/ns/net", &path).context("cannot keep the network namespace")?;
+            return Ok(());
+        }
+        let netns = File::open(&path)?;
+        rustix::thread::move_into_link_name_space(
+            std::os::fd::AsFd::as_fd(&netns),
+            Some(LinkNameSpaceType::Network),
+        )
+        .context("cannot enter the cluster's network namespace")
+    }
+
+    /// Lets the network namespace go.
+    pub(crate) fn release_netns(&self) -> anyhow::Result<()> {
+        let path = self.join("netns");
+        if is_mounted(&path)? {
+            rustix::mount::mount_change(&path, MountPropagationFlags::PRIVATE).ok();
+            rustix::mount::unmount(&path, UnmountFlags::DETACH).context("cannot let the network namespace go")?;
+        }
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+fn open_lock(path: &Path) -> anyhow::Result<File> {
+    let path = path.join("lock");
+    let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    options.with_context(|| format!("cannot open {}", path.display()))
+}
+
+fn holder(lock: &mut File) -> String {
+    let mut text = String::new();
+    match lock.read_to_string(&mut text) {
+        Ok(_) if !text.trim().is_empty() => text.trim().to_owned(),
+        Ok(_) | Err(_) => "unknown".to_owned(),
+    }
+}
+
+fn is_mounted(path: &Path) -> anyhow::Result<bool> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
+    Ok(mounts.lines().filter_map(|line| line.split(' ').nth(4)).any(|point| Path::new(point) == path))
+}

@@ -1,0 +1,128 @@
+//! `stead down`: nothing of the cluster is left on the machine but its data, and with `--purge` not
+//! even that.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use rustix::mount::UnmountFlags;
+use stead_net::KernelNetwork;
+use stead_runtime::{ContainerState, Runtime, SupervisorRuntime};
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::cluster::network_config;
+use crate::data_dir::DataDir;
+use crate::preflight;
+use crate::up::runtime;
+
+/// How long containers get between being asked to end and being killed.
+const GRACE: Duration = Duration::from_secs(10);
+const SIGTERM: i32 = 15;
+
+/// Takes the cluster of a data directory away.
+pub(crate) fn run(data_dir: &Path, purge: bool) -> anyhow::Result<()> {
+    preflight::check()?;
+    let data = DataDir::take_over(data_dir)?;
+    take_away(&data)?;
+    if purge {
+        fs::remove_dir_all(&data.path).with_context(|| format!("cannot delete {}", data.path.display()))?;
+    }
+    Ok(())
+}
+
+/// Stops every pod and removes every link, mount, rule and cgroup. The calling thread must be the only
+/// one.
+pub(crate) fn take_away(data: &DataDir) -> anyhow::Result<()> {
+    if let Some(record) = data.record()? {
+        if record.isolated {
+            data.enter_netns()?;
+        }
+        runtime()?.block_on(async {
+            stop_pods(data).await?;
+            KernelNetwork::down(&network_config(data, &record)?).await.context("cannot take the pod network away")
+        })?;
+        remove_cgroups(&record.cgroup_root)?;
+    }
+    unmount_below(&data.path)?;
+    data.release_netns()
+}
+
+async fn stop_pods(data: &DataDir) -> anyhow::Result<()> {
+    let dir = data.join("runtime");
+    if !dir.exists() {
+        return Ok(());
+    }
+    let runtime = SupervisorRuntime::connect_or_start(&dir).await?;
+    let mut exits = runtime.exits();
+    let inventory = runtime.list().await?;
+    let running = |container: &&stead_runtime::ContainerInfo| matches!(container.state, ContainerState::Running { .. });
+    let mut left: Vec<_> = inventory.containers.iter().filter(running).map(|container| container.spec.id.clone()).collect();
+    for id in &left {
+        runtime.kill_container(id, SIGTERM).await?;
+    }
+    let ended = async {
+        while !left.is_empty() {
+            match exits.recv().await {
+                Ok(container) => left.retain(|id| *id != container.spec.id),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
+    };
+    if tokio::time::timeout(GRACE, ended).await.is_err() {
+        eprintln!("stead: some containers did not end within {} s and are killed", GRACE.as_secs());
+    }
+    for container in &inventory.containers {
+        runtime.remove_container(&container.spec.id).await?;
+    }
+    for sandbox in &inventory.sandboxes {
+        runtime.remove_sandbox(&sandbox.spec.id).await?;
+    }
+    runtime.shutdown_supervisor().await.context("cannot stop the supervisor")
+}
+
+/// Removes the cluster's cgroups in every hierarchy, innermost first.
+fn remove_cgroups(root: &str) -> anyhow::Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let hierarchies = mounts.lines().filter(|line| line.contains(" - cgroup"));
+    for point in hierarchies.filter_map(|line| line.split(' ').nth(4)) {
+        let mut dir = Path::new(point).join(root);
+        remove_tree(&dir)?;
+        // The cluster's own cgroup may share its parent with other clusters.
+        while dir.pop() && dir != Path::new(point) {
+            if fs::remove_dir(&dir).is_err() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn remove_tree(dir: &Path) -> anyhow::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    fs::remove_dir(dir).with_context(|| format!("cannot remove cgroup {}", dir.display()))
+}
+
+/// Unmounts whatever is still mounted in the data directory but the network namespace.
+fn unmount_below(dir: &Path) -> anyhow::Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    let mut below: Vec<PathBuf> = points.filter(|point| point.starts_with(dir) && *point != dir.join("netns")).collect();
+    below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
+    for point in below {
+        rustix::mount::unmount(&point, UnmountFlags::DETACH).with_context(|| format!("cannot unmount {}", point.display()))?;
+    }
+    Ok(())
+}

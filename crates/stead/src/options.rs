@@ -1,0 +1,57 @@
+//! The flags of the verbs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// Where a cluster keeps its data.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DataDirOption {
+    /// Directory of the cluster's data.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/stead")]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// Flags of `stead up`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct UpOptions {
+    #[command(flatten)]
+    pub(crate) data: DataDirOption,
+    /// Address and port the API is served on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443")]
+    pub(crate) listen: SocketAddr,
+    /// Addresses of Services; the first is the API's, the tenth cluster DNS.
+    #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/12")]
+    pub(crate) service_cidr: String,
+    /// Addresses of pods.
+    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16")]
+    pub(crate) pod_cidr: String,
+    /// YAML file with registry mirrors and credentials.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registry_config: Option<PathBuf>,
+    /// Name of the node; the host's name unless given.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node_name: Option<String>,
+    /// Keep the pod network in a network namespace of its own without a way out (DIR/netns). The API
+    /// is still served here. For tests, demos and machines whose own network should not be touched.
+    #[arg(long)]
+    pub(crate) isolated: bool,
+}
+
+/// What to do with images.
+#[derive(Subcommand, Clone, Debug)]
+pub(crate) enum ImageCommand {
+    /// Import a docker-save tar or an OCI archive.
+    Import {
+        /// The archive.
+        file: PathBuf,
+    },
+    /// List the images on this node.
+    Ls,
+    /// Remove an image by name.
+    Rm {
+        /// The image's name.
+        name: String,
+    },
+}

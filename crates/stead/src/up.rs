@@ -1,0 +1,53 @@
+//! `stead up`: the whole cluster in one process, until it is told to stop.
+
+use std::time::Instant;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cluster::{Cluster, ClusterOptions};
+use crate::data_dir::DataDir;
+use crate::options::UpOptions;
+use crate::preflight;
+
+/// Threads that work on requests and loops; the store adds one of its own.
+pub(crate) const WORKER_THREADS: usize = 2;
+
+/// Runs until SIGTERM or SIGINT. Pods go on running after that.
+pub(crate) fn run(options: &UpOptions) -> anyhow::Result<()> {
+    let started = Instant::now();
+    preflight::check()?;
+    let data = DataDir::take(&options.data.data_dir)?;
+    let listener = preflight::listen(options.listen)?;
+    if options.isolated {
+        data.enter_netns()?;
+    }
+    let options = ClusterOptions::from_flags(options)?;
+    runtime()?.block_on(async {
+        let cluster = Cluster::start(&data, listener, options).await?;
+        let ms = started.elapsed().as_millis();
+        println!("stead: ready in {ms} ms, kubeconfig {}", cluster.kubeconfig().display());
+        wait_for_stop().await?;
+        cluster.stop().await
+    })
+}
+
+/// The runtime every verb runs on.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()
+        .context("cannot start worker threads")
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub(crate) async fn wait_for_stop() -> anyhow::Result<()> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}

@@ -159,7 +159,9 @@ pub enum StoreError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// The store was written by a later version.
-    #[error("{path} holds images of format {found}, this version knows {known}: use the newer version or another data directory")]
+    #[error(
+        "{path} holds images of format {found}, this version knows {known}: use the newer version or another data directory"
+    )]
     Format {
         /// The store.
         path: PathBuf,

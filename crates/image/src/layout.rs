@@ -94,8 +94,14 @@ impl Layout {
         let path = self.dir.join("format");
         match fs::read_to_string(&path) {
             Ok(found) if found.trim() == FORMAT => Ok(()),
-            Ok(found) => Err(StoreError::Format { path: self.dir.clone(), found: found.trim().to_owned(), known: FORMAT }),
-            Err(error) if error.kind() == ErrorKind::NotFound => write_durably(&path, FORMAT.as_bytes()).map_err(failed("write", &path)),
+            Ok(found) => Err(StoreError::Format {
+                path: self.dir.clone(),
+                found: found.trim().to_owned(),
+                known: FORMAT,
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                write_durably(&path, FORMAT.as_bytes()).map_err(failed("write", &path))
+            }
             Err(error) => Err(failed("read", &path)(error)),
         }
     }
@@ -103,7 +109,11 @@ impl Layout {
     /// Removes all drafts; only under the exclusive lock.
     pub(crate) fn clear_drafts(&self) -> Result<(), StoreError> {
         for path in self.children("draft")? {
-            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            let removed = if path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            };
             removed.map_err(failed("remove", &path))?;
         }
         Ok(())
@@ -112,17 +122,21 @@ impl Layout {
     fn children(&self, sub: &str) -> Result<Vec<PathBuf>, StoreError> {
         let path = self.dir.join(sub);
         let entries = fs::read_dir(&path).map_err(failed("read directory", &path))?;
-        entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed("read directory", &path))).collect()
+        entries
+            .map(|entry| entry.map(|entry| entry.path()).map_err(failed("read directory", &path)))
+            .collect()
     }
 
     /// Keeps collections out while something is being added. Waits for one under way; blocks.
     pub(crate) fn adding(&self) -> Result<Guard, StoreError> {
-        self.lock(FlockOperation::LockShared)?.map_or_else(|| Err(failed("lock", &self.dir)(ErrorKind::WouldBlock.into())), Ok)
+        self.lock(FlockOperation::LockShared)?
+            .map_or_else(|| Err(failed("lock", &self.dir)(ErrorKind::WouldBlock.into())), Ok)
     }
 
     /// Keeps everyone out. Waits for those who are adding; blocks.
     pub(crate) fn exclusive(&self) -> Result<Guard, StoreError> {
-        self.lock(FlockOperation::LockExclusive)?.map_or_else(|| Err(failed("lock", &self.dir)(ErrorKind::WouldBlock.into())), Ok)
+        self.lock(FlockOperation::LockExclusive)?
+            .map_or_else(|| Err(failed("lock", &self.dir)(ErrorKind::WouldBlock.into())), Ok)
     }
 
     fn try_exclusive(&self) -> Result<Option<Guard>, StoreError> {
@@ -131,7 +145,11 @@ impl Layout {
 
     fn lock(&self, operation: FlockOperation) -> Result<Option<Guard>, StoreError> {
         let path = self.dir.join("lock");
-        let file = File::options().create(true).append(true).open(&path).map_err(failed("open", &path))?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(failed("open", &path))?;
         loop {
             match rustix::fs::flock(&file, operation) {
                 Ok(()) => return Ok(Some(Guard { _file: file.into() })),
@@ -158,7 +176,9 @@ impl Layout {
     }
 
     fn name_path(&self, name: &ImageName) -> PathBuf {
-        self.dir.join("names").join(format!("{}.json", Digest::of(name.to_string().as_bytes()).file_name()))
+        self.dir
+            .join("names")
+            .join(format!("{}.json", Digest::of(name.to_string().as_bytes()).file_name()))
     }
 
     /// What a name stands for.
@@ -211,7 +231,10 @@ impl Layout {
     pub(crate) fn layer(&self, diff_id: &Digest) -> Result<Option<LayerRecord>, StoreError> {
         let path = self.layer_path(diff_id).join("layer.json");
         match read_json::<LayerRecord>(&path)? {
-            Some(record) if record.diff_id != *diff_id => Err(failed("use", &path)(io::Error::new(ErrorKind::InvalidData, format!("holds layer {}", record.diff_id)))),
+            Some(record) if record.diff_id != *diff_id => Err(failed("use", &path)(io::Error::new(
+                ErrorKind::InvalidData,
+                format!("holds layer {}", record.diff_id),
+            ))),
             found => Ok(found),
         }
     }
@@ -248,12 +271,18 @@ impl Layout {
 
 /// Turns an I/O error into one that says what was being done to which file.
 pub(crate) fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StoreError + use<'a> {
-    move |source| StoreError::Io { action, path: path.to_owned(), source }
+    move |source| StoreError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
     match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| failed("read", path)(error.into())),
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| failed("read", path)(error.into())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("read", path)(error)),
     }

@@ -16,7 +16,11 @@ pub(crate) const MANIFEST_MEDIA_TYPES: &[&str] = &[
 ];
 
 /// Beginnings of the media types of file system layers; how they are packed shows in their first bytes.
-const LAYER_MEDIA_TYPES: &[&str] = &["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs.", "application/vnd.docker.container.image.rootfs."];
+const LAYER_MEDIA_TYPES: &[&str] = &[
+    "application/vnd.oci.image.layer.",
+    "application/vnd.docker.image.rootfs.",
+    "application/vnd.docker.container.image.rootfs.",
+];
 
 /// The annotation of an index entry that names an image, per specification; often only a tag.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -74,7 +78,10 @@ impl Platform {
             "aarch64" => "arm64",
             other => other,
         };
-        Self { os: "linux".to_owned(), architecture: architecture.to_owned() }
+        Self {
+            os: "linux".to_owned(),
+            architecture: architecture.to_owned(),
+        }
     }
 }
 
@@ -88,7 +95,10 @@ impl Index {
     /// The entry for this machine; the only entry where it does not say what it is for.
     pub(crate) fn for_here(&self) -> Option<&Descriptor> {
         let here = Platform::here();
-        let exact = self.manifests.iter().find(|entry| entry.platform.as_ref() == Some(&here));
+        let exact = self
+            .manifests
+            .iter()
+            .find(|entry| entry.platform.as_ref() == Some(&here));
         exact.or_else(|| match self.manifests.as_slice() {
             [only] if only.platform.is_none() => Some(only),
             _ => None,
@@ -102,12 +112,18 @@ impl Descriptor {
         let annotations = self.annotations.as_ref()?;
         // A bare tag names no image.
         let full = |name: &&String| name.contains([':', '/']);
-        annotations.get(CONTAINERD_NAME).or_else(|| annotations.get(REF_NAME).filter(full)).map(String::as_str)
+        annotations
+            .get(CONTAINERD_NAME)
+            .or_else(|| annotations.get(REF_NAME).filter(full))
+            .map(String::as_str)
     }
 
     /// Refuses what is not a file system layer, such as a chart or a signature.
     pub(crate) fn check_is_layer(&self) -> Result<(), LayerError> {
-        if LAYER_MEDIA_TYPES.iter().any(|prefix| self.media_type.starts_with(prefix)) {
+        if LAYER_MEDIA_TYPES
+            .iter()
+            .any(|prefix| self.media_type.starts_with(prefix))
+        {
             return Ok(());
         }
         Err(LayerError::MediaType(self.media_type.clone()))
@@ -172,8 +188,17 @@ mod tests {
     #[test]
     fn the_entry_for_this_machine_is_chosen() {
         let here = Platform::here();
-        let entry = |os: &str, architecture: &str, size: u64| format!(r#"{{"digest":"{DIGEST}","size":{size},"platform":{{"os":"{os}","architecture":"{architecture}"}}}}"#);
-        let text = format!(r#"{{"manifests":[{},{},{}]}}"#, entry("unknown", "unknown", 1), entry("windows", &here.architecture, 2), entry("linux", &here.architecture, 3));
+        let entry = |os: &str, architecture: &str, size: u64| {
+            format!(
+                r#"{{"digest":"{DIGEST}","size":{size},"platform":{{"os":"{os}","architecture":"{architecture}"}}}}"#
+            )
+        };
+        let text = format!(
+            r#"{{"manifests":[{},{},{}]}}"#,
+            entry("unknown", "unknown", 1),
+            entry("windows", &here.architecture, 2),
+            entry("linux", &here.architecture, 3)
+        );
         match serde_json::from_str(&text).expect("a document") {
             Document::Index(index) => assert_eq!(index.for_here().expect("an entry").size, 3),
             Document::Manifest(manifest) => panic!("{manifest:?}"),
@@ -182,10 +207,15 @@ mod tests {
 
     #[test]
     fn a_configuration_as_go_writes_it() {
-        let text = format!(r#"{{"config":{{"Cmd":["x"],"Entrypoint":null,"User":"","ExposedPorts":{{"6333/tcp":{{}}}}}},"rootfs":{{"type":"layers","diff_ids":["{DIGEST}"]}}}}"#);
+        let text = format!(
+            r#"{{"config":{{"Cmd":["x"],"Entrypoint":null,"User":"","ExposedPorts":{{"6333/tcp":{{}}}}}},"rootfs":{{"type":"layers","diff_ids":["{DIGEST}"]}}}}"#
+        );
         let file: ConfigFile = serde_json::from_str(&text).expect("a configuration");
         assert_eq!(file.diff_ids().len(), 1);
         let config = file.into_config();
-        assert_eq!((config.cmd, config.entrypoint, config.user, config.exposed_ports), (vec!["x".to_owned()], vec![], None, vec!["6333/tcp".to_owned()]));
+        assert_eq!(
+            (config.cmd, config.entrypoint, config.user, config.exposed_ports),
+            (vec!["x".to_owned()], vec![], None, vec!["6333/tcp".to_owned()])
+        );
     }
 }

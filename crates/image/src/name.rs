@@ -50,7 +50,6 @@ impl ImageName {
     pub fn pinned(&self, digest: &str) -> String {
         format!("{}/{}@{digest}", self.registry(), self.repository())
     }
-
 }
 
 impl fmt::Display for ImageName {
@@ -75,9 +74,14 @@ impl FromStr for ImageName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let wrong = |reason: String| NameError { text: text.to_owned(), reason };
+        let wrong = |reason: String| NameError {
+            text: text.to_owned(),
+            reason,
+        };
         if let Some(repository) = shouting_repository(text) {
-            return Err(wrong(format!("invalid reference format: repository name ({repository}) must be lowercase")));
+            return Err(wrong(format!(
+                "invalid reference format: repository name ({repository}) must be lowercase"
+            )));
         }
         let reference = Reference::try_from(text).map_err(|error| wrong(error.to_string()))?;
         Ok(Self(reference))
@@ -89,11 +93,16 @@ impl FromStr for ImageName {
 fn shouting_repository(text: &str) -> Option<String> {
     let quiet = Reference::try_from(text.to_ascii_lowercase()).ok()?;
     let name = text.split('@').next()?;
-    let tag_at = name.rfind(':').filter(|at| !name[*at..].contains('/')).unwrap_or(name.len());
+    let tag_at = name
+        .rfind(':')
+        .filter(|at| !name[*at..].contains('/'))
+        .unwrap_or(name.len());
     let path = &name[..tag_at];
     let known = path.len().min(quiet.repository().len());
     let tail = &path[path.len() - known..];
-    tail.bytes().any(|byte| byte.is_ascii_uppercase()).then(|| format!("{}{tail}", &quiet.repository()[..quiet.repository().len() - known]))
+    tail.bytes()
+        .any(|byte| byte.is_ascii_uppercase())
+        .then(|| format!("{}{tail}", &quiet.repository()[..quiet.repository().len() - known]))
 }
 
 impl TryFrom<String> for ImageName {
@@ -115,7 +124,8 @@ mod tests {
     use super::*;
 
     fn full(text: &str) -> String {
-        text.parse::<ImageName>().map_or_else(|error| error.to_string(), |name| name.to_string())
+        text.parse::<ImageName>()
+            .map_or_else(|error| error.to_string(), |name| name.to_string())
     }
 
     #[test]
@@ -129,8 +139,14 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_said_in_the_words_of_the_contract() {
-        assert_eq!(full("qdrant/qdrant:nope:nope"), r#"couldn't parse image name "qdrant/qdrant:nope:nope": invalid reference format"#);
-        assert_eq!(full("Redis"), r#"couldn't parse image name "Redis": invalid reference format: repository name (library/Redis) must be lowercase"#);
+        assert_eq!(
+            full("qdrant/qdrant:nope:nope"),
+            r#"couldn't parse image name "qdrant/qdrant:nope:nope": invalid reference format"#
+        );
+        assert_eq!(
+            full("Redis"),
+            r#"couldn't parse image name "Redis": invalid reference format: repository name (library/Redis) must be lowercase"#
+        );
         assert!(full("r.example/Team/app:V1").ends_with("repository name (Team/app) must be lowercase"));
         assert_eq!(full("app:V1"), "docker.io/library/app:V1");
         assert!(full("").starts_with("couldn't parse image name"));

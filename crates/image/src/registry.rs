@@ -60,7 +60,11 @@ impl Repository {
             Some(Secret::Basic { username, password }) => RegistryAuth::Basic(username.clone(), password.clone()),
             Some(Secret::Token(token)) => RegistryAuth::Bearer(token.clone()),
         };
-        Ok(Self { client: client(endpoint)?, auth, reference })
+        Ok(Self {
+            client: client(endpoint)?,
+            auth,
+            reference,
+        })
     }
 
     /// What the name stands for, and its digest.
@@ -75,8 +79,13 @@ impl Repository {
     }
 
     async fn document_at(&self, reference: &Reference) -> Result<(Document, Digest), Refusal> {
-        let (bytes, digest) = self.client.pull_manifest_raw(reference, &self.auth, MANIFEST_MEDIA_TYPES).await.map_err(refusal)?;
-        let document = serde_json::from_slice(&bytes).map_err(|error| Refusal::Other(format!("not an image manifest: {error}")))?;
+        let (bytes, digest) = self
+            .client
+            .pull_manifest_raw(reference, &self.auth, MANIFEST_MEDIA_TYPES)
+            .await
+            .map_err(refusal)?;
+        let document = serde_json::from_slice(&bytes)
+            .map_err(|error| Refusal::Other(format!("not an image manifest: {error}")))?;
         let digest = digest.parse().map_err(Refusal::Other)?;
         Ok((document, digest))
     }
@@ -87,7 +96,10 @@ impl Repository {
         let mut content = Vec::new();
         while let Some(chunk) = stream.try_next().await.map_err(stream_refusal)? {
             if content.len() as u64 + chunk.len() as u64 > DOCUMENT_BYTES_MAX {
-                return Err(Refusal::Other(format!("{} is larger than {DOCUMENT_BYTES_MAX} bytes", descriptor.digest)));
+                return Err(Refusal::Other(format!(
+                    "{} is larger than {DOCUMENT_BYTES_MAX} bytes",
+                    descriptor.digest
+                )));
             }
             content.extend_from_slice(&chunk);
         }
@@ -95,8 +107,15 @@ impl Repository {
     }
 
     /// A blob as it comes. The last item is an error if the bytes were not the ones that the digest names.
-    pub(crate) async fn stream(&self, descriptor: &Descriptor) -> Result<impl Stream<Item = std::io::Result<Bytes>> + Send + use<>, Refusal> {
-        let stream = self.client.pull_blob_stream(&self.reference, descriptor.digest.to_string().as_str()).await.map_err(refusal)?;
+    pub(crate) async fn stream(
+        &self,
+        descriptor: &Descriptor,
+    ) -> Result<impl Stream<Item = std::io::Result<Bytes>> + Send + use<>, Refusal> {
+        let stream = self
+            .client
+            .pull_blob_stream(&self.reference, descriptor.digest.to_string().as_str())
+            .await
+            .map_err(refusal)?;
         Ok(stream.stream)
     }
 }
@@ -106,7 +125,11 @@ fn client(endpoint: &Endpoint) -> Result<Client, Refusal> {
     // An error means that another part of the process has chosen one already, which serves as well.
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
     let config = |accept_invalid_certificates| ClientConfig {
-        protocol: if endpoint.plain_http { ClientProtocol::Http } else { ClientProtocol::Https },
+        protocol: if endpoint.plain_http {
+            ClientProtocol::Http
+        } else {
+            ClientProtocol::Https
+        },
         accept_invalid_certificates,
         connect_timeout: Some(Duration::from_secs(CONNECT_S)),
         read_timeout: Some(Duration::from_secs(SILENCE_S)),
@@ -115,20 +138,33 @@ fn client(endpoint: &Endpoint) -> Result<Client, Refusal> {
     };
     let made = Client::try_from(config(false));
     // A machine without any trusted certificates cannot make a TLS client at all; plain HTTP needs none.
-    let made = if endpoint.plain_http { made.or_else(|_| Client::try_from(config(true))) } else { made };
+    let made = if endpoint.plain_http {
+        made.or_else(|_| Client::try_from(config(true)))
+    } else {
+        made
+    };
     made.map_err(|error| Refusal::Other(format!("cannot make a client: {}", chain(&error))))
 }
 
 fn refusal(error: OciDistributionError) -> Refusal {
     match error {
-        OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => Refusal::Unauthorized,
+        OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
+            Refusal::Unauthorized
+        }
         OciDistributionError::ImageManifestNotFoundError(_) => Refusal::NotFound,
         OciDistributionError::ServerError { code: 404, .. } => Refusal::NotFound,
         OciDistributionError::ServerError { code: 401 | 403, .. } => Refusal::Unauthorized,
-        OciDistributionError::ServerError { code, message, .. } => Refusal::Other(format!("status {code} {}", message.trim())),
+        OciDistributionError::ServerError { code, message, .. } => {
+            Refusal::Other(format!("status {code} {}", message.trim()))
+        }
         OciDistributionError::RegistryError { envelope, .. } => {
             let has = |codes: &[OciErrorCode]| envelope.errors.iter().any(|error| codes.contains(&error.code));
-            if has(&[OciErrorCode::ManifestUnknown, OciErrorCode::NameUnknown, OciErrorCode::NotFound, OciErrorCode::BlobUnknown]) {
+            if has(&[
+                OciErrorCode::ManifestUnknown,
+                OciErrorCode::NameUnknown,
+                OciErrorCode::NotFound,
+                OciErrorCode::BlobUnknown,
+            ]) {
                 Refusal::NotFound
             } else if has(&[OciErrorCode::Unauthorized, OciErrorCode::Denied]) {
                 Refusal::Unauthorized
@@ -137,7 +173,9 @@ fn refusal(error: OciDistributionError) -> Refusal {
             }
         }
         OciDistributionError::RequestError(error) => Refusal::Unreachable(chain(&error)),
-        OciDistributionError::DigestError(DigestError::VerificationError { expected, actual }) => Refusal::Digest { expected, actual },
+        OciDistributionError::DigestError(DigestError::VerificationError { expected, actual }) => {
+            Refusal::Digest { expected, actual }
+        }
         other => Refusal::Other(other.to_string()),
     }
 }

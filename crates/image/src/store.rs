@@ -8,7 +8,10 @@ use crate::digest::Digest;
 use crate::layers::Locks;
 use crate::layout::{Layout, Record};
 use crate::pull::Pull;
-use crate::{Collected, ConfigError, Credential, Image, ImageConfig, ImageName, ImportError, Progress, PullError, RegistryConfig, Secret, StoreError, builtin, import};
+use crate::{
+    Collected, ConfigError, Credential, Image, ImageConfig, ImageName, ImportError, Progress, PullError,
+    RegistryConfig, Secret, StoreError, builtin, import,
+};
 
 /// Images below one directory. Cheap to clone. Several processes may have the same directory open:
 /// what one adds, the others see at once.
@@ -35,9 +38,19 @@ impl ImageStore {
     /// # Errors
     /// The directory cannot be made or read, was written by a later version, or the configuration's credentials are malformed.
     pub fn open(dir: &Path, config: RegistryConfig) -> Result<Self, StoreError> {
-        let own_credentials = config.credentials().map_err(|error: ConfigError| StoreError::Client(error.to_string()))?;
+        let own_credentials = config
+            .credentials()
+            .map_err(|error: ConfigError| StoreError::Client(error.to_string()))?;
         let layout = Arc::new(Layout::open(dir)?);
-        Ok(Self { inner: Arc::new(Inner { layout, registries: config, own_credentials, pulls: Locks::default(), layer_locks: Locks::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                layout,
+                registries: config,
+                own_credentials,
+                pulls: Locks::default(),
+                layer_locks: Locks::default(),
+            }),
+        })
     }
 
     /// The image of this name, if it is wholly present. Reads one small file; an unreadable one counts as absent
@@ -62,16 +75,29 @@ impl ImageStore {
     ///
     /// # Errors
     /// See [`PullError`]; nothing half-done is left visible.
-    pub async fn pull(&self, image: &str, credentials: &[Credential], progress: impl Fn(Progress) + Send + Sync) -> Result<Arc<Image>, PullError> {
+    pub async fn pull(
+        &self,
+        image: &str,
+        credentials: &[Credential],
+        progress: impl Fn(Progress) + Send + Sync,
+    ) -> Result<Arc<Image>, PullError> {
         let name: ImageName = image.parse().map_err(PullError::Name)?;
-        let shown = credentials.iter().map(|credential| (credential.scope.clone(), credential.secret.clone())).collect();
+        let shown = credentials
+            .iter()
+            .map(|credential| (credential.scope.clone(), credential.secret.clone()))
+            .collect();
         let flight = self.inner.pulls.of((name.clone(), shown));
         let mut found = flight.lock().await;
         if let Some(record) = &*found {
             return Ok(self.image(image, record.clone()));
         }
         let credentials: Vec<Credential> = credentials.iter().chain(&self.inner.own_credentials).cloned().collect();
-        let pull = Pull { layout: &self.inner.layout, layer_locks: &self.inner.layer_locks, name: &name, progress: &progress };
+        let pull = Pull {
+            layout: &self.inner.layout,
+            layer_locks: &self.inner.layer_locks,
+            name: &name,
+            progress: &progress,
+        };
         let record = pull.run(&self.inner.registries, &credentials).await?;
         *found = Some(record.clone());
         Ok(self.image(image, record))
@@ -104,7 +130,10 @@ impl ImageStore {
     /// The directory cannot be read.
     pub fn list(&self) -> Result<Vec<Arc<Image>>, StoreError> {
         let records = self.inner.layout.records()?;
-        Ok(records.into_iter().map(|record| self.image(&record.name.to_string(), record)).collect())
+        Ok(records
+            .into_iter()
+            .map(|record| self.image(&record.name.to_string(), record))
+            .collect())
     }
 
     /// Takes a name away; its layers go with the next [`collect`](Self::collect). False: there was none.
@@ -126,7 +155,13 @@ impl ImageStore {
         let _alone = layout.exclusive()?;
         layout.clear_drafts()?;
         let mut kept: HashSet<PathBuf> = in_use.clone();
-        kept.extend(layout.records()?.iter().flat_map(|record| &record.layers).map(|diff_id| layout.layer_fs(diff_id)));
+        kept.extend(
+            layout
+                .records()?
+                .iter()
+                .flat_map(|record| &record.layers)
+                .map(|diff_id| layout.layer_fs(diff_id)),
+        );
         let mut collected = Collected::default();
         for layer in layout.layers()? {
             let files = layer.join("fs");
@@ -142,7 +177,11 @@ impl ImageStore {
     fn image(&self, reference: &str, record: Record) -> Arc<Image> {
         Arc::new(Image {
             reference: reference.to_owned(),
-            layers: record.layers.iter().map(|diff_id| self.inner.layout.layer_fs(diff_id)).collect(),
+            layers: record
+                .layers
+                .iter()
+                .map(|diff_id| self.inner.layout.layer_fs(diff_id))
+                .collect(),
             name: record.name,
             id: record.id,
             digest: record.digest,

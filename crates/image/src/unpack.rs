@@ -30,7 +30,13 @@ pub(crate) struct Limits {
 }
 
 /// The limits of every layer that is pulled or imported.
-pub(crate) const LIMITS: Limits = Limits { bytes_max: 64 << 30, entries_max: 2_000_000, ratio_max: 200, ratio_free_bytes: 1 << 30, header_bytes_max: 4 << 20 };
+pub(crate) const LIMITS: Limits = Limits {
+    bytes_max: 64 << 30,
+    entries_max: 2_000_000,
+    ratio_max: 200,
+    ratio_free_bytes: 1 << 30,
+    header_bytes_max: 4 << 20,
+};
 
 /// Longest path of an entry, as the kernel has it.
 const PATH_BYTES_MAX: usize = 4096;
@@ -93,7 +99,10 @@ pub(crate) fn unpack(packed: impl Read, directory: &Path, limits: &Limits) -> Re
     // Whatever follows the archive: the sender's own check of the packed bytes comes with their end.
     io::copy(&mut packed, &mut io::sink()).map_err(io_error("read the archive"))?;
     layer.finish()?;
-    Ok(Unpacked { diff_id, bytes: layer.bytes })
+    Ok(Unpacked {
+        diff_id,
+        bytes: layer.bytes,
+    })
 }
 
 /// A layer being filled.
@@ -111,10 +120,16 @@ impl Layer {
     fn take<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> Result<(), LayerError> {
         self.entries += 1;
         if self.entries > self.limits.entries_max {
-            return Err(LayerError::TooLarge { what: "entries", max: self.limits.entries_max });
+            return Err(LayerError::TooLarge {
+                what: "entries",
+                max: self.limits.entries_max,
+            });
         }
         let shown = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let path = clean_path(&entry.path_bytes()).map_err(|reason| LayerError::Unsafe { path: shown.clone(), reason })?;
+        let path = clean_path(&entry.path_bytes()).map_err(|reason| LayerError::Unsafe {
+            path: shown.clone(),
+            reason,
+        })?;
         self.place(entry, &path).map_err(|error| match error {
             Refused::Unsafe(reason) => LayerError::Unsafe { path: shown, reason },
             Refused::Io(source) => layer_error(format!("unpack {shown:?}"), source),
@@ -125,7 +140,11 @@ impl Layer {
         let kind = entry.header().entry_type();
         let attributes = attributes(entry)?;
         let Some(place) = Place::of(path) else {
-            return if kind.is_dir() { Ok(self.tree.root_attributes(&attributes)?) } else { Err(Refused::Unsafe("replaces the root".to_owned())) };
+            return if kind.is_dir() {
+                Ok(self.tree.root_attributes(&attributes)?)
+            } else {
+                Err(Refused::Unsafe("replaces the root".to_owned()))
+            };
         };
         if let Some(hidden) = place.name.strip_prefix(WHITEOUT) {
             return self.whiteout(place, hidden);
@@ -162,10 +181,18 @@ impl Layer {
         if hidden.is_empty() || hidden == b"." || hidden == b".." {
             return Err(Refused::Unsafe("hides no name".to_owned()));
         }
-        Ok(self.tree.whiteout(Place { parent: place.parent, name: hidden })?)
+        Ok(self.tree.whiteout(Place {
+            parent: place.parent,
+            name: hidden,
+        })?)
     }
 
-    fn file<R: Read>(&mut self, entry: &mut Entry<'_, R>, place: Place<'_>, attributes: &Attributes) -> Result<(), Refused> {
+    fn file<R: Read>(
+        &mut self,
+        entry: &mut Entry<'_, R>,
+        place: Place<'_>,
+        attributes: &Attributes,
+    ) -> Result<(), Refused> {
         let xattrs = xattrs(entry)?;
         let mut file = self.tree.create_file(place)?;
         loop {
@@ -185,11 +212,20 @@ impl Layer {
 
     fn finish(&mut self) -> Result<(), LayerError> {
         for (path, mtime_s) in std::mem::take(&mut self.directories) {
-            self.tree.set_directory_mtime(&path, mtime_s).map_err(|source| layer_error("set times".to_owned(), source))?;
+            self.tree
+                .set_directory_mtime(&path, mtime_s)
+                .map_err(|source| layer_error("set times".to_owned(), source))?;
         }
         for name in MOUNTED_OVER {
-            if self.tree.is_no_directory(name).map_err(|source| layer_error(format!("look at {name:?}"), source))? {
-                return Err(LayerError::Unsafe { path: name.to_owned(), reason: "must be a directory".to_owned() });
+            if self
+                .tree
+                .is_no_directory(name)
+                .map_err(|source| layer_error(format!("look at {name:?}"), source))?
+            {
+                return Err(LayerError::Unsafe {
+                    path: name.to_owned(),
+                    reason: "must be a directory".to_owned(),
+                });
             }
         }
         Ok(())
@@ -205,8 +241,12 @@ impl From<io::Error> for Refused {
     fn from(error: io::Error) -> Self {
         match error.raw_os_error() {
             // The kernel's word for a path that runs through something that is no directory, or a loop of links.
-            Some(libc_errno::ENOTDIR | libc_errno::ELOOP | libc_errno::EXDEV | libc_errno::EISDIR) => Self::Unsafe(error.to_string()),
-            _ if error.kind() == io::ErrorKind::IsADirectory => Self::Unsafe("replaces a directory of the same layer".to_owned()),
+            Some(libc_errno::ENOTDIR | libc_errno::ELOOP | libc_errno::EXDEV | libc_errno::EISDIR) => {
+                Self::Unsafe(error.to_string())
+            }
+            _ if error.kind() == io::ErrorKind::IsADirectory => {
+                Self::Unsafe("replaces a directory of the same layer".to_owned())
+            }
             _ => Self::Io(error),
         }
     }
@@ -228,7 +268,10 @@ fn clean_path(path: &[u8]) -> Result<Vec<u8>, String> {
     if path.contains(&0) {
         return Err("holds a zero byte".to_owned());
     }
-    let components: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|component| !component.is_empty() && *component != b".").collect();
+    let components: Vec<&[u8]> = path
+        .split(|byte| *byte == b'/')
+        .filter(|component| !component.is_empty() && *component != b".")
+        .collect();
     if components.contains(&b"..".as_slice()) {
         return Err("leads upwards".to_owned());
     }
@@ -237,15 +280,27 @@ fn clean_path(path: &[u8]) -> Result<Vec<u8>, String> {
 
 fn target<R: Read>(entry: &Entry<'_, R>) -> Result<Vec<u8>, Refused> {
     match entry.link_name_bytes() {
-        Some(target) if !target.is_empty() && target.len() <= PATH_BYTES_MAX && !target.contains(&0) => Ok(target.into_owned()),
+        Some(target) if !target.is_empty() && target.len() <= PATH_BYTES_MAX && !target.contains(&0) => {
+            Ok(target.into_owned())
+        }
         Some(_) | None => Err(Refused::Unsafe("links to nothing".to_owned())),
     }
 }
 
 fn attributes<R: Read>(entry: &Entry<'_, R>) -> Result<Attributes, Refused> {
     let header = entry.header();
-    let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX).ok_or_else(|| Refused::Unsafe(format!("owner {id} does not exist")));
-    Ok(Attributes { uid: id(header.uid()?)?, gid: id(header.gid()?)?, mode: header.mode()?, mtime_s: i64::try_from(header.mtime()?).unwrap_or(i64::MAX) })
+    let id = |id: u64| {
+        u32::try_from(id)
+            .ok()
+            .filter(|id| *id != u32::MAX)
+            .ok_or_else(|| Refused::Unsafe(format!("owner {id} does not exist")))
+    };
+    Ok(Attributes {
+        uid: id(header.uid()?)?,
+        gid: id(header.gid()?)?,
+        mode: header.mode()?,
+        mtime_s: i64::try_from(header.mtime()?).unwrap_or(i64::MAX),
+    })
 }
 
 fn xattrs<R: Read>(entry: &mut Entry<'_, R>) -> Result<Vec<(String, Vec<u8>)>, Refused> {
@@ -269,7 +324,10 @@ fn set_xattrs(fd: std::os::fd::BorrowedFd<'_>, xattrs: &[(String, Vec<u8>)]) -> 
 
 fn layer_error(action: String, source: io::Error) -> LayerError {
     match source.get_ref().and_then(|inner| inner.downcast_ref::<Excess>()) {
-        Some(excess) => LayerError::TooLarge { what: excess.what, max: excess.max },
+        Some(excess) => LayerError::TooLarge {
+            what: excess.what,
+            max: excess.max,
+        },
         None => LayerError::Io { action, source },
     }
 }
@@ -301,7 +359,10 @@ struct Metered<R> {
 
 impl<R: Read> Metered<R> {
     fn new(inner: R) -> Self {
-        Self { inner: BufReader::with_capacity(BUFFER_BYTES, inner), count: 0 }
+        Self {
+            inner: BufReader::with_capacity(BUFFER_BYTES, inner),
+            count: 0,
+        }
     }
 
     /// The first bytes, without taking them.
@@ -337,10 +398,17 @@ impl<'a, R: Read> Inflated<'a, R> {
     fn new(packed: &'a mut Metered<R>, limits: Limits, allowance: Rc<Cell<u64>>) -> io::Result<Self> {
         let inner = match packed.peek()? {
             [0x1f, 0x8b, ..] => Inflater::Gzip(flate2::read::MultiGzDecoder::new(packed)),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Inflater::Zstd(zstd::stream::read::Decoder::new(packed)?),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+                Inflater::Zstd(zstd::stream::read::Decoder::new(packed)?)
+            }
             _ => Inflater::Plain(packed),
         };
-        Ok(Self { inner, limits, count: 0, allowance })
+        Ok(Self {
+            inner,
+            limits,
+            count: 0,
+            allowance,
+        })
     }
 }
 
@@ -352,9 +420,17 @@ impl<R: Read> Read for Inflated<'_, R> {
             Inflater::Zstd(decoder) => (decoder.read(buffer)?, decoder.get_ref().get_ref().count),
         };
         self.count += read as u64;
-        let allowed = self.allowance.get().checked_sub(read as u64).ok_or_else(|| too_large("bytes of headers", self.limits.header_bytes_max))?;
+        let allowed = self
+            .allowance
+            .get()
+            .checked_sub(read as u64)
+            .ok_or_else(|| too_large("bytes of headers", self.limits.header_bytes_max))?;
         self.allowance.set(allowed);
-        let Limits { ratio_max, ratio_free_bytes, .. } = self.limits;
+        let Limits {
+            ratio_max,
+            ratio_free_bytes,
+            ..
+        } = self.limits;
         if self.count > ratio_free_bytes && self.count / ratio_max > packed {
             return Err(too_large("times its packed size", ratio_max));
         }

@@ -6,6 +6,8 @@ mod cidr;
 mod fake;
 mod kernel;
 mod netlink;
+mod rules;
+mod services;
 pub mod types;
 
 use std::future::Future;
@@ -13,6 +15,8 @@ use std::path::Path;
 
 pub use fake::FakeNetwork;
 pub use kernel::{KernelNetwork, NetworkConfig};
+pub use rules::{Protocol, ServicePort, render as render_service_rules};
+pub use services::{Availability, ServiceRules};
 pub use types::*;
 
 /// All that the node agent asks of the network. Implemented on the kernel and by a fake.

@@ -72,6 +72,12 @@ pub enum NetError {
         #[source]
         source: std::io::Error,
     },
+    /// The kernel's packet rules could not be changed.
+    #[error("cannot change packet rules: {reason}")]
+    Rules {
+        /// What was answered.
+        reason: String,
+    },
     /// The parts of the configuration do not fit together.
     #[error("{0}")]
     BadConfig(String),

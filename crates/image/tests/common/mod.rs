@@ -34,7 +34,10 @@ pub(crate) struct Blob {
 
 impl Blob {
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        Self { digest: digest(&bytes), bytes }
+        Self {
+            digest: digest(&bytes),
+            bytes,
+        }
     }
 
     pub(crate) fn hex(&self) -> &str {
@@ -62,7 +65,9 @@ pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+    Sha256::digest(bytes)
+        .iter()
+        .fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// A layer with these files.
@@ -75,16 +80,25 @@ pub(crate) fn layer(files: &[(&str, &str)], packing: Packing) -> Layer {
         header.set_mtime(1);
         header.set_uid(0);
         header.set_gid(0);
-        builder.append_data(&mut header, path, content.as_bytes()).expect("written");
+        builder
+            .append_data(&mut header, path, content.as_bytes())
+            .expect("written");
     }
     let plain = builder.into_inner().expect("written");
     let diff_id = digest(&plain);
     let (packed, media_type) = match packing {
         Packing::Plain => (plain, "application/vnd.oci.image.layer.v1.tar"),
         Packing::Gzip => (gzip(&plain), "application/vnd.docker.image.rootfs.diff.tar.gzip"),
-        Packing::Zstd => (zstd::stream::encode_all(plain.as_slice(), 1).expect("packed"), "application/vnd.oci.image.layer.v1.tar+zstd"),
+        Packing::Zstd => (
+            zstd::stream::encode_all(plain.as_slice(), 1).expect("packed"),
+            "application/vnd.oci.image.layer.v1.tar+zstd",
+        ),
     };
-    Layer { blob: Blob::new(packed), diff_id, media_type }
+    Layer {
+        blob: Blob::new(packed),
+        diff_id,
+        media_type,
+    }
 }
 
 pub(crate) fn gzip(plain: &[u8]) -> Vec<u8> {
@@ -106,7 +120,11 @@ pub(crate) fn image(layers: Vec<Layer>) -> TestImage {
     });
     let config = Blob::new(config.to_string().into_bytes());
     let manifest = manifest_of(&config, &layers);
-    TestImage { config, layers, manifest }
+    TestImage {
+        config,
+        layers,
+        manifest,
+    }
 }
 
 pub(crate) fn manifest_of(config: &Blob, layers: &[Layer]) -> Blob {
@@ -146,7 +164,13 @@ impl Registry {
     pub(crate) async fn start(access: Access) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
-        let state = Arc::new(Mutex::new(State { access, address, manifests: HashMap::new(), blobs: HashMap::new(), requests: Vec::new() }));
+        let state = Arc::new(Mutex::new(State {
+            access,
+            address,
+            manifests: HashMap::new(),
+            blobs: HashMap::new(),
+            requests: Vec::new(),
+        }));
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -155,17 +179,25 @@ impl Registry {
                     let answer = state.lock().expect("not poisoned").answer(&request);
                     async move { Ok::<_, Infallible>(answer) }
                 });
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+                );
             }
         });
-        Self { host: address.to_string(), state }
+        Self {
+            host: address.to_string(),
+            state,
+        }
     }
 
     /// Serves an image under `repository` and `tag`.
     pub(crate) fn push(&self, repository: &str, tag: &str, image: &TestImage) {
         let mut state = self.state.lock().expect("not poisoned");
         for reference in [tag, &image.manifest.digest] {
-            state.manifests.insert(format!("{repository}/manifests/{reference}"), (MANIFEST, image.manifest.bytes.clone()));
+            state.manifests.insert(
+                format!("{repository}/manifests/{reference}"),
+                (MANIFEST, image.manifest.bytes.clone()),
+            );
         }
         for blob in image.layers.iter().map(|layer| &layer.blob).chain([&image.config]) {
             state.blobs.insert(blob.digest.clone(), blob.bytes.clone());
@@ -183,18 +215,32 @@ impl Registry {
             self.push(repository, &image.manifest.digest, image);
         }
         let named = digest(&index);
-        self.state.lock().expect("not poisoned").manifests.insert(format!("{repository}/manifests/{tag}"), (INDEX, index));
+        self.state
+            .lock()
+            .expect("not poisoned")
+            .manifests
+            .insert(format!("{repository}/manifests/{tag}"), (INDEX, index));
         named
     }
 
     /// Serves other bytes under a digest.
     pub(crate) fn spoil(&self, digest: &str, bytes: &[u8]) {
-        self.state.lock().expect("not poisoned").blobs.insert(digest.to_owned(), bytes.to_owned());
+        self.state
+            .lock()
+            .expect("not poisoned")
+            .blobs
+            .insert(digest.to_owned(), bytes.to_owned());
     }
 
     /// How often a path that ends like this was asked for.
     pub(crate) fn requests(&self, end: &str) -> usize {
-        self.state.lock().expect("not poisoned").requests.iter().filter(|path| path.ends_with(end)).count()
+        self.state
+            .lock()
+            .expect("not poisoned")
+            .requests
+            .iter()
+            .filter(|path| path.ends_with(end))
+            .count()
     }
 }
 
@@ -202,25 +248,38 @@ impl State {
     fn answer(&mut self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
         self.requests.push(path.clone());
-        let shown = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or("");
+        let shown = request
+            .headers()
+            .get("authorization")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("");
         let basic = |pair: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
         if path == "/token" {
             return match self.access {
-                Access::Token(pair) if shown == basic(pair) => respond(StatusCode::OK, "application/json", br#"{"token":"open-sesame"}"#.to_vec()),
+                Access::Token(pair) if shown == basic(pair) => respond(
+                    StatusCode::OK,
+                    "application/json",
+                    br#"{"token":"open-sesame"}"#.to_vec(),
+                ),
                 Access::Token(_) | Access::Basic(_) | Access::Anyone => error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
             };
         }
         let challenge = match self.access {
             Access::Anyone => None,
             Access::Basic(pair) => (shown != basic(pair)).then(|| r#"Basic realm="test""#.to_owned()),
-            Access::Token(_) => (shown != "Bearer open-sesame").then(|| format!(r#"Bearer realm="http://{}/token",service="test""#, self.address)),
+            Access::Token(_) => (shown != "Bearer open-sesame")
+                .then(|| format!(r#"Bearer realm="http://{}/token",service="test""#, self.address)),
         };
         if let Some(challenge) = challenge {
             let mut response = error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
-            response.headers_mut().insert("www-authenticate", challenge.parse().expect("a header"));
+            response
+                .headers_mut()
+                .insert("www-authenticate", challenge.parse().expect("a header"));
             return response;
         }
-        let Some(rest) = path.strip_prefix("/v2/") else { return error(StatusCode::NOT_FOUND, "NOT_FOUND") };
+        let Some(rest) = path.strip_prefix("/v2/") else {
+            return error(StatusCode::NOT_FOUND, "NOT_FOUND");
+        };
         if rest.is_empty() {
             return respond(StatusCode::OK, "application/json", b"{}".to_vec());
         }
@@ -238,9 +297,17 @@ impl State {
 }
 
 fn respond(status: StatusCode, media_type: &str, bytes: Vec<u8>) -> Response<Full<Bytes>> {
-    Response::builder().status(status).header("content-type", media_type).body(Full::new(Bytes::from(bytes))).expect("a response")
+    Response::builder()
+        .status(status)
+        .header("content-type", media_type)
+        .body(Full::new(Bytes::from(bytes)))
+        .expect("a response")
 }
 
 fn error(status: StatusCode, code: &str) -> Response<Full<Bytes>> {
-    respond(status, "application/json", format!(r#"{{"errors":[{{"code":"{code}","message":"no"}}]}}"#).into_bytes())
+    respond(
+        status,
+        "application/json",
+        format!(r#"{{"errors":[{{"code":"{code}","message":"no"}}]}}"#).into_bytes(),
+    )
 }

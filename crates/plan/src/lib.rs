@@ -1,6 +1,7 @@
 //! Every decision, pure: no I/O, no clock, no randomness.
 
 pub mod claims;
+pub mod deployment;
 pub mod endpoints;
 pub mod gc;
 pub mod ids;
@@ -10,7 +11,9 @@ pub mod nodes;
 pub mod pod;
 pub mod pods;
 pub mod probes;
+pub mod replicaset;
 pub mod restarts;
 pub mod revisions;
 pub mod scheduler;
+pub mod shares;
 pub mod statefulset;

@@ -119,7 +119,7 @@ pub fn ever_stood(pod: &Pod) -> bool {
 /// Whether a container of the pod is down after a run too short to be of use.
 pub fn is_crash_looping(pod: &Pod) -> bool {
     let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-    statuses.into_iter().any(|status| died_young(status))
+    statuses.into_iter().any(died_young)
 }
 
 fn died_young(status: &ContainerStatus) -> bool {

@@ -19,18 +19,7 @@ use super::Stage;
 use super::actions::{Draft, Removal, Rule};
 use super::ordinals::{Ordinal, pod_name};
 use super::revisions::RevisionName;
-use super::views::{PodView, Share, Strategy};
-
-/// `share` of `whole`, rounded down.
-pub(super) fn rounded_down(share: &Share, whole: i32) -> i32 {
-    match share {
-        Share::Count(count) => *count,
-        Share::Percent(percent) => {
-            let part = i64::from(*percent) * i64::from(whole) / 100;
-            i32::try_from(part).unwrap_or(i32::MAX)
-        }
-    }
-}
+use super::views::{PodView, Strategy};
 
 /// The revision at which the replica `ordinal` is made now (section I).
 pub(super) fn revision_for_new(stage: &Stage<'_>, ordinal: Ordinal) -> RevisionName {
@@ -155,17 +144,5 @@ fn unfit(stage: &Stage<'_>, pod: &PodView, draft: &Draft) -> Option<(Rule, Optio
         (Some(at), _) if at > stage.now => Some((Rule::NotYetAvailable, Some(at))),
         (Some(_), Some(at)) if at > stage.now => Some((Rule::NotYetSteady, Some(at))),
         (Some(_), _) => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentages_round_down() {
-        assert_eq!(rounded_down(&Share::Percent(50), 3), 1);
-        assert_eq!(rounded_down(&Share::Percent(30), 3), 0);
-        assert_eq!(rounded_down(&Share::Count(2), 3), 2);
     }
 }

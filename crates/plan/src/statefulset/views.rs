@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::ordinals::{self, Ordinal, Range};
 use super::revisions::{self, RevisionLabel, RevisionName, RevisionView, TemplateView};
 use crate::ids::{Target, Uid};
 use crate::pods::{self, Phase};
+use crate::shares::Share;
 use crate::{labels, statefulset};
 
 /// What is observed of the namespace of a set, from one snapshot. Objects of others may be among
@@ -246,27 +246,7 @@ fn strategy(strategy: Option<&StatefulSetUpdateStrategy>, replicas: i32) -> Stra
         partition: block.map(|block| block.partition.unwrap_or(0)),
         unavailable_max: block
             .and_then(|block| block.max_unavailable.as_ref())
-            .map(|value| statefulset::update::rounded_down(&int_or_percent(value), replicas).max(1)),
-    }
-}
-
-/// A count or a percentage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
-    /// So many.
-    Count(i32),
-    /// So many in a hundred.
-    Percent(i32),
-}
-
-/// Reads `3` or `"30%"`; anything else is no share at all.
-pub fn int_or_percent(value: &IntOrString) -> Share {
-    match value {
-        IntOrString::Int(count) => Share::Count(*count),
-        IntOrString::String(text) => match text.strip_suffix('%').map(str::parse) {
-            Some(Ok(percent)) => Share::Percent(percent),
-            Some(Err(_)) | None => Share::Count(0),
-        },
+            .map(|value| Share::of(value).rounded_down(replicas).max(1)),
     }
 }
 

@@ -256,7 +256,9 @@ impl World {
     }
 
     pub(crate) fn plan(&self) -> Plan {
-        let (pods, claims, revisions) = self.snapshot();
+        let pods: Vec<_> = self.pods.values().cloned().map(Arc::new).collect();
+        let claims: Vec<_> = self.claims.values().cloned().map(Arc::new).collect();
+        let revisions: Vec<_> = self.revisions.values().cloned().map(Arc::new).collect();
         let observed = Observed { pods: &pods, claims: &claims, revisions: &revisions };
         statefulset::plan(&self.set, &observed, self.now)
     }
@@ -286,14 +288,6 @@ impl World {
             }
         }
         panic!("no rest after {PLANS_MAX} turns");
-    }
-
-    fn snapshot(&self) -> (Vec<Arc<Pod>>, Vec<Arc<PersistentVolumeClaim>>, Vec<Arc<ControllerRevision>>) {
-        (
-            self.pods.values().cloned().map(Arc::new).collect(),
-            self.claims.values().cloned().map(Arc::new).collect(),
-            self.revisions.values().cloned().map(Arc::new).collect(),
-        )
     }
 
     fn apply(&mut self, action: &Action) {

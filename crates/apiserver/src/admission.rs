@@ -15,7 +15,12 @@ use crate::status::StatusError;
 
 impl<S: Store> ApiServer<S> {
     /// Admits a new object, filling in what the cluster decides.
-    pub(crate) async fn admit_create(&self, kind: &Kind, namespace: &str, object: &mut Object) -> Result<(), StatusError> {
+    pub(crate) async fn admit_create(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        object: &mut Object,
+    ) -> Result<(), StatusError> {
         if kind.facts.scope == Scope::Namespaced {
             self.admit_namespace(kind, namespace, object).await?;
         }
@@ -33,14 +38,21 @@ impl<S: Store> ApiServer<S> {
     }
 
     /// Admits a change.
-    pub(crate) async fn admit_update(&self, target: &Target<'_>, object: &mut Object, old: &Object) -> Result<(), StatusError> {
+    pub(crate) async fn admit_update(
+        &self,
+        target: &Target<'_>,
+        object: &mut Object,
+        old: &Object,
+    ) -> Result<(), StatusError> {
         if target.subresource.is_some() {
             return Ok(());
         }
         if let (Some(pod), Some(old)) = (object.get_mut::<Pod>(), old.get::<Pod>()) {
             pods::keep_priority(pod, old);
             pods::default_tolerations(pod);
-        } else if let (Some(claim), Some(old)) = (object.get::<PersistentVolumeClaim>(), old.get::<PersistentVolumeClaim>()) {
+        } else if let (Some(claim), Some(old)) =
+            (object.get::<PersistentVolumeClaim>(), old.get::<PersistentVolumeClaim>())
+        {
             self.admit_resize(claim, old).await?;
         }
         Ok(())
@@ -53,7 +65,11 @@ impl<S: Store> ApiServer<S> {
 }
 
 /// 403 about an object that may not have a name yet.
-fn forbidden(kind: &Kind, object: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta, text: &str) -> StatusError {
+fn forbidden(
+    kind: &Kind,
+    object: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    text: &str,
+) -> StatusError {
     let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let name = filled(&object.name).or_else(|| filled(&object.generate_name)).unwrap_or_else(|| "Unknown".to_owned());
     StatusError::forbidden(kind, &name, text)

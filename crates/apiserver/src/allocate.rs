@@ -158,7 +158,11 @@ impl<S: Store> ApiServer<S> {
     }
 
     /// Sets addresses and ports aside for a new Service and writes them into it; other kinds pass.
-    pub(crate) async fn allocate_for_create(&self, object: &mut Object, dry_run: bool) -> Result<Allocation<'_>, StatusError> {
+    pub(crate) async fn allocate_for_create(
+        &self,
+        object: &mut Object,
+        dry_run: bool,
+    ) -> Result<Allocation<'_>, StatusError> {
         self.allocate(object, &Taken::default(), dry_run).await
     }
 
@@ -179,7 +183,13 @@ impl<S: Store> ApiServer<S> {
         let name = service.metadata.name.clone().unwrap_or_default();
         let book = self.taken().await?;
         let mut taken = lock(book);
-        let mut attempt = Attempt { book: &self.services, world: self.world.as_ref(), own, new: Taken::default(), errors: FieldErrors::default() };
+        let mut attempt = Attempt {
+            book: &self.services,
+            world: self.world.as_ref(),
+            own,
+            new: Taken::default(),
+            errors: FieldErrors::default(),
+        };
         let spec = service.spec.get_or_insert_default();
         let found = attempt.addresses(spec, &name, &taken).and_then(|()| attempt.node_ports(spec, &name, &taken));
         found?;
@@ -244,7 +254,10 @@ impl Attempt<'_> {
         }
         if !self.book.usable(ip) {
             let range = format!("{}/{}", Ipv4Addr::from(self.book.network), self.book.prefix_length);
-            self.refuse_ip(ip, &format!("the provided IP ({ip}) is not in the valid range. The range of valid IPs is {range}"));
+            self.refuse_ip(
+                ip,
+                &format!("the provided IP ({ip}) is not in the valid range. The range of valid IPs is {range}"),
+            );
         } else if taken.ips.contains(&ip) {
             self.refuse_ip(ip, "provided IP is already allocated");
         } else {
@@ -263,9 +276,9 @@ impl Attempt<'_> {
         let headless = spec.cluster_ip.as_deref() == Some("None");
         let selects = spec.selector.as_ref().is_some_and(|selector| !selector.is_empty());
         let both = headless && !selects;
-        let policy = spec.ip_family_policy.get_or_insert_with(|| {
-            if both { "RequireDualStack" } else { "SingleStack" }.to_owned()
-        });
+        let policy = spec
+            .ip_family_policy
+            .get_or_insert_with(|| if both { "RequireDualStack" } else { "SingleStack" }.to_owned());
         if policy == "RequireDualStack" && !both {
             let detail = "this cluster is not configured for dual-stack services";
             self.errors.push(FieldError::invalid("spec.ipFamilyPolicy", policy.clone(), detail));

@@ -48,7 +48,13 @@ impl Identity {
 }
 
 /// Lets a request pass, or says why not: 401 without an identity, 403 without permission.
-pub(crate) fn authorize(identity: Option<&Identity>, method: &Method, route: &Route, path: &str, watch: bool) -> Result<(), StatusError> {
+pub(crate) fn authorize(
+    identity: Option<&Identity>,
+    method: &Method,
+    route: &Route,
+    path: &str,
+    watch: bool,
+) -> Result<(), StatusError> {
     if is_public(route) && *method == Method::GET {
         return Ok(());
     }

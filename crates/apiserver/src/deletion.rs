@@ -26,11 +26,7 @@ pub(crate) enum Fate {
 /// Applies a deletion to `object` and says what is to be done with it.
 pub(crate) fn begin(object: &mut Object, options: &DeleteOptions, now: Timestamp) -> Fate {
     let collected = settle_collector(object, options);
-    let grace = match object.get::<Pod>() {
-        Some(pod) => Some(pod_grace_s(pod, options)),
-        None => None,
-    };
-    if let Some(grace_s) = grace {
+    if let Some(grace_s) = object.get::<Pod>().map(|pod| pod_grace_s(pod, options)) {
         return begin_pod(object, options, grace_s, now, collected);
     }
     if let Some(namespace) = object.get_mut::<Namespace>() {

@@ -5,6 +5,8 @@
 //! ([`ApiServer::local_service`]); the way from there on is the same. Nothing else in the house
 //! touches the store, so nothing gets past admission.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))] // A test that cannot go on should stop where it is.
+
 mod admission;
 mod allocate;
 mod auth;

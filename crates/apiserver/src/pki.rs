@@ -153,7 +153,9 @@ impl Pki {
         let refuse = |error: &dyn std::fmt::Display| PkiError::Tls { reason: error.to_string() };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
-        roots.add(certificate_der(&self.ca.certificate).map_err(|error| refuse(&error))?).map_err(|error| refuse(&error))?;
+        roots
+            .add(certificate_der(&self.ca.certificate).map_err(|error| refuse(&error))?)
+            .map_err(|error| refuse(&error))?;
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .allow_unauthenticated()
             .build()

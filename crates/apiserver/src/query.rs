@@ -133,7 +133,9 @@ impl ListOptions {
                     errors.push(forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
                 }
                 (None, Some(_)) => {
-                    errors.push(forbidden("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+                    errors.push(forbidden(
+                        "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                    ));
                 }
                 (None, None) => {}
             }

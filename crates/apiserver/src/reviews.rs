@@ -91,7 +91,13 @@ impl ReviewKind {
 }
 
 /// Answers a question.
-pub(crate) fn answer(kind: ReviewKind, identity: &Identity, world: &dyn World, headers: &HeaderMap, body: &[u8]) -> Answer {
+pub(crate) fn answer(
+    kind: ReviewKind,
+    identity: &Identity,
+    world: &dyn World,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Answer {
     let form = match negotiate::accepted(headers, Offer::Plain) {
         // A client that would rather have a table is told that there is none.
         Ok(_) if negotiate::wants_table(headers) => return Err(StatusError::no_table(kind.plural())),

@@ -30,7 +30,8 @@ impl Selection {
             (Some(name), _) => Some(name.clone()),
             (None, selected) => selected.map(str::to_owned),
         };
-        let terms = fields.terms.into_iter().map(|term| FieldTerm { field: stored_field(path.kind, &term.field), ..term });
+        let terms =
+            fields.terms.into_iter().map(|term| FieldTerm { field: stored_field(path.kind, &term.field), ..term });
         Ok(Self { labels, terms: terms.collect(), name })
     }
 

@@ -139,9 +139,7 @@ impl<S: Store> ApiServer<S> {
             Route::OpenApiV2 => openapi::v2(headers),
             Route::OpenApiV3(document) => openapi::v3(headers, &document).unwrap_or_else(|| Ok(not_found())),
             Route::Nothing => Ok(not_found()),
-            Route::Resource(_) | Route::Review { .. } | Route::UnknownResource => {
-                Err(StatusError::no_such_resource())
-            }
+            Route::Resource(_) | Route::Review { .. } | Route::UnknownResource => Err(StatusError::no_such_resource()),
         }
     }
 

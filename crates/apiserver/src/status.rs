@@ -81,8 +81,11 @@ impl StatusError {
 impl StatusError {
     /// 404: no object of that name.
     pub(crate) fn not_found(kind: &Kind, name: &str) -> Self {
-        Self::new(404, "NotFound", format!("{} {} not found", kind.qualified_plural(), quoted(name)))
-            .about(kind.group, kind.facts.plural, name)
+        Self::new(404, "NotFound", format!("{} {} not found", kind.qualified_plural(), quoted(name))).about(
+            kind.group,
+            kind.facts.plural,
+            name,
+        )
     }
 
     /// 409: the name is taken, possibly by an object on its way out.
@@ -113,8 +116,7 @@ impl StatusError {
 
     /// 409 with any text after the colon.
     pub(crate) fn conflict(kind: &Kind, name: &str, text: &str) -> Self {
-        let message =
-            format!("Operation cannot be fulfilled on {} {}: {text}", kind.qualified_plural(), quoted(name));
+        let message = format!("Operation cannot be fulfilled on {} {}: {text}", kind.qualified_plural(), quoted(name));
         Self::new(409, "Conflict", message).about(kind.group, kind.facts.plural, name)
     }
 
@@ -227,11 +229,7 @@ impl StatusError {
 
     /// 406: this answer has no table form.
     pub(crate) fn no_table(resource: &str) -> Self {
-        Self::new(
-            406,
-            "NotAcceptable",
-            format!("the resource {resource} does not support being converted to a Table"),
-        )
+        Self::new(406, "NotAcceptable", format!("the resource {resource} does not support being converted to a Table"))
     }
 
     /// 410 on a list at a revision that is no longer kept.

@@ -15,8 +15,9 @@ use crate::status::StatusError;
 
 /// The table of a kind.
 pub(crate) fn table_of(kind: &Kind) -> Resource {
-    static TABLES: LazyLock<HashMap<&'static str, Resource>> =
-        LazyLock::new(|| kinds::ALL.iter().map(|kind| (kind.facts.storage, Resource(kind.facts.storage.into()))).collect());
+    static TABLES: LazyLock<HashMap<&'static str, Resource>> = LazyLock::new(|| {
+        kinds::ALL.iter().map(|kind| (kind.facts.storage, Resource(kind.facts.storage.into()))).collect()
+    });
     TABLES.get(kind.facts.storage).cloned().unwrap_or_else(|| Resource(kind.facts.storage.into()))
 }
 
@@ -59,7 +60,12 @@ pub(crate) fn load_as(kind: &'static Kind, entry: &Entry) -> Result<Object, Stat
 
 impl<S: Store> ApiServer<S> {
     /// The newest state of an object.
-    pub(crate) async fn find(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Option<Arc<Entry>>, StatusError> {
+    pub(crate) async fn find(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Entry>>, StatusError> {
         self.store.get(&key_of(kind, namespace, name)).await.map_err(|error| read_error(&error))
     }
 

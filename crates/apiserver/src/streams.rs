@@ -85,11 +85,13 @@ impl<S: Store> ApiServer<S> {
     }
 
     async fn ask_node(&self, node: &str, uri: &str, mut parts: Parts) -> Result<Response<Incoming>, StatusError> {
-        let unreachable = |error: &dyn std::fmt::Display| StatusError::internal(format!("error dialing backend: {error}"));
+        let unreachable =
+            |error: &dyn std::fmt::Display| StatusError::internal(format!("error dialing backend: {error}"));
         let client_upgrade = parts.extensions.remove::<OnUpgrade>();
         let mut request = Request::new(Empty::<Bytes>::new());
         *request.method_mut() = parts.method;
-        *request.uri_mut() = uri.parse().map_err(|error: http::uri::InvalidUri| StatusError::bad_request(error.to_string()))?;
+        *request.uri_mut() =
+            uri.parse().map_err(|error: http::uri::InvalidUri| StatusError::bad_request(error.to_string()))?;
         *request.headers_mut() = forwarded(parts.headers, node)?;
         let answered = async {
             let stream = self.dialer.dial(node).await.map_err(|error| unreachable(&error))?;
@@ -109,7 +111,8 @@ impl<S: Store> ApiServer<S> {
         let mut response =
             tokio::time::timeout(NODE_ANSWER_MAX, answered).await.unwrap_or_else(|_| Err(StatusError::timeout()))?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let client = client_upgrade.ok_or_else(|| StatusError::bad_request("this connection cannot be upgraded"))?;
+            let client =
+                client_upgrade.ok_or_else(|| StatusError::bad_request("this connection cannot be upgraded"))?;
             tokio::spawn(splice(client, hyper::upgrade::on(&mut response), self.ending.clone()));
         }
         Ok(response)
@@ -138,7 +141,8 @@ fn container_of(pod: &str, spec: &PodSpec, asked: &str) -> Result<String, Status
     let mut ephemeral = spec.ephemeral_containers.iter().flatten().map(|container| container.name.as_str());
     if asked.is_empty() {
         let [only] = regular.as_slice() else {
-            let mut message = format!("a container name must be specified for pod {pod}, choose one of: [{}]", regular.join(" "));
+            let mut message =
+                format!("a container name must be specified for pod {pod}, choose one of: [{}]", regular.join(" "));
             if !init.is_empty() {
                 message.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
             }

@@ -50,7 +50,14 @@ impl World for SystemWorld {
 pub(crate) fn new_uid(world: &dyn World) -> String {
     let high = world.random() & 0xffff_ffff_ffff_0fff | 0x4000;
     let low = world.random() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
-    format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, high >> 16 & 0xffff, high & 0xffff, low >> 48, low & 0xffff_ffff_ffff)
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    )
 }
 
 /// The name `generateName` asks for: the first 58 bytes of the base and five characters that cannot

@@ -15,7 +15,12 @@ const PROTECTED: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 impl<S: Store> ApiServer<S> {
     /// Refuses a new object in a namespace that does not take any.
-    pub(super) async fn admit_namespace(&self, kind: &Kind, namespace: &str, object: &Object) -> Result<(), StatusError> {
+    pub(super) async fn admit_namespace(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        object: &Object,
+    ) -> Result<(), StatusError> {
         let found: Option<Namespace> = self.find_typed("", namespace).await?;
         let Some(found) = found else {
             return Err(StatusError::not_found(kind_of::<Namespace>(), namespace));

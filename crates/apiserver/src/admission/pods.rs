@@ -63,12 +63,14 @@ impl<S: Store> ApiServer<S> {
             "" => self.default_priority().await?,
             name => {
                 let class = self.find_typed::<PriorityClass>("", name).await?.or_else(|| system_class(name));
-                let missing = || forbidden(kind, &pod.metadata, &format!("no PriorityClass with name {name} was found"));
+                let missing =
+                    || forbidden(kind, &pod.metadata, &format!("no PriorityClass with name {name} was found"));
                 Some(class.ok_or_else(missing)?)
             }
         };
         let value = class.as_ref().and_then(|class| class.value).unwrap_or(0);
-        let policy = class.as_ref().and_then(|class| class.preemption_policy.clone()).unwrap_or_else(|| PREEMPT.to_owned());
+        let policy =
+            class.as_ref().and_then(|class| class.preemption_policy.clone()).unwrap_or_else(|| PREEMPT.to_owned());
         let spec = pod.spec.get_or_insert_default();
         let refusal = match (spec.priority, spec.preemption_policy.as_deref()) {
             (Some(sent), _) if sent != value => Some(format!(
@@ -95,7 +97,10 @@ impl<S: Store> ApiServer<S> {
     /// The class for pods that name none: of several, the one with the smallest value.
     async fn default_priority(&self) -> Result<Option<PriorityClass>, StatusError> {
         let classes = self.list_typed::<PriorityClass>().await?;
-        Ok(classes.into_iter().filter(|class| class.global_default == Some(true)).min_by_key(|class| class.value.unwrap_or(0)))
+        Ok(classes
+            .into_iter()
+            .filter(|class| class.global_default == Some(true))
+            .min_by_key(|class| class.value.unwrap_or(0)))
     }
 }
 

@@ -135,7 +135,8 @@ fn merge_query(options: &mut DeleteOptions, query: &Query) -> Result<(), StatusE
 fn check_preconditions(kind: &Kind, name: &str, options: &DeleteOptions, old: &Object) -> Result<(), StatusError> {
     let Some(wanted) = &options.preconditions else { return Ok(()) };
     let found = old.metadata();
-    let (uid, version) = (found.uid.as_deref().unwrap_or_default(), found.resource_version.as_deref().unwrap_or_default());
+    let (uid, version) =
+        (found.uid.as_deref().unwrap_or_default(), found.resource_version.as_deref().unwrap_or_default());
     if let Some(wanted) = wanted.uid.as_deref().filter(|wanted| *wanted != uid) {
         let text = format!(
             "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have \

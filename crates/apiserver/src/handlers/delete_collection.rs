@@ -23,15 +23,12 @@ impl<S: Store> ApiServer<S> {
         let selection = Selection::read(&options, path)?;
         let listed = self.select(path, &options, &selection).await?;
         for entry in &listed.entries {
-            let target = Target {
-                kind: path.kind,
-                namespace: &entry.key.namespace,
-                name: &entry.key.name,
-                subresource: None,
-            };
+            let target =
+                Target { kind: path.kind, namespace: &entry.key.namespace, name: &entry.key.name, subresource: None };
             // What was selected is deleted, not what took its name since.
             let mut delete_options = delete_options.clone();
-            delete_options.preconditions.get_or_insert_with(Preconditions::default).uid = Some(entry.header.uid.clone().into());
+            delete_options.preconditions.get_or_insert_with(Preconditions::default).uid =
+                Some(entry.header.uid.clone().into());
             match self.delete_object(&target, &delete_options, dry_run).await {
                 Ok(_) => {}
                 Err(error) if matches!(error.code(), 404 | 409) => {

@@ -177,12 +177,14 @@ fn token_after(last: &Entry, revision: Revision) -> String {
 }
 
 fn token(namespace: &str, name: &str, rv: i64) -> String {
-    let token = ContinueToken { v: TOKEN_VERSION.to_owned(), rv, namespace: namespace.to_owned(), name: name.to_owned() };
+    let token =
+        ContinueToken { v: TOKEN_VERSION.to_owned(), rv, namespace: namespace.to_owned(), name: name.to_owned() };
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).expect("a token always serialises"))
 }
 
 fn read_token(text: &str) -> Result<Start, StatusError> {
-    let refuse = |error: &dyn std::fmt::Display| StatusError::bad_request(format!("continue key is not valid: {error}"));
+    let refuse =
+        |error: &dyn std::fmt::Display| StatusError::bad_request(format!("continue key is not valid: {error}"));
     let json = URL_SAFE_NO_PAD.decode(text).map_err(|error| refuse(&error))?;
     let token: ContinueToken = serde_json::from_slice(&json).map_err(|error| refuse(&error))?;
     if token.v != TOKEN_VERSION {

@@ -117,7 +117,8 @@ fn scale_of(object: &Object) -> Option<Scale> {
         let controller = object.get::<ReplicationController>()?;
         let spec = controller.spec.as_ref();
         let present = controller.status.as_ref().map(|status| status.replicas);
-        let selector = spec.and_then(|spec| spec.selector.as_ref()).map(|labels| Selector::from_labels(labels).to_string());
+        let selector =
+            spec.and_then(|spec| spec.selector.as_ref()).map(|labels| Selector::from_labels(labels).to_string());
         (spec.and_then(|spec| spec.replicas), present, selector)
     };
     let metadata = object.metadata();

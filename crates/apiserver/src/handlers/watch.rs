@@ -270,12 +270,7 @@ impl Writer {
     fn left(&mut self, before: &Entry, revision: Revision, buffer: &mut Vec<u8>) {
         let moved = encode::load(before, self.kind).map(|mut object| {
             object.metadata_mut().resource_version = Some(revision.to_string());
-            Entry {
-                key: before.key.clone(),
-                revision,
-                header: before.header.clone(),
-                bytes: object.to_json().into(),
-            }
+            Entry { key: before.key.clone(), revision, header: before.header.clone(), bytes: object.to_json().into() }
         });
         match moved {
             Ok(entry) => self.entry("DELETED", &entry, buffer),

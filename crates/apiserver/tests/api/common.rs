@@ -1,7 +1,5 @@
 //! A server over a real store in a directory of its own, and requests written as one line.
 
-
-
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -71,7 +69,14 @@ impl Cluster {
         self.service.clone().call(request).await.unwrap()
     }
 
-    pub(crate) async fn ask(&self, method: Method, path: &str, content_type: &str, accept: &str, body: String) -> Reply {
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        accept: &str,
+        body: String,
+    ) -> Reply {
         let mut request = Request::builder().method(method).uri(path).header("accept", accept);
         if !content_type.is_empty() {
             request = request.header("content-type", content_type);

@@ -1,7 +1,5 @@
 //! Create, read, update, delete: what clients rely on, through the in-process service.
 
-
-
 use crate::common::{CONFIG_MAPS, Cluster, JSON, PODS, SETS, config_map, pod, stateful_set};
 use http::Method;
 use serde_json::{Value, json};

@@ -63,7 +63,10 @@ async fn a_precondition_protects_the_successor_of_the_same_name() {
     let (code, reason, message) =
         cluster.delete_with(&path, json!({"preconditions": {"uid": "predecessor"}})).await.refusal();
     assert_eq!((code, reason.as_str()), (409, "Conflict"));
-    assert!(message.contains("the UID in the precondition (predecessor) does not match the UID in record"), "{message}");
+    assert!(
+        message.contains("the UID in the precondition (predecessor) does not match the UID in record"),
+        "{message}"
+    );
     assert_eq!(cluster.delete_with(&path, json!({"preconditions": {"resourceVersion": "1"}})).await.code, 409);
     cluster.delete_with(&path, json!({"preconditions": {"uid": created["metadata"]["uid"]}})).await.ok();
 }
@@ -110,8 +113,7 @@ async fn a_namespace_terminates_refuses_what_is_new_and_goes_when_it_is_finalize
     let path = format!("{NAMESPACES}/shop");
     let marked = cluster.delete(&path).await.ok();
     assert_eq!(marked["status"]["phase"], "Terminating");
-    let (code, reason, message) =
-        cluster.create(&format!("{path}/configmaps"), config_map("a")).await.refusal();
+    let (code, reason, message) = cluster.create(&format!("{path}/configmaps"), config_map("a")).await.refusal();
     assert_eq!((code, reason.as_str()), (403, "Forbidden"));
     assert_eq!(
         message,

@@ -28,10 +28,7 @@ async fn aggregated_discovery_says_it_all_at_once_and_only_when_it_changed() {
     let cluster = Cluster::start().await;
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
     let reply = cluster.get_as("/apis", accept).await;
-    assert_eq!(
-        reply.headers["content-type"],
-        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-    );
+    assert_eq!(reply.headers["content-type"], "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
     let tag = reply.headers["etag"].clone();
     let groups = reply.ok();
     let apps = groups["items"].as_array().unwrap().iter().find(|group| group["metadata"]["name"] == "apps").unwrap();
@@ -42,7 +39,9 @@ async fn aggregated_discovery_says_it_all_at_once_and_only_when_it_changed() {
     let unchanged = cluster.send(request.body(Default::default()).unwrap()).await;
     assert_eq!(unchanged.status(), StatusCode::NOT_MODIFIED);
     let core = cluster.get_as("/api", accept).await.ok();
-    assert!(core["items"][0]["versions"][0]["resources"].as_array().unwrap().iter().any(|one| one["resource"] == "pods"));
+    assert!(
+        core["items"][0]["versions"][0]["resources"].as_array().unwrap().iter().any(|one| one["resource"] == "pods")
+    );
 }
 
 #[tokio::test]

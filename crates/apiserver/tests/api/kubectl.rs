@@ -155,3 +155,26 @@ async fn shutdown_ends_open_watches() {
     while lines.next_line().await.unwrap().is_some() {}
     watching.wait().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_does_its_daily_work() {
+    let served = Served::start().await;
+    served.kubectl(&["apply", "-f", "-"], MANIFEST).await.unwrap();
+    served.cluster.create("/api/v1/nodes", json!({"metadata": {"name": "one"}})).await.ok();
+    let recorded = served.ok(&["set", "image", "sts/web", "nginx=nginx:1.29", "--record"]).await;
+    assert_eq!(recorded, "statefulset.apps/web image updated\n");
+    let cause = "jsonpath={.metadata.annotations.kubernetes\\.io/change-cause}";
+    let cause = served.ok(&["get", "sts", "web", "-o", cause]).await;
+    assert!(cause.starts_with("kubectl set image sts/web") && cause.ends_with("--record=true"), "{cause}");
+    assert_eq!(served.ok(&["rollout", "restart", "sts/web"]).await, "statefulset.apps/web restarted\n");
+    assert_eq!(served.ok(&["run", "q", "--image=nginx"]).await, "pod/q created\n");
+    assert_eq!(served.ok(&["cordon", "one"]).await, "node/one cordoned\n");
+    assert_eq!(served.ok(&["taint", "nodes", "one", "a=b:NoSchedule"]).await, "node/one tainted\n");
+    for described in [["describe", "sts", "web"], ["describe", "node", "one"], ["describe", "ns", "default"]] {
+        served.ok(&described).await;
+    }
+    let all = served.ok(&["get", "all"]).await;
+    assert!(all.contains("pod/q") && all.contains("statefulset.apps/web"), "{all}");
+    assert!(served.ok(&["drain", "one", "--ignore-daemonsets"]).await.ends_with("node/one drained\n"));
+    served.stop().await;
+}

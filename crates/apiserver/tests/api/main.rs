@@ -1,5 +1,7 @@
 //! The API server from outside: real store, real handlers, the answers clients get.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on should stop where it is.
+
 mod clients;
 mod common;
 mod crud;

@@ -48,13 +48,18 @@ async fn a_patch_is_checked_like_any_other_write() {
     assert_eq!((stale.0, stale.1.as_str()), (409, "Conflict"));
     let warned = cluster.merge(&path, json!({"spec": {"extra": 1}})).await;
     assert_eq!(warned.warnings(), ["299 - \"unknown field \\\"spec.extra\\\"\""]);
-    let strict = cluster.merge(&format!("{path}?fieldValidation=Strict"), json!({"spec": {"extra": 1}})).await.refusal();
+    let strict =
+        cluster.merge(&format!("{path}?fieldValidation=Strict"), json!({"spec": {"extra": 1}})).await.refusal();
     assert_eq!(strict.0, 422);
     assert!(strict.2.ends_with("strict decoding error: unknown field \"spec.extra\""), "{}", strict.2);
     assert!(strict.2.starts_with(" \"\" is invalid: patch: Invalid value: "), "{}", strict.2);
     let invalid = cluster.merge(&path, json!({"spec": {"replicas": -1}})).await.refusal();
     assert_eq!((invalid.0, invalid.1.as_str()), (422, "Invalid"));
-    assert!(invalid.2.starts_with("StatefulSet.apps \"web\" is invalid: spec.replicas: Invalid value: -1"), "{}", invalid.2);
+    assert!(
+        invalid.2.starts_with("StatefulSet.apps \"web\" is invalid: spec.replicas: Invalid value: -1"),
+        "{}",
+        invalid.2
+    );
     let missing = cluster.merge(&format!("{SETS}/nope"), json!({})).await.refusal();
     assert_eq!(missing.2, "statefulsets.apps \"nope\" not found");
     let unknown = cluster.ask(Method::PATCH, &path, "text/plain", JSON, "{}".into()).await.refusal();

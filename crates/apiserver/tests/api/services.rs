@@ -18,7 +18,10 @@ async fn a_service_gets_an_address_above_the_band_for_explicit_ones() {
     let created = cluster.create(SERVICES, service("a", json!({"selector": {"app": "a"}}))).await.ok();
     let ip: std::net::Ipv4Addr = created["spec"]["clusterIP"].as_str().unwrap().parse().unwrap();
     assert_eq!(created["spec"]["clusterIPs"], json!([ip.to_string()]));
-    assert_eq!((&created["spec"]["ipFamilies"], &created["spec"]["ipFamilyPolicy"]), (&json!(["IPv4"]), &json!("SingleStack")));
+    assert_eq!(
+        (&created["spec"]["ipFamilies"], &created["spec"]["ipFamilyPolicy"]),
+        (&json!(["IPv4"]), &json!("SingleStack"))
+    );
     let offset = u32::from(ip) - u32::from(std::net::Ipv4Addr::new(10, 96, 0, 0));
     assert!((256..(1 << 20) - 1).contains(&offset), "{ip}");
 }
@@ -42,14 +45,16 @@ async fn an_explicit_address_is_given_once_and_free_again_after_its_service() {
 #[tokio::test]
 async fn a_headless_service_has_no_address() {
     let cluster = Cluster::start().await;
-    let created = cluster.create(SERVICES, service("a", json!({"clusterIP": "None", "selector": {"app": "a"}}))).await.ok();
+    let created =
+        cluster.create(SERVICES, service("a", json!({"clusterIP": "None", "selector": {"app": "a"}}))).await.ok();
     assert_eq!((&created["spec"]["clusterIP"], &created["spec"]["clusterIPs"]), (&json!("None"), &json!(["None"])));
 }
 
 #[tokio::test]
 async fn node_ports_come_and_go_with_the_type() {
     let cluster = Cluster::start().await;
-    let created = cluster.create(SERVICES, service("a", json!({"type": "NodePort", "selector": {"a": "b"}}))).await.ok();
+    let created =
+        cluster.create(SERVICES, service("a", json!({"type": "NodePort", "selector": {"a": "b"}}))).await.ok();
     let port = created["spec"]["ports"][0]["nodePort"].as_i64().unwrap();
     assert!((30_086..=32_767).contains(&port), "{port}");
     let mut taken = service("b", json!({"type": "NodePort"}));

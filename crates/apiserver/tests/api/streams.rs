@@ -96,7 +96,10 @@ async fn exec_asks_the_agent_in_its_own_words() {
     let answer = cluster.get(&format!("{PODS}/p/exec?command=ls&command=-l&stdin=true&stdout=true&tty=true")).await;
     // What the agent says is passed on as it is.
     assert_eq!(answer.code, 403);
-    assert_eq!(*asked.lock().unwrap(), ["one GET /exec/default/p/c?input=1&output=1&tty=1&command=ls&command=-l HTTP/1.1"]);
+    assert_eq!(
+        *asked.lock().unwrap(),
+        ["one GET /exec/default/p/c?input=1&output=1&tty=1&command=ls&command=-l HTTP/1.1"]
+    );
 }
 
 #[tokio::test]

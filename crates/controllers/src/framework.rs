@@ -1,0 +1,339 @@
+//! What the planning controllers share: carrying out batches of actions, reading their own writes,
+//! and writing statuses. It decides nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod};
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use stead_client::{EventType, ObjectKey, Recorder};
+use stead_plan::ids::Target;
+
+use crate::context::Caches;
+
+/// Objects worked on at the same time by one controller.
+pub const WORKERS: usize = 5;
+/// Actions of one plan in flight at the same time.
+const BATCH_MAX: usize = 500;
+/// Times a status is written again after somebody else changed the object.
+const STATUS_TRIES: usize = 5;
+
+/// A write that the API refused or never answered.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The API's answer, or its absence.
+    #[error("cannot {verb} {kind} {key}: {source}")]
+    Api {
+        /// What was tried, e.g. `create`.
+        verb: &'static str,
+        /// Kind of the object.
+        kind: String,
+        /// The object.
+        key: ObjectKey,
+        /// Why it failed.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The object decided on is no longer there, or no longer as it was.
+    #[error("{key} has changed since it was decided on")]
+    Changed {
+        /// The object.
+        key: ObjectKey,
+    },
+    /// A stored revision holds something that is not a pod template.
+    #[error("revision {key} holds no pod template")]
+    BadRevision {
+        /// The revision.
+        key: ObjectKey,
+    },
+}
+
+impl WriteError {
+    /// Whether a creation failed because there is such an object already.
+    pub fn is_already_exists(&self) -> bool {
+        self.status().is_some_and(|status| status.reason == "AlreadyExists")
+    }
+
+    /// Whether the object does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 404)
+    }
+
+    /// Whether somebody else wrote the object first.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Changed { .. } => true,
+            Self::Api { .. } | Self::BadRevision { .. } => {
+                self.status().is_some_and(|status| status.code == 409 && status.reason == "Conflict")
+            }
+        }
+    }
+
+    /// Whether the write failed because its namespace is going away.
+    pub fn is_namespace_terminating(&self) -> bool {
+        let causes = self.status().and_then(|status| status.details.as_ref()).map(|details| &details.causes);
+        causes.is_some_and(|causes| causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
+    }
+
+    /// The reason in the API's own words, as events and conditions show it.
+    pub fn text(&self) -> String {
+        match self.status() {
+            Some(status) => status.message.clone(),
+            None => match self {
+                Self::Api { source, .. } => source.to_string(),
+                Self::Changed { .. } | Self::BadRevision { .. } => self.to_string(),
+            },
+        }
+    }
+
+    fn status(&self) -> Option<&kube::core::Status> {
+        match self {
+            Self::Api { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status),
+                _ => None,
+            },
+            Self::Changed { .. } | Self::BadRevision { .. } => None,
+        }
+    }
+}
+
+/// The kinds whose own writes a controller reads back from the shared caches.
+pub trait Tracked: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug {
+    /// Which cache shows them.
+    const KIND: TrackedKind;
+}
+
+/// See [`Tracked`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TrackedKind {
+    /// Pods.
+    Pods,
+    /// PersistentVolumeClaims.
+    Claims,
+    /// ControllerRevisions.
+    Revisions,
+    /// StatefulSets.
+    StatefulSets,
+    /// ReplicaSets.
+    ReplicaSets,
+    /// Deployments.
+    Deployments,
+}
+
+macro_rules! tracked {
+    ($($type:ty => $kind:ident),* $(,)?) => {
+        $(impl Tracked for $type {
+            const KIND: TrackedKind = TrackedKind::$kind;
+        })*
+    };
+}
+
+tracked! {
+    Pod => Pods,
+    PersistentVolumeClaim => Claims,
+    ControllerRevision => Revisions,
+    StatefulSet => StatefulSets,
+    ReplicaSet => ReplicaSets,
+    Deployment => Deployments,
+}
+
+/// The newest write of a controller on behalf of each object it works on, per kind written. A plan is
+/// only made from caches that show them all.
+#[derive(Default)]
+pub struct OwnWrites {
+    newest: Mutex<HashMap<ObjectKey, BTreeMap<TrackedKind, u64>>>,
+}
+
+impl OwnWrites {
+    /// Remembers that `written` was written on behalf of `owner`.
+    pub fn remember<K: Tracked>(&self, owner: &ObjectKey, written: &K) {
+        let revision = written.meta().resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = newest.entry(owner.clone()).or_default().entry(K::KIND).or_default();
+        *slot = revision.max(*slot);
+    }
+
+    /// Waits until the caches show everything written on behalf of `owner`.
+    pub async fn visible(&self, owner: &ObjectKey, caches: &Caches) {
+        let wanted = self.newest.lock().unwrap_or_else(PoisonError::into_inner).remove(owner);
+        for (kind, revision) in wanted.into_iter().flatten() {
+            match kind {
+                TrackedKind::Pods => caches.pods.wait_revision(revision).await,
+                TrackedKind::Claims => caches.claims.wait_revision(revision).await,
+                TrackedKind::Revisions => caches.controller_revisions.wait_revision(revision).await,
+                TrackedKind::StatefulSets => caches.stateful_sets.wait_revision(revision).await,
+                TrackedKind::ReplicaSets => caches.replica_sets.wait_revision(revision).await,
+                TrackedKind::Deployments => caches.deployments.wait_revision(revision).await,
+            }
+        }
+    }
+}
+
+/// Writes on behalf of one object, each remembered.
+#[derive(Clone, Copy)]
+pub struct Writer<'a> {
+    client: &'a Client,
+    own: &'a OwnWrites,
+    owner: &'a ObjectKey,
+}
+
+impl<'a> Writer<'a> {
+    /// Writes through `client` on behalf of `owner`, in its namespace.
+    pub fn new(client: &'a Client, own: &'a OwnWrites, owner: &'a ObjectKey) -> Self {
+        Self { client, own, owner }
+    }
+
+    /// Creates `object`.
+    pub async fn create<K>(&self, object: &K) -> Result<K, WriteError>
+    where
+        K: Tracked<Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        let answer = self.api::<K>().create(&PostParams::default(), object).await;
+        self.written("create", &name_of(object), answer)
+    }
+
+    /// Writes `object` over the state with its resourceVersion.
+    pub async fn replace<K>(&self, object: &K) -> Result<K, WriteError>
+    where
+        K: Tracked<Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        let name = name_of(object);
+        let answer = self.api::<K>().replace(&name, &PostParams::default(), object).await;
+        self.written("update", &name, answer)
+    }
+
+    /// Deletes exactly `target`; that it is gone already is success.
+    pub async fn delete<K>(&self, target: &Target) -> Result<(), WriteError>
+    where
+        K: Tracked<Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        let preconditions = Preconditions {
+            uid: Some(target.uid.0.clone()),
+            resource_version: Some(target.resource_version.0.clone()),
+        };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let answer = match self.api::<K>().delete(&target.name, &params).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let error = self.failed::<K>("delete", &target.name, error);
+                return if error.is_not_found() { Ok(()) } else { Err(error) };
+            }
+        };
+        if let Some(left) = answer.left() {
+            self.own.remember(self.owner, &left);
+        }
+        Ok(())
+    }
+
+    /// Reads the object `name` from the API, not from a cache; none when there is none.
+    pub async fn read<K>(&self, name: &str) -> Result<Option<K>, WriteError>
+    where
+        K: Tracked<Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        self.api::<K>().get_opt(name).await.map_err(|error| self.failed::<K>("read", name, error))
+    }
+
+    /// Writes the status of `object`; when somebody changed it meanwhile, `put` puts the same status
+    /// on the newer state and it is tried again.
+    pub async fn write_status<K>(&self, mut object: K, put: impl Fn(&mut K)) -> Result<(), WriteError>
+    where
+        K: Tracked<Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        let (name, uid) = (name_of(&object), object.uid());
+        for _ in 0..STATUS_TRIES {
+            put(&mut object);
+            let answer = self.api::<K>().replace_subresource("status", &name, &PostParams::default(), &object).await;
+            match self.written("update the status of", &name, answer) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_not_found() => return Ok(()),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+            match self.read::<K>(&name).await? {
+                Some(fresh) if fresh.uid() == uid => object = fresh,
+                Some(_) | None => return Ok(()),
+            }
+        }
+        Err(WriteError::Changed { key: self.owner.clone() })
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Tracked<Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.owner.namespace)
+    }
+
+    fn written<K: Tracked>(&self, verb: &'static str, name: &str, answer: kube::Result<K>) -> Result<K, WriteError> {
+        let written = answer.map_err(|error| self.failed::<K>(verb, name, error))?;
+        self.own.remember(self.owner, &written);
+        Ok(written)
+    }
+
+    fn failed<K: Tracked>(&self, verb: &'static str, name: &str, source: kube::Error) -> WriteError {
+        let key = ObjectKey::new(self.owner.namespace.clone(), name);
+        WriteError::Api { verb, kind: K::kind(&()).into_owned(), key, source: Box::new(source) }
+    }
+}
+
+/// Carries out independent `actions`: first one, then twice as many at once with every success. After
+/// a failure nothing further is started; the first failure is returned.
+pub async fn slow_start<'a, A, F, E>(actions: &'a [A], carry_out: impl Fn(&'a A) -> F) -> Result<(), E>
+where
+    F: Future<Output = Result<(), E>>,
+{
+    let (mut rest, mut size) = (actions, 1);
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(size.min(rest.len()));
+        for outcome in join_all(now.iter().map(&carry_out)).await {
+            outcome?;
+        }
+        rest = later;
+        size = (size * 2).min(BATCH_MAX);
+    }
+    Ok(())
+}
+
+/// Writes an event about `about`.
+pub fn tell(recorder: &Recorder, about: &ObjectReference, warning: bool, reason: &str, message: &str) {
+    let kind = if warning { EventType::Warning } else { EventType::Normal };
+    recorder.event(about, kind, reason, message);
+}
+
+/// How long from `now` to `at`; nothing when it is past.
+pub fn until(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or_default()
+}
+
+fn name_of(object: &impl Resource) -> String {
+    let meta = object.meta();
+    meta.name.clone().or_else(|| meta.generate_name.clone()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn a_slow_start_doubles_and_stops_at_the_first_failing_batch() {
+        let started = AtomicUsize::new(0);
+        let actions: Vec<usize> = (0..20).collect();
+        let outcome = slow_start(&actions, |action| {
+            started.fetch_add(1, Ordering::Relaxed);
+            let failed = *action == 4;
+            async move { if failed { Err("no") } else { Ok(()) } }
+        })
+        .await;
+        assert_eq!(outcome, Err("no"));
+        assert_eq!(started.load(Ordering::Relaxed), 1 + 2 + 4, "the batch that failed is the last");
+    }
+}

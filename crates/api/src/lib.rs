@@ -12,7 +12,6 @@ pub mod kinds;
 pub mod object;
 pub mod openapi;
 pub mod patch;
-pub mod quantity;
 pub mod registry;
 pub mod schema;
 pub mod selectors;

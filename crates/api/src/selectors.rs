@@ -8,7 +8,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 mod field;
 mod label;
-mod syntax;
 
 pub use field::{FieldSelector, FieldSelectorError, FieldTerm};
 pub use label::SelectorParseError;

@@ -19,7 +19,7 @@ mod ip;
 mod labels;
 mod metadata;
 mod mounts;
-mod names;
+pub(crate) mod names;
 mod path;
 mod persistent_volumes;
 mod pod;

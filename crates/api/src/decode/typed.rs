@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::go_type::go_type;
 use super::parse::json_type;
-use crate::quantity::Amount;
+use crate::amount::Amount;
 
 /// A value that does not fit its field, in the words of Go's decoder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -306,7 +306,7 @@ fn canonical_quantity(value: &Value) -> Result<Value, TypeError> {
         Value::Number(number) => number.to_string(),
         Value::Bool(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     };
-    let amount = Amount::parse(&text).map_err(|error| TypeError(error.to_string()))?;
+    let amount = Amount::read(&text).map_err(|error| TypeError(error.to_string()))?;
     Ok(Value::String(amount.to_string()))
 }
 

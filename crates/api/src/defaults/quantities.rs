@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{ResourceRequirements, VolumeResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::amount::Amount;
+use crate::amount::{Amount, Format};
 
 type Resources = Option<BTreeMap<String, Quantity>>;
 
 /// Rounds a list of resources up to thousandths and writes it canonically.
 pub(super) fn resources(list: &mut Resources) {
-    list.iter_mut().flat_map(BTreeMap::values_mut).for_each(|quantity| rewrite(quantity, NANO_PER_MILLI));
+    list.iter_mut().flat_map(BTreeMap::values_mut).for_each(|quantity| rewrite(quantity, Amount::rounded_up_to_milli));
 }
 
 /// The limits and requests of a container or pod.
@@ -35,76 +35,20 @@ pub(super) fn volume_requirements(requirements: &mut Option<VolumeResourceRequir
 /// refuse.
 pub(super) fn canonical(quantity: &mut Option<Quantity>) {
     if let Some(quantity) = quantity {
-        rewrite(quantity, 1);
+        rewrite(quantity, |amount| amount);
     }
 }
 
 /// A computed amount in the notation usual for a resource: memory in powers of 1024.
 pub(super) fn written(amount: Amount, resource: &str) -> Quantity {
-    let notation = if resource == "memory" { Notation::Binary } else { Notation::Decimal };
-    Quantity(print(amount.nano(), notation))
+    let format = if resource == "memory" { Format::BinarySi } else { Format::DecimalSi };
+    amount.written(format).into()
 }
 
-const NANO_PER_MILLI: i128 = 1_000_000;
-const NANO_PER_UNIT: i128 = 1_000_000_000;
-
-fn rewrite(quantity: &mut Quantity, step_nano: i128) {
-    let Some(amount) = Amount::parse(&quantity.0) else { return };
-    let nano = amount.nano();
-    let nano = match nano % step_nano {
-        0 => nano,
-        rest => nano - rest + rest.signum() * step_nano,
-    };
-    quantity.0 = print(nano, Notation::of(&quantity.0));
-}
-
-/// The three ways a quantity may be written; the canonical form keeps the author's.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Notation {
-    Decimal,
-    Binary,
-    Exponent,
-}
-
-impl Notation {
-    fn of(text: &str) -> Self {
-        if text.ends_with('i') {
-            Self::Binary
-        } else if text.contains(['e', 'E']) && !text.ends_with('E') {
-            Self::Exponent
-        } else {
-            Self::Decimal
-        }
+fn rewrite(quantity: &mut Quantity, round: impl Fn(Amount) -> Amount) {
+    if let Some(amount) = Amount::parse(&quantity.0) {
+        *quantity = round(amount).into();
     }
-}
-
-fn print(nano: i128, notation: Notation) -> String {
-    const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-    const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
-    if nano == 0 {
-        return "0".to_owned();
-    }
-    let units = nano / NANO_PER_UNIT;
-    if notation == Notation::Binary && nano % NANO_PER_UNIT == 0 && units.abs() >= 1024 {
-        let (number, power) = shorten(units, 1024, BINARY.len());
-        return format!("{number}{}", BINARY[power]);
-    }
-    let (number, power) = shorten(nano, 1000, DECIMAL.len());
-    match notation {
-        Notation::Decimal | Notation::Binary => format!("{number}{}", DECIMAL[power]),
-        Notation::Exponent if power == 3 => number.to_string(),
-        Notation::Exponent => format!("{number}e{}", 3 * i64::try_from(power).unwrap_or(i64::MAX) - 9),
-    }
-}
-
-/// Divides by `base` as often as that is exact, at most `powers - 1` times.
-fn shorten(mut number: i128, base: i128, powers: usize) -> (i128, usize) {
-    let mut power = 0;
-    while power + 1 < powers && number % base == 0 {
-        number /= base;
-        power += 1;
-    }
-    (number, power)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::quantity::Amount;
+use crate::amount::Amount;
 
 const COUNTED: [&str; 2] = ["cpu", "memory"];
 
@@ -48,10 +48,10 @@ fn totals<'a>(parts: impl Iterator<Item = Option<&'a ResourceRequirements>>) -> 
 fn add(totals: &mut Totals, list: Option<&BTreeMap<String, Quantity>>) -> usize {
     let mut count = 0;
     for name in COUNTED {
-        let amount = list.and_then(|list| list.get(name)).and_then(|quantity| Amount::try_from(quantity).ok());
+        let amount = list.and_then(|list| list.get(name)).map(Amount::of);
         if let Some(amount) = amount.filter(|amount| *amount > Amount::ZERO) {
             let total = totals.entry(name).or_insert(Amount::ZERO);
-            *total = total.saturating_add(amount);
+            *total = total.plus(amount);
             count += 1;
         }
     }

@@ -2,7 +2,7 @@
 //! error texts clients know.
 
 use super::{Requirement, Test};
-use super::syntax;
+use crate::validation::names;
 
 /// Why a selector string was refused; the text is what the API answers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +57,7 @@ fn requirement(tokens: &mut Tokens) -> Result<Requirement, String> {
         Token::Word(word) => word,
         other => return Err(format!("found '{}', expected: identifier", other.text())),
     };
-    check(&key, syntax::key_faults(&key))?;
+    check(&key, names::qualified(&key))?;
     let is_last_word = matches!(tokens.peek(), Token::End | Token::Comma);
     if is_absence || is_last_word {
         return Ok(Requirement { key, test: if is_absence { Test::DoesNotExist } else { Test::Exists } });
@@ -81,7 +81,7 @@ fn value(tokens: &mut Tokens) -> Result<String, String> {
         return Ok(String::new());
     }
     match tokens.next() {
-        Token::Word(word) => check(&word, syntax::value_faults(&word)).map(|()| word),
+        Token::Word(word) => check(&word, names::label_value(&word)).map(|()| word),
         other => Err(format!("found '{}', expected: identifier", other.text())),
     }
 }
@@ -104,7 +104,7 @@ fn values(tokens: &mut Tokens) -> Result<Vec<String>, String> {
     loop {
         match tokens.next() {
             Token::Word(word) if !is_place_filled => {
-                check(&word, syntax::value_faults(&word))?;
+                check(&word, names::label_value(&word))?;
                 values.push(word);
                 is_place_filled = true;
             }

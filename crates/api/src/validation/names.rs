@@ -64,7 +64,7 @@ fn subdomain_in(value: &str, unit: &str) -> Messages {
 }
 
 /// A name with an optional domain prefix: label keys, finalizers, conditions, resources.
-pub(super) fn qualified(value: &str) -> Messages {
+pub(crate) fn qualified(value: &str) -> Messages {
     let mut messages = Vec::new();
     let name = match value.split('/').collect::<Vec<_>>().as_slice() {
         [name] => *name,
@@ -90,7 +90,7 @@ pub(super) fn qualified(value: &str) -> Messages {
 }
 
 /// The value of a label.
-pub(super) fn label_value(value: &str) -> Messages {
+pub(crate) fn label_value(value: &str) -> Messages {
     let mut messages = too_long(value, LABEL_MAX, "bytes");
     if !value.is_empty() && !is_qualified_part(value) {
         messages.push(LABEL_VALUE_RULE.to_owned());

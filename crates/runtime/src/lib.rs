@@ -53,8 +53,12 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Runs a process inside a running container. The caller passes its ends of stdio. Dropping the
     /// handle kills the process.
-    fn exec(&self, id: &ContainerId, spec: ExecSpec, stdio: ExecStdio)
-    -> impl Future<Output = Result<ExecHandle, RuntimeError>> + Send;
+    fn exec(
+        &self,
+        id: &ContainerId,
+        spec: ExecSpec,
+        stdio: ExecStdio,
+    ) -> impl Future<Output = Result<ExecHandle, RuntimeError>> + Send;
 
     /// Every sandbox and container known, also those started before the agent was.
     fn list(&self) -> impl Future<Output = Result<Inventory, RuntimeError>> + Send;

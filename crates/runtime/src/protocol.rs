@@ -12,7 +12,7 @@ use crate::types::*;
 pub(crate) const VERSION: u32 = 1;
 
 /// From a client to the supervisor. The descriptors of [`Request::Exec`] travel with the frame.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// Opens a connection.
     Hello {
@@ -54,17 +54,11 @@ pub(crate) struct Call {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Message {
     /// The answer to a call.
-    Answer {
-        number: u64,
-        answer: Answer,
-    },
+    Answer { number: u64, answer: Answer },
     /// A container has ended.
     Exited(Box<ContainerInfo>),
     /// A process of an exec has ended.
-    ExecExited {
-        exec: u64,
-        code: i32,
-    },
+    ExecExited { exec: u64, code: i32 },
 }
 
 /// How a call went.
@@ -94,34 +88,15 @@ pub(crate) struct StdioSlots {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Job {
     /// Makes namespaces, shared memory and cgroup of a sandbox in `dir`.
-    CreateSandbox {
-        dir: std::path::PathBuf,
-        spec: SandboxSpec,
-    },
+    CreateSandbox { dir: std::path::PathBuf, spec: SandboxSpec },
     /// Undoes it.
-    RemoveSandbox {
-        dir: std::path::PathBuf,
-        spec: SandboxSpec,
-    },
+    RemoveSandbox { dir: std::path::PathBuf, spec: SandboxSpec },
     /// Creates and starts a container in `dir`.
-    Start {
-        dir: std::path::PathBuf,
-        spec: Box<ContainerSpec>,
-        sandbox: SandboxSpec,
-        sandbox_dir: std::path::PathBuf,
-    },
+    Start { dir: std::path::PathBuf, spec: Box<ContainerSpec>, sandbox: SandboxSpec, sandbox_dir: std::path::PathBuf },
     /// Runs a process in the container of `dir`; descriptors travel with the frame.
-    Exec {
-        dir: std::path::PathBuf,
-        container: Box<ContainerSpec>,
-        spec: ExecSpec,
-        stdio: StdioSlots,
-    },
+    Exec { dir: std::path::PathBuf, container: Box<ContainerSpec>, spec: ExecSpec, stdio: StdioSlots },
     /// Unmounts and deletes what a container leaves in `dir`, and its cgroup.
-    Remove {
-        dir: std::path::PathBuf,
-        cgroup: std::path::PathBuf,
-    },
+    Remove { dir: std::path::PathBuf, cgroup: std::path::PathBuf },
 }
 
 /// A worker's one answer.

@@ -81,7 +81,13 @@ const GUARDED: &[(&[i64], Cap)] = &[
     (&[libc::SYS_vhangup], Cap::SYS_TTY_CONFIG),
     (&[libc::SYS_open_by_handle_at], Cap::DAC_READ_SEARCH),
     (
-        &[libc::SYS_mbind, libc::SYS_set_mempolicy, libc::SYS_get_mempolicy, libc::SYS_move_pages, libc::SYS_migrate_pages],
+        &[
+            libc::SYS_mbind,
+            libc::SYS_set_mempolicy,
+            libc::SYS_get_mempolicy,
+            libc::SYS_move_pages,
+            libc::SYS_migrate_pages,
+        ],
         Cap::SYS_NICE,
     ),
     (&[libc::SYS_kcmp], Cap::SYS_PTRACE),
@@ -91,15 +97,7 @@ const GUARDED: &[(&[i64], Cap)] = &[
 #[cfg(target_arch = "x86_64")]
 const GUARDED_HERE: &[(&[i64], Cap)] = &[
     (&[libc::SYS_iopl, libc::SYS_ioperm], Cap::SYS_RAWIO),
-    (
-        &[
-            libc::SYS_uselib,
-            libc::SYS_ustat,
-            libc::SYS_sysfs,
-            libc::SYS__sysctl,
-        ],
-        Cap::empty(),
-    ),
+    (&[libc::SYS_uselib, libc::SYS_ustat, libc::SYS_sysfs, libc::SYS__sysctl], Cap::empty()),
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const GUARDED_HERE: &[(&[i64], Cap)] = &[];

@@ -118,7 +118,9 @@ fn environment(spec: &ContainerSpec, home: &str) -> Vec<String> {
     if spec.tty && !has("TERM") {
         env.push("TERM=xterm".into());
     }
-    env.extend(spec.env.iter().filter(|(key, _)| key != "HOME" || has("HOME")).map(|(key, value)| format!("{key}={value}")));
+    env.extend(
+        spec.env.iter().filter(|(key, _)| key != "HOME" || has("HOME")).map(|(key, value)| format!("{key}={value}")),
+    );
     if !has("HOME") {
         env.push(format!("HOME={home}"));
     }
@@ -339,7 +341,8 @@ mod tests {
             readonly,
             propagation,
         };
-        spec.mounts = vec![volume("/data", true, Propagation::Private), volume("/more", false, Propagation::HostToContainer)];
+        spec.mounts =
+            vec![volume("/data", true, Propagation::Private), volume("/more", false, Propagation::HostToContainer)];
         let oci = build(&spec, &facts()).unwrap();
         assert_eq!(options(&oci, "/data"), ["rbind", "ro"]);
         assert_eq!(options(&oci, "/more"), ["rbind", "rw"]);

@@ -18,15 +18,15 @@ struct Instruction {
 
 /// Character devices a container may open, as (major, minor); no minor means any.
 const ALLOWED: [(i32, Option<i32>); 9] = [
-    (1, Some(3)),   // null
-    (1, Some(5)),   // zero
-    (1, Some(7)),   // full
-    (1, Some(8)),   // random
-    (1, Some(9)),   // urandom
-    (5, Some(0)),   // tty
-    (5, Some(1)),   // console
-    (5, Some(2)),   // ptmx
-    (136, None),    // terminals
+    (1, Some(3)), // null
+    (1, Some(5)), // zero
+    (1, Some(7)), // full
+    (1, Some(8)), // random
+    (1, Some(9)), // urandom
+    (5, Some(0)), // tty
+    (5, Some(1)), // console
+    (5, Some(2)), // ptmx
+    (136, None),  // terminals
 ];
 
 const LOAD_WORD: u8 = 0x61; // BPF_LDX | BPF_MEM | BPF_W
@@ -43,7 +43,12 @@ const ACCESS_MAKE_NODE: i32 = 1; // BPF_DEVCG_ACC_MKNOD
 
 /// The program: making a node is allowed, opening only [`ALLOWED`] is.
 fn program() -> Vec<Instruction> {
-    let i = |code, dst: u8, src: u8, offset, immediate| Instruction { code, registers: dst | (src << 4), offset, immediate };
+    let i = |code, dst: u8, src: u8, offset, immediate| Instruction {
+        code,
+        registers: dst | (src << 4),
+        offset,
+        immediate,
+    };
     let allow = [i(MOVE_VALUE, 0, 0, 0, 1), i(EXIT, 0, 0, 0, 0)];
     let mut program = vec![
         // r2 = access << 16 | type, r4 = major, r5 = minor; then r3 = access, r2 = type.
@@ -146,7 +151,11 @@ mod tests {
             let i = program[pc];
             let (dst, src) = (usize::from(i.registers & 15), usize::from(i.registers >> 4));
             pc += 1;
-            let mut jump = |taken: bool| if taken { pc = pc.checked_add_signed(i.offset.into()).unwrap() };
+            let mut jump = |taken: bool| {
+                if taken {
+                    pc = pc.checked_add_signed(i.offset.into()).unwrap()
+                }
+            };
             match i.code {
                 LOAD_WORD => r[dst] = i64::from([(access << 16) | kind, major, minor][i.offset as usize / 4]),
                 MOVE_REGISTER => r[dst] = r[src],
@@ -174,7 +183,8 @@ mod tests {
         let group = Path::new(mount).join(format!("stead-test-filter-{}", std::process::id()));
         std::fs::create_dir(&group).unwrap();
         let attached = attach(&group);
-        let script = "echo $$ > \"$1/cgroup.procs\" && (: < /dev/null) && (: < /dev/urandom) && ! (: < /dev/kmsg) 2> /dev/null";
+        let script =
+            "echo $$ > \"$1/cgroup.procs\" && (: < /dev/null) && (: < /dev/urandom) && ! (: < /dev/kmsg) 2> /dev/null";
         let status = std::process::Command::new("sh").args(["-c", script, "sh"]).arg(&group).status();
         std::fs::remove_dir(&group).unwrap();
         attached.unwrap();

@@ -12,9 +12,15 @@ mod values;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
 use crate::types::Resources;
+
+/// A group may stay busy for a moment after its last process has been reaped, and version 1 has no event
+/// for the end of that moment.
+const REMOVE_PAUSE: Duration = Duration::from_millis(5);
+const REMOVE_ATTEMPTS_MAX: usize = 200;
 
 /// A control group operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -71,9 +77,8 @@ impl Cgroups {
     pub(crate) fn detect() -> Result<Self, CgroupError> {
         let path = Path::new("/proc/self/mountinfo");
         let text = fs::read_to_string(path).map_err(CgroupError::at("read", path))?;
-        Self::from_mountinfo(&text).ok_or_else(|| {
-            CgroupError::at("find control groups in", path)(io::Error::from(io::ErrorKind::NotFound))
-        })
+        Self::from_mountinfo(&text)
+            .ok_or_else(|| CgroupError::at("find control groups in", path)(io::Error::from(io::ErrorKind::NotFound)))
     }
 
     /// The layout a `mountinfo` describes; none without any control group mount.
@@ -119,8 +124,9 @@ impl Cgroups {
     /// How many processes of the group the kernel has killed for want of memory.
     pub(crate) fn oom_kills(&self, path: &Path) -> u64 {
         let file = match self {
-            Self::Legacy(hierarchies) => v1::hierarchy_of(hierarchies, "memory")
-                .map(|h| below(&h.mount, path).join("memory.oom_control")),
+            Self::Legacy(hierarchies) => {
+                v1::hierarchy_of(hierarchies, "memory").map(|h| below(&h.mount, path).join("memory.oom_control"))
+            }
             Self::Unified(root) => Some(below(root, path).join("memory.events")),
         };
         let text = file.and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
@@ -174,10 +180,16 @@ fn collect_pids(dir: &Path, pids: &mut BTreeSet<i32>) -> Result<(), CgroupError>
 
 fn remove_tree(dir: &Path) -> Result<(), CgroupError> {
     children(dir)?.iter().try_for_each(|child| remove_tree(child))?;
-    match fs::remove_dir(dir) {
-        Err(e) if !is_gone(&e) => Err(CgroupError::at("remove", dir)(e)),
-        _ => Ok(()),
+    for attempt in 1.. {
+        match fs::remove_dir(dir) {
+            Err(e) if e.kind() == io::ErrorKind::ResourceBusy && attempt < REMOVE_ATTEMPTS_MAX => {
+                std::thread::sleep(REMOVE_PAUSE);
+            }
+            Err(e) if !is_gone(&e) => return Err(CgroupError::at("remove", dir)(e)),
+            _ => break,
+        }
     }
+    Ok(())
 }
 
 /// Whether the error says that the group is no longer there.

@@ -8,15 +8,34 @@ use crate::types::Resources;
 
 /// Controllers a container is put under wherever they are mounted; libcontainer knows the same ones.
 pub(super) const CONTROLLERS: [&str; 12] = [
-    "cpu", "cpuacct", "cpuset", "memory", "pids", "freezer", "devices", "blkio", "hugetlb", "perf_event", "net_cls",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "memory",
+    "pids",
+    "freezer",
+    "devices",
+    "blkio",
+    "hugetlb",
+    "perf_event",
+    "net_cls",
     "net_prio",
 ];
 
 /// What a container may do with devices: make any node, but open only these (the set every engine
 /// has: null, zero, full, random, urandom, tty, console, ptmx and terminals).
 const DEVICES_ALLOWED: [&str; 11] = [
-    "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:1 rwm",
-    "c 5:2 rwm", "c 136:* rwm",
+    "c *:* m",
+    "b *:* m",
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:1 rwm",
+    "c 5:2 rwm",
+    "c 136:* rwm",
 ];
 
 /// The hierarchy that has a controller.

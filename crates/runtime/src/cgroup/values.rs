@@ -48,7 +48,9 @@ mod tests {
 
     #[test]
     fn weights_follow_the_shared_formula() {
-        for (shares, weight) in [(0, 1), (2, 1), (102, 17), (512, 59), (1024, 100), (2048, 174), (262_144, 10_000), (1 << 30, 10_000)] {
+        for (shares, weight) in
+            [(0, 1), (2, 1), (102, 17), (512, 59), (1024, 100), (2048, 174), (262_144, 10_000), (1 << 30, 10_000)]
+        {
             assert_eq!(cpu_weight(shares), weight, "shares {shares}");
         }
     }

@@ -128,9 +128,14 @@ impl Shared {
         {
             let _writing = self.writing.lock().await;
             let mut closed = self.closed.subscribe();
-            tokio::select! {
-                sent = asynchronous::send(&self.socket, frame) => sent.map_err(|_| lost())?,
-                _ = closed.wait_for(|closed| *closed) => return Err(lost()),
+            let sent = tokio::select! {
+                sent = asynchronous::send(&self.socket, frame) => sent.is_ok(),
+                _ = closed.wait_for(|closed| *closed) => false,
+            };
+            if !sent {
+                // The reading task may not have seen the end yet; the next call must not come here again.
+                self.close();
+                return Err(lost());
             }
         }
         match answer.await {

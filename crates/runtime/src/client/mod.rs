@@ -26,9 +26,10 @@ const RETRY_LONGEST: Duration = Duration::from_secs(5);
 
 /// A [`Runtime`] whose containers are children of the supervisor process of a directory.
 ///
-/// A connection that is lost is made anew, with a new supervisor if the old one is gone; calls that were
-/// under way fail with [`RuntimeError::Unreachable`] and may be made again. After that every known exit
-/// is told again, so [`Runtime::exits`] tells each at least once.
+/// A connection that is lost is made anew, with a new supervisor if the old one is gone. A start or an exec
+/// that was under way then fails with [`RuntimeError::Unreachable`]: a start that the supervisor did not
+/// survive has left nothing, one that it did is in the list. Other calls are made again. After that every
+/// known exit is told again, so [`Runtime::exits`] tells each at least once.
 #[derive(Clone, Debug)]
 pub struct SupervisorRuntime {
     inner: Arc<Inner>,
@@ -91,8 +92,16 @@ impl SupervisorRuntime {
         self.inner.connection().await?.call(request, Vec::new()).await
     }
 
+    /// A call whose second making changes nothing: made again once if the supervisor was lost over it.
+    async fn call_repeatable(&self, request: Request) -> Result<Answer, RuntimeError> {
+        match self.call(request.clone()).await {
+            Err(RuntimeError::Unreachable(_)) => self.call(request).await,
+            result => result,
+        }
+    }
+
     async fn call_done(&self, request: Request) -> Result<(), RuntimeError> {
-        match self.call(request).await? {
+        match self.call_repeatable(request).await? {
             Answer::Done => Ok(()),
             other => Err(unexpected(&other)),
         }
@@ -160,7 +169,7 @@ fn restore(
 
 impl Runtime for SupervisorRuntime {
     async fn create_sandbox(&self, spec: SandboxSpec) -> Result<Sandbox, RuntimeError> {
-        match self.call(Request::CreateSandbox(Box::new(spec))).await? {
+        match self.call_repeatable(Request::CreateSandbox(Box::new(spec))).await? {
             Answer::Sandbox(sandbox) => Ok(*sandbox),
             other => Err(unexpected(&other)),
         }
@@ -187,11 +196,8 @@ impl Runtime for SupervisorRuntime {
 
     async fn exec(&self, id: &ContainerId, spec: ExecSpec, stdio: ExecStdio) -> Result<ExecHandle, RuntimeError> {
         let connection = self.inner.connection().await?;
-        let slots = StdioSlots {
-            stdin: stdio.stdin.is_some(),
-            stdout: stdio.stdout.is_some(),
-            stderr: stdio.stderr.is_some(),
-        };
+        let slots =
+            StdioSlots { stdin: stdio.stdin.is_some(), stdout: stdio.stdout.is_some(), stderr: stdio.stderr.is_some() };
         let fds = [stdio.stdin, stdio.stdout, stdio.stderr].into_iter().flatten().collect();
         let request = Request::Exec { id: id.clone(), spec, stdio: slots };
         let (number, ended) = connection.exec(request, fds).await?;
@@ -201,7 +207,7 @@ impl Runtime for SupervisorRuntime {
     }
 
     async fn list(&self) -> Result<Inventory, RuntimeError> {
-        match self.call(Request::List).await? {
+        match self.call_repeatable(Request::List).await? {
             Answer::Inventory(inventory) => Ok(inventory),
             other => Err(unexpected(&other)),
         }

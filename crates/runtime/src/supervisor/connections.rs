@@ -126,9 +126,13 @@ impl Supervisor {
             Request::Hello { version: _ } => {
                 Ok(Some(Answer::Hello { version: VERSION, pid: std::process::id() as i32 }))
             }
-            Request::CreateSandbox(spec) => self.create_sandbox(*spec).await.map(|s| Some(Answer::Sandbox(Box::new(s)))),
+            Request::CreateSandbox(spec) => {
+                self.create_sandbox(*spec).await.map(|s| Some(Answer::Sandbox(Box::new(s))))
+            }
             Request::RemoveSandbox(id) => self.remove_sandbox(&id).await.map(done),
-            Request::StartContainer(spec) => self.start_container(*spec).await.map(|c| Some(Answer::Container(Box::new(c)))),
+            Request::StartContainer(spec) => {
+                self.start_container(*spec).await.map(|c| Some(Answer::Container(Box::new(c))))
+            }
             Request::KillContainer { id, signal } => self.kill_container(&id, signal).map(done),
             Request::RemoveContainer(id) => self.remove_container(&id).await.map(done),
             Request::Exec { id, spec, stdio } => {

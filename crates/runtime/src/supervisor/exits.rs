@@ -146,12 +146,16 @@ impl Supervisor {
             cgroup,
             phase: Phase::Exited { info: Box::new(info.clone()), unknown },
         };
-        let written = self.layout.container(&id).map_err(io::Error::other).and_then(|dir| records::write(&dir, &record, Durability::Machine));
+        let written = self
+            .layout
+            .container(&id)
+            .map_err(io::Error::other)
+            .and_then(|dir| records::write(&dir, &record, Durability::Machine));
         if let Err(e) = written {
             // Still told: a full disk must not hide an end. A successor would report it as unknown.
             tracing::error!(%e, container = %id.0, "failed to record an end");
         }
-        tracing::info!(container = %id.0, code, "ended");
+        tracing::debug!(container = %id.0, code, "ended");
         if let Some(entry) = self.table.borrow_mut().containers.get_mut(&id) {
             entry.info = info.clone();
             entry.gone.send_replace(true);

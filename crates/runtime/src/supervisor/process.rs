@@ -32,7 +32,8 @@ pub(super) fn is_sealed() -> io::Result<bool> {
 /// file, it cannot be overwritten from inside (CVE-2019-5736), and upgrading the binary on disk does
 /// not disturb the supervisor. Returns only on failure, or in the process to end.
 pub(super) fn detach_and_seal(dir: &Path) -> io::Result<()> {
-    nix::unistd::setsid().or_else(|e| if e == nix::errno::Errno::EPERM { Ok(nix::unistd::getpid()) } else { Err(e) })?;
+    nix::unistd::setsid()
+        .or_else(|e| if e == nix::errno::Errno::EPERM { Ok(nix::unistd::getpid()) } else { Err(e) })?;
     // SAFETY: the process has one thread: this verb is answered before anything could start another.
     #[allow(unsafe_code)]
     match unsafe { nix::unistd::fork() }? {
@@ -52,8 +53,8 @@ fn execute_sealed(dir: &Path) -> io::Result<std::convert::Infallible> {
 fn sealed_copy() -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // Kernels before 6.3 do not know the flag, and there every memory file may be executed.
-    let memory = rustix::fs::memfd_create(NAME, flags | MemfdFlags::EXEC)
-        .or_else(|_| rustix::fs::memfd_create(NAME, flags))?;
+    let memory =
+        rustix::fs::memfd_create(NAME, flags | MemfdFlags::EXEC).or_else(|_| rustix::fs::memfd_create(NAME, flags))?;
     let mut memory = File::from(memory);
     io::copy(&mut File::open("/proc/self/exe")?, &mut memory)?;
     rustix::fs::fcntl_add_seals(&memory, SEALS)?;

@@ -28,11 +28,8 @@ impl Supervisor {
             }
             self.discard_sandbox(&dir, sandbox.spec).await?;
         }
-        let sandbox = Sandbox {
-            netns: (!spec.host_network).then(|| dir.join("net")),
-            created_at: Timestamp::now(),
-            spec,
-        };
+        let sandbox =
+            Sandbox { netns: (!spec.host_network).then(|| dir.join("net")), created_at: Timestamp::now(), spec };
         let made = self.make_sandbox(&dir, &sandbox).await;
         if let Err(e) = made {
             if let Err(e) = self.discard_sandbox(&dir, sandbox.spec).await {
@@ -61,7 +58,8 @@ impl Supervisor {
             let table = self.table.borrow();
             let Some(sandbox) = table.sandboxes.get(id) else { return Ok(()) };
             let lives = |state: &ContainerState| matches!(state, ContainerState::Running { .. });
-            if let Some(entry) = table.containers.values().find(|e| e.info.spec.sandbox == *id && lives(&e.info.state)) {
+            if let Some(entry) = table.containers.values().find(|e| e.info.spec.sandbox == *id && lives(&e.info.state))
+            {
                 return Err(RuntimeError::Other(format!("container {} of the sandbox lives", entry.info.spec.id.0)));
             }
             sandbox.spec.clone()
@@ -77,7 +75,8 @@ impl Supervisor {
     }
 }
 
-/// Whether the sandbox's namespaces are still held; its IPC namespace is there in every case.
+/// Whether the sandbox's namespaces are still held. The file of its IPC namespace tells: every sandbox has
+/// one, it is the last to be made and the first to go.
 pub(super) fn is_pinned(dir: &Path) -> bool {
     rustix::fs::statfs(dir.join("ipc")).is_ok_and(|stat| stat.f_type == NAMESPACE_FILE_SYSTEM)
 }

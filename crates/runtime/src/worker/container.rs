@@ -78,7 +78,9 @@ pub(super) fn start(
     let console = console.map_err(create_error("failed to make the console socket"))?;
     let result = create_and_run(dir, spec, launcher);
     let terminal = match (&result, console) {
-        (Ok(_), Some(listener)) => Some(receive_terminal(&listener).map_err(create_error("failed to get the terminal"))?),
+        (Ok(_), Some(listener)) => {
+            Some(receive_terminal(&listener).map_err(create_error("failed to get the terminal"))?)
+        }
         _ => None,
     };
     let (reason, logged) = causes.read(writer);
@@ -105,9 +107,8 @@ fn prepare(dir: &Path, spec: &ContainerSpec, sandbox: &SandboxSpec, sandbox_dir:
 fn create_and_run(dir: &Path, spec: &ContainerSpec, launcher: Launcher) -> Result<i32, LibcontainerError> {
     let state = dir.join(OCI_STATE);
     fs::create_dir_all(&state).map_err(LibcontainerError::OtherIO)?;
-    let mut builder = ContainerBuilder::new(OCI_ID.into(), SyscallType::default())
-        .with_root_path(state)?
-        .with_executor(launcher);
+    let mut builder =
+        ContainerBuilder::new(OCI_ID.into(), SyscallType::default()).with_root_path(state)?.with_executor(launcher);
     if spec.tty {
         builder = builder.with_console_socket(Some(dir.join(CONSOLE_SOCKET)));
     } else {

@@ -81,11 +81,7 @@ impl Launcher {
         for cap in available.difference(self.caps).iter() {
             rustix::thread::remove_capability_from_bounding_set(cap)?;
         }
-        let sets = CapabilitySets {
-            effective: self.caps,
-            permitted: self.caps,
-            inheritable: CapabilitySet::empty(),
-        };
+        let sets = CapabilitySets { effective: self.caps, permitted: self.caps, inheritable: CapabilitySet::empty() };
         rustix::thread::set_capabilities(None, sets)?;
         Ok(())
     }
@@ -149,9 +145,7 @@ fn check_program(path: &Path) -> io::Result<()> {
 fn restore_signals() -> io::Result<()> {
     // SAFETY: restoring the default disposition installs no handler.
     #[allow(unsafe_code)]
-    unsafe {
-        nix::sys::signal::signal(nix::sys::signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl)
-    }?;
+    unsafe { nix::sys::signal::signal(nix::sys::signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) }?;
     nix::sys::signal::SigSet::empty().thread_set_mask()?;
     Ok(())
 }
@@ -167,8 +161,7 @@ fn install_filter(filter: &[sock_filter]) -> io::Result<()> {
     let program = Program { length: filter.len() as libc::c_ushort, filter: filter.as_ptr() };
     // SAFETY: the kernel copies the instructions, which outlive the call, and keeps no pointer.
     #[allow(unsafe_code)]
-    let result = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, std::ptr::from_ref(&program))
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, std::ptr::from_ref(&program)) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

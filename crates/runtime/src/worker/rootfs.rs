@@ -86,7 +86,8 @@ fn covering_volume<'a>(mounts: &'a [BindMount], path: &'a Path) -> Option<(&'a B
 
 /// The home directory the image's `/etc/passwd` gives a user; `/` if it gives none.
 pub(super) fn home(root: &Path, uid: u32) -> String {
-    let passwd = Root::open(root).and_then(|root| root.open_subpath("/etc/passwd", OpenFlags::O_RDONLY | OpenFlags::O_NONBLOCK));
+    let passwd =
+        Root::open(root).and_then(|root| root.open_subpath("/etc/passwd", OpenFlags::O_RDONLY | OpenFlags::O_NONBLOCK));
     let mut text = String::new();
     if let Ok(file) = passwd
         && file.take(PASSWD_BYTES_MAX).read_to_string(&mut text).is_err()
@@ -115,7 +116,10 @@ mod tests {
             assert_eq!(refuse_links(root.path()), Ok(()));
             symlink("/etc", root.path().join(name)).unwrap();
             let error = refuse_links(root.path()).unwrap_err();
-            assert_eq!(error.to_string(), format!("failed to create container: image refused: /{name} is not a directory"));
+            assert_eq!(
+                error.to_string(),
+                format!("failed to create container: image refused: /{name} is not a directory")
+            );
         }
     }
 

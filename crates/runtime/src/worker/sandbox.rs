@@ -37,12 +37,13 @@ pub(super) fn create(dir: &Path, spec: &SandboxSpec) -> Result<(), RuntimeError>
     rustix::mount::mount("shm", &shm, "tmpfs", flags, SHM_OPTIONS)
         .map_err(|e| create_error("failed to mount shared memory")(e.into()))?;
 
-    let mut flags = CloneFlags::CLONE_NEWIPC;
-    let mut names = vec!["ipc"];
-    if !spec.host_network {
-        flags |= CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS;
-        names.extend(["net", "uts"]);
-    }
+    let (flags, names) = if spec.host_network {
+        (CloneFlags::CLONE_NEWIPC, &["ipc"][..])
+    } else {
+        let flags = CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS;
+        // The one every sandbox has comes last: where it is, the others are.
+        (flags, &["net", "uts", "ipc"][..])
+    };
     nix::sched::unshare(flags).map_err(|e| create_error("failed to make namespaces")(e.into()))?;
     if !spec.host_network {
         rustix::system::sethostname(spec.hostname.as_bytes())
@@ -84,7 +85,8 @@ fn set_sysctl(name: &str, value: &str) -> Result<(), RuntimeError> {
 
 /// Undoes [`create`], also a partial one.
 pub(super) fn remove(dir: &Path, spec: &SandboxSpec) -> Result<(), RuntimeError> {
-    for name in ["net", "uts", "ipc", SHM] {
+    // In the opposite order of making: a sandbox that is half gone must not look whole.
+    for name in ["ipc", "uts", "net", SHM] {
         super::remove::unmount(&dir.join(name), UnmountFlags::DETACH)?;
     }
     let cgroups = Cgroups::detect().map_err(|e| RuntimeError::Other(e.to_string()))?;
@@ -98,7 +100,9 @@ mod tests {
 
     #[test]
     fn only_the_sandboxes_own_parameters_may_be_set() {
-        for name in ["net.core.somaxconn", "net.ipv4.conf.eth0/1.forwarding", "kernel.shm_rmid_forced", "fs.mqueue.msg_max"] {
+        for name in
+            ["net.core.somaxconn", "net.ipv4.conf.eth0/1.forwarding", "kernel.shm_rmid_forced", "fs.mqueue.msg_max"]
+        {
             assert!(is_namespaced(name, false), "{name}");
         }
         assert!(!is_namespaced("net.core.somaxconn", true));

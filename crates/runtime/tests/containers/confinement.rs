@@ -27,7 +27,9 @@ pub(crate) async fn too_much_memory_is_killed_and_said(node: Rc<Node>) -> Result
 pub(crate) async fn capabilities_are_the_default_set(node: Rc<Node>) -> Result<()> {
     let script = "while read name value; do case $name in Cap*) echo $name $value;; esac; done < /proc/self/status";
     let zero = "0000000000000000";
-    let lines = |set: &str, held: &str| format!("CapInh: {zero}\nCapPrm: {held}\nCapEff: {held}\nCapBnd: {set}\nCapAmb: {zero}");
+    let lines = |set: &str, held: &str| {
+        format!("CapInh: {zero}\nCapPrm: {held}\nCapEff: {held}\nCapBnd: {set}\nCapAmb: {zero}")
+    };
     // The bits of contract pods.md 6.6.
     let default = "00000000a80425fb";
     let (_, log) = node.run("p", script, |_| {}).await?;
@@ -45,7 +47,8 @@ pub(crate) async fn capabilities_are_the_default_set(node: Rc<Node>) -> Result<(
 }
 
 pub(crate) async fn no_new_privileges_is_set_only_on_demand(node: Rc<Node>) -> Result<()> {
-    let script = "while read name value; do case $name in NoNewPrivs:|Seccomp:) echo $value;; esac; done < /proc/self/status";
+    let script =
+        "while read name value; do case $name in NoNewPrivs:|Seccomp:) echo $value;; esac; done < /proc/self/status";
     ensure!(node.run("p", script, |_| {}).await? == (0, "0\n2".into()));
     ensure!(node.run("q", script, |spec| spec.no_new_privileges = true).await? == (0, "1\n2".into()));
     ensure!(node.run("r", script, |spec| spec.seccomp = Seccomp::Unconfined).await? == (0, "0\n0".into()));
@@ -82,14 +85,16 @@ pub(crate) async fn kernel_files_are_masked_and_devices_denied(node: Rc<Node>) -
     let (_, log) = node.run("p", script, |_| {}).await?;
     let said: Vec<_> = log.lines().filter(|l| ["0", "sys", "ro", "disk"].contains(l)).collect();
     ensure!(said == ["0", "0", "sys", "ro", "disk"], "{log}");
-    let (code, log) = node.run("q", "echo x > /dev/null && head -c 1 /dev/urandom > /dev/null && echo x > /dev/full", |_| {}).await?;
+    let (code, log) =
+        node.run("q", "echo x > /dev/null && head -c 1 /dev/urandom > /dev/null && echo x > /dev/full", |_| {}).await?;
     ensure!(code != 0 && log.contains("No space left on device"), "{log}");
     Ok(())
 }
 
 pub(crate) async fn the_cgroup_is_seen_but_not_writable(node: Rc<Node>) -> Result<()> {
     let files = "/sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max";
-    let script = format!("for f in {files}; do if [ -e $f ]; then cat $f; echo 1000000000 > $f || echo denied; fi; done");
+    let script =
+        format!("for f in {files}; do if [ -e $f ]; then cat $f; echo 1000000000 > $f || echo denied; fi; done");
     let (_, log) = node.run("p", &script, |spec| spec.resources.memory_limit_bytes = Some(64 << 20)).await?;
     let lines: Vec<_> = log.lines().filter(|l| !l.contains("can't create")).collect();
     ensure!(lines == ["67108864", "denied"], "{log}");
@@ -110,7 +115,11 @@ pub(crate) async fn an_image_with_a_link_for_proc_is_refused(node: Rc<Node>) -> 
 }
 
 pub(crate) async fn a_privileged_container_may_mount(node: Rc<Node>) -> Result<()> {
-    let (code, log) = node.run("p", "mount -t tmpfs x /tmp && echo mounted; test -w /proc/sys/kernel/domainname && echo rw", |spec| spec.privileged = true).await?;
+    let (code, log) = node
+        .run("p", "mount -t tmpfs x /tmp && echo mounted; test -w /proc/sys/kernel/domainname && echo rw", |spec| {
+            spec.privileged = true
+        })
+        .await?;
     ensure!((code, &*log) == (0, "mounted\nrw"), "{code} {log}");
     Ok(())
 }

@@ -30,7 +30,10 @@ pub(crate) async fn a_missing_program_is_said_like_everywhere(node: Rc<Node>) ->
     let (spec, _) = node.sleeper(&sandbox, "main").await?;
     let missing = ExecSpec { args: vec!["nothing".into()], tty: false };
     let result = node.runtime.exec(&spec.id, missing.clone(), ExecStdio::default()).await.map(drop);
-    ensure!(result == Err(RuntimeError::Start("exec: \"nothing\": executable file not found in $PATH".into())), "{result:?}");
+    ensure!(
+        result == Err(RuntimeError::Start("exec: \"nothing\": executable file not found in $PATH".into())),
+        "{result:?}"
+    );
     let result = node.runtime.exec(&ContainerId("none".into()), missing, ExecStdio::default()).await.map(drop);
     ensure!(result == Err(RuntimeError::NotFound("running container none".into())), "{result:?}");
     ensure!(node.exec(&spec.id, &["true"]).await? == (0, String::new()), "the container goes on");
@@ -54,7 +57,8 @@ pub(crate) async fn a_terminal_controls_the_process(node: Rc<Node>) -> Result<()
     let (spec, _) = node.sleeper(&sandbox, "main").await?;
     let terminal = nix::pty::openpty(None, None)?;
     let inner = |fd: &OwnedFd| fd.try_clone().map(Some);
-    let stdio = ExecStdio { stdin: inner(&terminal.slave)?, stdout: inner(&terminal.slave)?, stderr: inner(&terminal.slave)? };
+    let stdio =
+        ExecStdio { stdin: inner(&terminal.slave)?, stdout: inner(&terminal.slave)?, stderr: inner(&terminal.slave)? };
     drop(terminal.slave);
     let script = "test -t 0 && echo terminal; echo > /dev/tty && echo controlling; echo $TERM";
     let args = ["sh", "-c", script].map(str::to_owned).to_vec();
@@ -87,7 +91,8 @@ pub(crate) async fn standard_input_is_the_callers(node: Rc<Node>) -> Result<()> 
 
 pub(crate) async fn dropping_the_handle_kills_the_process(node: Rc<Node>) -> Result<()> {
     let sandbox = node.make_sandbox("p").await?;
-    let spec = node.container(&sandbox, "main", "while [ ! -e /started ]; do sleep 0.01; done; echo up; exec sleep 1000");
+    let spec =
+        node.container(&sandbox, "main", "while [ ! -e /started ]; do sleep 0.01; done; echo up; exec sleep 1000");
     let info = node.runtime.start_container(spec.clone()).await?;
     let args = ["sh", "-c", "touch /started; exec sleep 1000"].map(str::to_owned).to_vec();
     let handle = node.runtime.exec(&spec.id, ExecSpec { args, tty: false }, ExecStdio::default()).await?;
@@ -95,7 +100,8 @@ pub(crate) async fn dropping_the_handle_kills_the_process(node: Rc<Node>) -> Res
     let group = format!("{}/podp/{}", node.cgroup, spec.id.0);
     let first = crate::support::pid_of(&info)?;
     let dir = crate::support::cgroup_directories(&group).into_iter().next().context("no group")?;
-    let pids: Vec<i32> = std::fs::read_to_string(dir.join("cgroup.procs"))?.lines().map(str::parse).collect::<Result<_, _>>()?;
+    let pids: Vec<i32> =
+        std::fs::read_to_string(dir.join("cgroup.procs"))?.lines().map(str::parse).collect::<Result<_, _>>()?;
     let other = *pids.iter().find(|pid| **pid != first).context("no exec")?;
     drop(handle);
     wait_for_end(other).await?;

@@ -26,7 +26,10 @@ pub(crate) async fn a_container_runs_writes_its_log_and_ends(node: Rc<Node>) -> 
 
     let listed = node.runtime.list().await?;
     ensure!(listed.sandboxes[0].spec == sandbox, "{listed:?}");
-    ensure!(matches!(listed.containers[0].state, ContainerState::Exited { code: 7, oom_killed: false, .. }), "{listed:?}");
+    ensure!(
+        matches!(listed.containers[0].state, ContainerState::Exited { code: 7, oom_killed: false, .. }),
+        "{listed:?}"
+    );
     Ok(())
 }
 
@@ -39,7 +42,8 @@ pub(crate) async fn long_lines_are_cut_into_partial_entries(node: Rc<Node>) -> R
     node.runtime.start_container(spec.clone()).await?;
     exit_of(&mut exits, &spec.id).await?;
     let text = fs::read_to_string(&spec.log_path)?;
-    let shapes: Vec<_> = text.lines().map(|l| l.splitn(4, ' ').collect::<Vec<_>>()).map(|f| (f[2].to_owned(), f[3].len())).collect();
+    let shapes: Vec<_> =
+        text.lines().map(|l| l.splitn(4, ' ').collect::<Vec<_>>()).map(|f| (f[2].to_owned(), f[3].len())).collect();
     let expected = [("P", 16384), ("P", 16384), ("F", 40000 - 2 * 16384), ("F", 3)];
     ensure!(shapes == expected.map(|(tag, length)| (tag.to_owned(), length)), "{shapes:?}");
     Ok(())
@@ -55,7 +59,8 @@ pub(crate) async fn a_signal_death_is_128_and_the_signal(node: Rc<Node>) -> Resu
     node.runtime.kill_container(&spec.id, 15).await?;
     node.runtime.kill_container(&ContainerId("never-was".into()), 15).await?;
 
-    let spec = node.container(&sandbox, "trap", "trap 'echo asked; exit 3' TERM; echo up; while :; do sleep 0.05; done");
+    let spec =
+        node.container(&sandbox, "trap", "trap 'echo asked; exit 3' TERM; echo up; while :; do sleep 0.05; done");
     node.runtime.start_container(spec.clone()).await?;
     wait_for_log(&spec, "up").await?;
     node.runtime.kill_container(&spec.id, 15).await?;
@@ -204,7 +209,14 @@ pub(crate) async fn volumes_and_working_directory_are_there(node: Rc<Node>) -> R
         })
         .await?;
     ensure!(code == 0, "{code} {log}");
-    let expected = ["/made/for/it", "given", "hosts file", "/bin/sh: can't create /readonly/out: Read-only file system", "denied", "/root"];
+    let expected = [
+        "/made/for/it",
+        "given",
+        "hosts file",
+        "/bin/sh: can't create /readonly/out: Read-only file system",
+        "denied",
+        "/root",
+    ];
     let mut lines: Vec<_> = log.lines().collect();
     let mut expected = expected.to_vec();
     // Standard output and error are two streams: their order in the log is not the shell's.
@@ -260,7 +272,9 @@ pub(crate) async fn many_containers_start_at_once(node: Rc<Node>) -> Result<()> 
         });
     }
     while codes.len() < COUNT {
-        if let ContainerState::Exited { code, .. } = tokio::time::timeout(crate::support::PATIENCE, exits.recv()).await??.state {
+        if let ContainerState::Exited { code, .. } =
+            tokio::time::timeout(crate::support::PATIENCE, exits.recv()).await??.state
+        {
             codes.insert(code);
         }
     }

@@ -72,6 +72,7 @@ const TESTS: &[(&str, Test)] = tests![
     survival::the_log_goes_on_after_adoption,
     survival::an_end_without_any_supervisor_is_reported_as_unknown,
     survival::a_lost_supervisor_comes_back_by_itself,
+    survival::a_supervisor_killed_during_a_start_leaves_all_or_nothing,
     survival::two_clients_share_one_supervisor,
     survival::a_supervisor_with_containers_does_not_shut_down,
 ];

@@ -50,12 +50,31 @@ async fn measure() -> Result<()> {
         node.runtime.remove_sandbox(&pod.id).await?;
         remove.push(began.elapsed());
     }
-    for (what, times) in
-        [("sandbox", sandbox), ("start", start), ("exec to its exit code", exec), ("kill to exit", kill), ("remove both", remove)]
-    {
+    for (what, times) in [
+        ("sandbox", sandbox),
+        ("start", start),
+        ("exec to its exit code", exec),
+        ("kill to exit", kill),
+        ("remove both", remove),
+    ] {
         report(what, times);
     }
+    let before = anonymous_kib(&node).await?;
+    let pod = node.make_sandbox("crowd").await?;
+    for round in 0..ROUNDS {
+        node.sleeper(&pod, &format!("c{round}")).await?;
+    }
+    let after = anonymous_kib(&node).await?;
+    println!("supervisor's own memory: {before} KiB idle, {after} KiB with {ROUNDS} containers");
     node.clean_up().await
+}
+
+/// The supervisor's anonymous memory, in KiB: all but the program, which its workers share.
+async fn anonymous_kib(node: &Node) -> Result<u64> {
+    let pid = node.runtime.supervisor_pid().await?;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let anonymous = text.lines().filter(|line| line.starts_with("Pss_Anon:"));
+    Ok(anonymous.filter_map(|line| line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()).sum())
 }
 
 fn report(what: &str, mut times: Vec<Duration>) {

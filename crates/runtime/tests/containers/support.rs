@@ -98,7 +98,12 @@ impl Node {
     }
 
     /// Runs a script to its end in a new sandbox: its end and the content of its log's lines.
-    pub(crate) async fn run(&self, name: &str, script: &str, change: impl FnOnce(&mut ContainerSpec)) -> Result<(i32, String)> {
+    pub(crate) async fn run(
+        &self,
+        name: &str,
+        script: &str,
+        change: impl FnOnce(&mut ContainerSpec),
+    ) -> Result<(i32, String)> {
         let sandbox = self.make_sandbox(name).await?;
         let mut spec = self.container(&sandbox, "main", script);
         change(&mut spec);

@@ -4,12 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use stead_runtime::*;
 
 use crate::lifecycle::{volume, wait_for_log};
-use crate::support::{Node, exit_of, kill, log_of, pid_of, wait_for_end};
+use crate::support::{Node, cgroup_directories, exit_of, kill, log_of, pid_of, wait_for_end};
 
 /// A client of its own process: starts a container, says its process and waits to be killed.
 pub(crate) fn start_and_wait(dir: &Path, spec: &str) -> ExitCode {
@@ -42,7 +43,8 @@ async fn start_through_killed_client(node: &Node, spec: &ContainerSpec) -> Resul
 
 pub(crate) async fn a_killed_client_leaves_containers_running(node: Rc<Node>) -> Result<()> {
     let sandbox = node.make_sandbox("p").await?;
-    let spec = node.container(&sandbox, "main", "while [ ! -e /go ]; do sleep 0.01; done; echo went on; exec sleep 1000");
+    let spec =
+        node.container(&sandbox, "main", "while [ ! -e /go ]; do sleep 0.01; done; echo went on; exec sleep 1000");
     let pid = start_through_killed_client(&node, &spec).await?;
 
     let again = SupervisorRuntime::connect_or_start(&node.dir.join("runtime")).await?;
@@ -58,10 +60,7 @@ pub(crate) async fn an_exit_while_nobody_is_connected_is_known(node: Rc<Node>) -
     let spec = node.container(&sandbox, "main", "while [ ! -e /tmp/go ]; do sleep 0.01; done; exit 42");
     let data = node.dir.join("data");
     std::fs::create_dir(&data)?;
-    let spec = ContainerSpec {
-        mounts: vec![volume(&data, "/tmp")],
-        ..spec
-    };
+    let spec = ContainerSpec { mounts: vec![volume(&data, "/tmp")], ..spec };
     // A supervisor of its own, so that no client at all is connected.
     let dir = node.dir.join("second");
     let pid = {
@@ -97,7 +96,7 @@ pub(crate) async fn a_killed_supervisors_containers_are_adopted(node: Rc<Node>) 
     let before = node.runtime.list().await?;
     kill_supervisor(&node).await?;
 
-    let after = eventually_list(&node).await?;
+    let after = node.runtime.list().await?;
     ensure!(after == before, "{before:?}\n{after:?}");
     ensure!(node.exec(&spec.id, &["hostname"]).await?.1 == "p\n", "exec works in an adopted container");
     // It is nobody's child now: its end is seen, its code cannot be.
@@ -151,7 +150,10 @@ pub(crate) async fn an_end_without_any_supervisor_is_reported_as_unknown(node: R
     wait_for_end(pid).await?;
     let again = SupervisorRuntime::connect_or_start(&dir).await?;
     let listed = again.list().await?;
-    ensure!(matches!(listed.containers[0].state, ContainerState::Exited { code: 137, oom_killed: false, .. }), "{listed:?}");
+    ensure!(
+        matches!(listed.containers[0].state, ContainerState::Exited { code: 137, oom_killed: false, .. }),
+        "{listed:?}"
+    );
     let record = std::fs::read_to_string(dir.join("containers").join(&spec.id.0).join("record.json"))?;
     ensure!(record.contains("ended while no supervisor ran"), "{record}");
     again.remove_container(&spec.id).await?;
@@ -170,6 +172,41 @@ pub(crate) async fn a_lost_supervisor_comes_back_by_itself(node: Rc<Node>) -> Re
     kill_supervisor(&node).await?;
     kill(pid)?;
     ensure!(exit_of(&mut exits, &spec.id).await? == (137, false));
+    Ok(())
+}
+
+pub(crate) async fn a_supervisor_killed_during_a_start_leaves_all_or_nothing(node: Rc<Node>) -> Result<()> {
+    let sandbox = node.make_sandbox("p").await?;
+    let mut outcomes = [0, 0];
+    // The delay is where in the start the blow falls, from its first step to after its end.
+    for delay_ms in (0..40).step_by(4) {
+        let spec = node.container(&sandbox, &format!("c{delay_ms}"), "exec sleep 1000");
+        let supervisor = node.runtime.supervisor_pid().await?;
+        let (runtime, starting) = (node.runtime.clone(), spec.clone());
+        let start = tokio::task::spawn_local(async move { runtime.start_container(starting).await });
+        tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+        kill(supervisor)?;
+        wait_for_end(supervisor).await?;
+        let answer = start.await?;
+        let listed = node.runtime.list().await?.containers;
+        let known = listed.iter().find(|c| c.spec.id == spec.id);
+        if answer.is_ok() {
+            ensure!(known.is_some(), "answered, then forgotten");
+        }
+        match known {
+            Some(info) => {
+                pid_of(info)?;
+                ensure!(node.exec(&spec.id, &["true"]).await? == (0, String::new()));
+            }
+            None => {
+                let left = cgroup_directories(&format!("{}/podp/{}", node.cgroup, spec.id.0));
+                ensure!(left.is_empty(), "groups left: {left:?}");
+                node.runtime.start_container(spec).await.context("again under its name")?;
+            }
+        }
+        outcomes[usize::from(known.is_some())] += 1;
+    }
+    ensure!(outcomes[0] > 0, "every start won the race: {outcomes:?}");
     Ok(())
 }
 
@@ -204,12 +241,4 @@ async fn kill_supervisor(node: &Node) -> Result<()> {
     let supervisor = node.runtime.supervisor_pid().await?;
     kill(supervisor)?;
     wait_for_end(supervisor).await
-}
-
-/// Lists, over the moment in which the connection to a killed supervisor is noticed as lost.
-async fn eventually_list(node: &Node) -> Result<Inventory> {
-    match node.runtime.list().await {
-        Err(RuntimeError::Unreachable(_)) => Ok(node.runtime.list().await?),
-        result => Ok(result?),
-    }
 }

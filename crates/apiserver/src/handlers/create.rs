@@ -54,6 +54,7 @@ impl<S: Store> ApiServer<S> {
         }
         let allocation = self.allocate_for_create(&mut object, options.dry_run).await?;
         (kind.prepare_create)(&mut object);
+        (kind.stamp)(&mut object, None, self.world.now());
         if kind.facts.has_generation {
             object.metadata_mut().generation = Some(1);
         }

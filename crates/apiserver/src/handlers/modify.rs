@@ -95,6 +95,7 @@ impl<S: Store> ApiServer<S> {
             Some(subresource) => (kind.prepare_subresource_update)(object, subresource, old),
             None => (kind.prepare_update)(object, old),
         }
+        (kind.stamp)(object, Some(old), self.world.now());
         (kind.set_defaults)(object);
         if (kind.spec_changed)(object, old) {
             let metadata = object.metadata_mut();

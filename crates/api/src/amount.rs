@@ -260,7 +260,7 @@ impl Scale {
             // Finer than a nano: at least one, since it is not zero.
             Err(_) => {
                 let divisor = 10u128.checked_pow(exponent.unsigned_abs()).unwrap_or(u128::MAX);
-                let exact = fraction.is_empty() && whole % divisor == 0;
+                let exact = fraction.is_empty() && whole.is_multiple_of(divisor);
                 i128::try_from(whole / divisor + u128::from(!exact)).ok()
             }
         }

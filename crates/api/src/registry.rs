@@ -321,6 +321,9 @@ pub trait Spec:
     }
 }
 
+/// An object and the paths of the fields its type does not have.
+pub type WithUnknown = (Object, Vec<String>);
+
 /// A row of the registry, with the type erased.
 #[derive(Clone, Copy)]
 pub struct Kind {
@@ -337,7 +340,7 @@ pub struct Kind {
     /// Decodes the wire form; unknown fields are ignored, defaults are not applied.
     pub from_value: fn(serde_json::Value) -> Result<Object, serde_json::Error>,
     /// Decodes as [`decode`](crate::decode) does; gives the path of every unknown field.
-    pub from_lenient: fn(serde_json::Value) -> Result<(Object, Vec<String>), TypeError>,
+    pub from_lenient: fn(serde_json::Value) -> Result<WithUnknown, TypeError>,
     /// Decodes the wire form from bytes and reports the path of every unknown field.
     pub from_json: fn(&[u8], &mut Vec<String>) -> Result<Object, serde_json::Error>,
     /// [`Spec::set_defaults`]

@@ -3,21 +3,25 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use stead_client::{EventType, ObjectKey, Recorder};
+use stead_client::{Cache, Change, EventType, ObjectKey, Recorder, WorkQueue};
 use stead_plan::ids::Target;
+use stead_plan::pods::controller_of;
+use tokio_util::sync::CancellationToken;
 
 use crate::context::Caches;
+use crate::outcome;
 
 /// Objects worked on at the same time by one controller.
 pub const WORKERS: usize = 5;
@@ -59,47 +63,40 @@ pub enum WriteError {
 impl WriteError {
     /// Whether a creation failed because there is such an object already.
     pub fn is_already_exists(&self) -> bool {
-        self.status().is_some_and(|status| status.reason == "AlreadyExists")
+        self.source().is_some_and(outcome::is_already_exists)
     }
 
     /// Whether the object does not exist.
     pub fn is_not_found(&self) -> bool {
-        self.status().is_some_and(|status| status.code == 404)
+        self.source().is_some_and(outcome::is_not_found)
     }
 
     /// Whether somebody else wrote the object first.
     pub fn is_conflict(&self) -> bool {
         match self {
             Self::Changed { .. } => true,
-            Self::Api { .. } | Self::BadRevision { .. } => {
-                self.status().is_some_and(|status| status.code == 409 && status.reason == "Conflict")
-            }
+            Self::Api { source, .. } => outcome::is_conflict(source),
+            Self::BadRevision { .. } => false,
         }
     }
 
     /// Whether the write failed because its namespace is going away.
     pub fn is_namespace_terminating(&self) -> bool {
-        let causes = self.status().and_then(|status| status.details.as_ref()).map(|details| &details.causes);
-        causes.is_some_and(|causes| causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
+        self.source().is_some_and(outcome::is_namespace_terminating)
     }
 
     /// The reason in the API's own words, as events and conditions show it.
     pub fn text(&self) -> String {
-        match self.status() {
-            Some(status) => status.message.clone(),
-            None => match self {
-                Self::Api { source, .. } => source.to_string(),
-                Self::Changed { .. } | Self::BadRevision { .. } => self.to_string(),
-            },
+        match self.source() {
+            Some(kube::Error::Api(status)) => status.message.clone(),
+            Some(error) => error.to_string(),
+            None => self.to_string(),
         }
     }
 
-    fn status(&self) -> Option<&kube::core::Status> {
+    fn source(&self) -> Option<&kube::Error> {
         match self {
-            Self::Api { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) => Some(status),
-                _ => None,
-            },
+            Self::Api { source, .. } => Some(source),
             Self::Changed { .. } | Self::BadRevision { .. } => None,
         }
     }
@@ -265,6 +262,48 @@ impl<'a> Writer<'a> {
         Err(WriteError::Changed { key: self.owner.clone() })
     }
 
+    /// Makes sure that `object` as the API has it now is the same one and is not being deleted.
+    pub async fn confirm<K>(&self, object: &K) -> Result<(), WriteError>
+    where
+        K: Tracked<Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        let live = self.read::<K>(&name_of(object)).await?;
+        let same = live.is_some_and(|live| {
+            live.meta().uid == object.meta().uid && live.meta().deletion_timestamp.is_none()
+        });
+        if same { Ok(()) } else { Err(self.changed(&name_of(object))) }
+    }
+
+    /// The object decided on, if `cache` still shows it in that state.
+    pub fn seen<K: Tracked + Send + Sync + 'static>(
+        &self,
+        cache: &Cache<K>,
+        target: &Target,
+    ) -> Result<Arc<K>, WriteError> {
+        let seen = cache.get(&self.owner.namespace, &target.name);
+        seen.filter(|seen| Target::of(seen.meta()) == *target).ok_or_else(|| self.changed(&target.name))
+    }
+
+    /// Writes new metadata of the object decided on.
+    pub async fn rewrite<K>(
+        &self,
+        cache: &Cache<K>,
+        target: &Target,
+        change: impl Fn(&ObjectMeta) -> ObjectMeta,
+    ) -> Result<(), WriteError>
+    where
+        K: Tracked<Scope = k8s_openapi::NamespaceResourceScope> + Send + Sync + 'static,
+    {
+        let mut object = K::clone(self.seen(cache, target)?.as_ref());
+        *object.meta_mut() = change(object.meta());
+        self.replace(&object).await.map(drop)
+    }
+
+    /// The error that tells of an object of the owner's namespace that is not as it was.
+    pub fn changed(&self, name: &str) -> WriteError {
+        WriteError::Changed { key: ObjectKey::new(self.owner.namespace.clone(), name) }
+    }
+
     fn api<K>(&self) -> Api<K>
     where
         K: Tracked<Scope = k8s_openapi::NamespaceResourceScope>,
@@ -300,6 +339,44 @@ where
         size = (size * 2).min(BATCH_MAX);
     }
     Ok(())
+}
+
+/// A controller that brings one object after the other in line.
+pub trait Reconcile: Send + Sync + 'static {
+    /// Observes, plans and executes for the object `key`, once. A failure is tried again.
+    fn sync(&self, key: &ObjectKey) -> impl Future<Output = Result<(), WriteError>> + Send;
+}
+
+/// Lets `controller` work on the keys of `queue` until `shutdown`.
+pub async fn work(controller: impl Reconcile, queue: WorkQueue<ObjectKey>, shutdown: CancellationToken) {
+    let controller = Arc::new(controller);
+    let stop = shutdown.clone();
+    let handler = move |key: ObjectKey| {
+        let (controller, stop) = (Arc::clone(&controller), stop.clone());
+        async move {
+            tokio::select! {
+                outcome = controller.sync(&key) => outcome,
+                () = stop.cancelled() => Ok(()),
+            }
+        }
+    };
+    queue.run(WORKERS, shutdown, handler).await;
+}
+
+/// The old and the new state of what changed.
+pub fn states<K>(change: &Change<K>) -> impl Iterator<Item = &Arc<K>> {
+    let (first, second) = match change {
+        Change::Applied { old, new } => (old.as_ref(), Some(new)),
+        Change::Deleted { old } => (Some(old), None),
+    };
+    first.into_iter().chain(second)
+}
+
+/// Puts the owner of an object on the queue, when it is of `kind`.
+pub fn enqueue_owner(queue: &WorkQueue<ObjectKey>, kind: &str, meta: &ObjectMeta) {
+    if let Some(owner) = controller_of(meta).filter(|owner| owner.kind == kind) {
+        queue.add(ObjectKey::new(meta.namespace.clone().unwrap_or_default(), &owner.name));
+    }
 }
 
 /// Writes an event about `about`.

@@ -5,12 +5,14 @@
 
 pub mod bootstrap;
 pub mod context;
+pub mod deployment;
 pub mod endpoints;
 pub mod framework;
 pub mod gc;
 pub mod metadata;
 pub mod namespaces;
 pub mod podgc;
+pub mod replicaset;
 pub mod scheduler;
 pub mod statefulset;
 pub mod storage;
@@ -46,10 +48,12 @@ impl Controllers {
         let mut tasks = JoinSet::new();
         let (ctx, end) = (|| ctx.clone(), || shutdown.clone());
         tasks.spawn(bootstrap::run(ctx(), bootstrap, end()));
+        tasks.spawn(deployment::run(ctx(), end()));
         tasks.spawn(endpoints::run(ctx(), end()));
         tasks.spawn(gc::run(ctx(), end()));
         tasks.spawn(namespaces::run(ctx(), ca_pem, end()));
         tasks.spawn(podgc::run(ctx(), end()));
+        tasks.spawn(replicaset::run(ctx(), end()));
         tasks.spawn(scheduler::run(ctx(), end()));
         tasks.spawn(statefulset::run(ctx(), end()));
         tasks.spawn(storage::run(ctx(), volume_dirs, end()));

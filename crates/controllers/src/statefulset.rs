@@ -8,16 +8,18 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use stead_client::{Cache, Change, ObjectKey, Recorder, WorkQueue, reference_to};
-use stead_plan::ids::Target;
-use stead_plan::pods::controller_of;
+use stead_client::{Cache, ObjectKey, Recorder, WorkQueue, reference_to};
+use stead_plan::ids::Uid;
+use stead_plan::pods::{adopted, released};
 use stead_plan::statefulset::ordinals::{claim_ordinal_of, ordinal_of};
 use stead_plan::statefulset::revisions::RevisionName;
 use stead_plan::statefulset::{self, Action, Observed, Plan, events, render};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::framework::{OwnWrites, Tracked, WORKERS, WriteError, Writer, slow_start, tell, until};
+use crate::framework::{
+    OwnWrites, Reconcile, Tracked, WriteError, Writer, enqueue_owner, slow_start, states, tell, until, work,
+};
 
 const COMPONENT: &str = "statefulset-controller";
 
@@ -26,19 +28,9 @@ pub async fn run(ctx: Context, shutdown: CancellationToken) {
     let queue = WorkQueue::new();
     watch(&ctx, &queue);
     ctx.caches.synced().await;
-    let controller =
-        Arc::new(Controller { recorder: ctx.recorder(COMPONENT), own: OwnWrites::default(), queue: queue.clone(), ctx });
-    queue
-        .run(WORKERS, shutdown.clone(), move |key| {
-            let (controller, shutdown) = (Arc::clone(&controller), shutdown.clone());
-            async move {
-                tokio::select! {
-                    outcome = controller.sync(&key) => outcome,
-                    () = shutdown.cancelled() => Ok(()),
-                }
-            }
-        })
-        .await;
+    let recorder = ctx.recorder(COMPONENT);
+    let controller = Controller { ctx, queue: queue.clone(), recorder, own: OwnWrites::default() };
+    work(controller, queue, shutdown).await;
 }
 
 struct Controller {
@@ -48,7 +40,7 @@ struct Controller {
     own: OwnWrites,
 }
 
-impl Controller {
+impl Reconcile for Controller {
     async fn sync(&self, key: &ObjectKey) -> Result<(), WriteError> {
         let caches = &self.ctx.caches;
         self.own.visible(key, caches).await;
@@ -142,60 +134,42 @@ impl Execution<'_> {
     async fn write(&self, action: &Action) -> Result<(), WriteError> {
         let set = self.set;
         let caches = &self.controller.ctx.caches;
+        let adopt = |meta: &ObjectMeta| adopted(meta, render::reference(set));
         match action {
-            Action::ConfirmSet => self.confirm().await,
+            Action::ConfirmSet => self.writer.confirm(set).await,
             Action::AdoptRevision(target) => {
-                let seen = self.seen(&caches.controller_revisions, target)?;
-                let metadata = render::adopted(set, &seen.metadata);
-                self.replace(ControllerRevision { metadata, ..ControllerRevision::clone(&seen) }).await
+                self.writer.rewrite(&caches.controller_revisions, target, adopt).await
             }
             Action::CreateRevision { name, hash, number } => {
                 self.create(&render::revision(set, name, hash, *number)).await
             }
             Action::RenumberRevision { target, number } => {
-                let seen = self.seen(&caches.controller_revisions, target)?;
+                let seen = self.writer.seen(&caches.controller_revisions, target)?;
                 self.replace(ControllerRevision { revision: *number, ..ControllerRevision::clone(&seen) }).await
             }
             Action::DeleteRevision(target) => self.writer.delete::<ControllerRevision>(target).await,
-            Action::AdoptPod(target) => self.rewrite_pod(target, |meta| render::adopted(set, meta)).await,
-            Action::ReleasePod(target) => self.rewrite_pod(target, |meta| render::released(set, meta)).await,
+            Action::AdoptPod(target) => self.writer.rewrite(&caches.pods, target, adopt).await,
+            Action::ReleasePod(target) => {
+                let uid = Uid(set.metadata.uid.clone().unwrap_or_default());
+                self.writer.rewrite(&caches.pods, target, |meta| released(meta, &uid)).await
+            }
             Action::RelabelPod { target, ordinal } => {
-                self.rewrite_pod(target, |meta| render::relabelled(set, meta, *ordinal)).await
+                self.writer.rewrite(&caches.pods, target, |meta| render::relabelled(set, meta, *ordinal)).await
             }
             Action::OwnClaim { target, ordinal, owner } => {
-                let seen = self.seen(&caches.claims, target)?;
+                let seen = self.writer.seen(&caches.claims, target)?;
                 self.replace(render::owned_claim(set, &seen, *ordinal, owner)).await
             }
             Action::CreateClaim { name, template, ordinal } => match render::claim(set, template, *ordinal) {
                 Some(claim) => self.create(&claim).await,
-                None => Err(self.changed(name)),
+                None => Err(self.writer.changed(name)),
             },
             Action::CreatePod { ordinal, revision } => match self.templates.get(revision) {
                 Some(template) => self.create(&render::pod(set, template, revision, *ordinal)).await,
-                None => Err(self.changed(&revision.0)),
+                None => Err(self.writer.changed(&revision.0)),
             },
             Action::DeletePod { target, .. } => self.writer.delete::<Pod>(target).await,
         }
-    }
-
-    /// The set as the API has it now is the one that was planned for (M2).
-    async fn confirm(&self) -> Result<(), WriteError> {
-        let live = self.writer.read::<StatefulSet>(&self.key.name).await?;
-        let same = live.is_some_and(|live| {
-            live.metadata.uid == self.set.metadata.uid && live.metadata.deletion_timestamp.is_none()
-        });
-        if same { Ok(()) } else { Err(self.changed(&self.key.name)) }
-    }
-
-    /// The object decided on, if the cache still shows it in that state.
-    fn seen<K: Tracked + Send + Sync + 'static>(&self, cache: &Cache<K>, target: &Target) -> Result<Arc<K>, WriteError> {
-        let seen = cache.get(&self.key.namespace, &target.name);
-        seen.filter(|seen| Target::of(seen.meta()) == *target).ok_or_else(|| self.changed(&target.name))
-    }
-
-    async fn rewrite_pod(&self, target: &Target, change: impl Fn(&ObjectMeta) -> ObjectMeta) -> Result<(), WriteError> {
-        let seen = self.seen(&self.controller.ctx.caches.pods, target)?;
-        self.replace(Pod { metadata: change(&seen.metadata), ..Pod::clone(&seen) }).await
     }
 
     async fn create<K>(&self, object: &K) -> Result<(), WriteError>
@@ -210,10 +184,6 @@ impl Execution<'_> {
         K: Tracked<Scope = k8s_openapi::NamespaceResourceScope>,
     {
         self.writer.replace(&object).await.map(drop)
-    }
-
-    fn changed(&self, name: &str) -> WriteError {
-        WriteError::Changed { key: ObjectKey::new(self.key.namespace.clone(), name) }
     }
 
     fn tell(&self, note: &events::Note) {
@@ -234,7 +204,7 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>) {
     });
     caches.controller_revisions.on_change({
         let queue = queue.clone();
-        move |change| states(&change).for_each(|revision| enqueue_owner(&queue, &revision.metadata))
+        move |change| states(&change).for_each(|revision| enqueue_owner(&queue, statefulset::KIND, &revision.metadata))
     });
     caches.claims.on_change({
         let (queue, sets) = (queue.clone(), caches.stateful_sets.clone());
@@ -242,26 +212,10 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>) {
     });
 }
 
-/// The old and the new state of what changed.
-fn states<K>(change: &Change<K>) -> impl Iterator<Item = &Arc<K>> {
-    let (first, second) = match change {
-        Change::Applied { old, new } => (old.as_ref(), Some(new)),
-        Change::Deleted { old } => (Some(old), None),
-    };
-    first.into_iter().chain(second)
-}
-
-/// The set that owns the object.
-fn enqueue_owner(queue: &WorkQueue<ObjectKey>, meta: &ObjectMeta) {
-    if let Some(owner) = controller_of(meta).filter(|owner| owner.kind == statefulset::KIND) {
-        queue.add(ObjectKey::new(meta.namespace.clone().unwrap_or_default(), &owner.name));
-    }
-}
-
 /// The set that owns the pod, and the one whose name the pod's name is made of: it may want to adopt
 /// the pod, or wait for the name.
 fn enqueue_pod(queue: &WorkQueue<ObjectKey>, meta: &ObjectMeta) {
-    enqueue_owner(queue, meta);
+    enqueue_owner(queue, statefulset::KIND, meta);
     let name = meta.name.as_deref().unwrap_or_default();
     let Some((set, _)) = name.rsplit_once('-') else { return };
     if ordinal_of(set, name).is_some() {

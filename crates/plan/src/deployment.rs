@@ -13,13 +13,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use crate::ids::Target;
-use crate::labels;
 use crate::shares::Share;
+use crate::{labels, pods};
 
 pub use conditions::creation_failed;
-pub use sets::{adopted, released};
 
 /// `apiVersion` of a Deployment.
 pub const API_VERSION: &str = "apps/v1";
@@ -131,6 +131,11 @@ pub fn plan(deployment: &Deployment, observed: &Observed<'_>, now: Timestamp) ->
         sets::clean_up(&mut step, &family);
     }
     step.finish(&family, true)
+}
+
+/// The reference to the Deployment that its sets carry.
+pub fn reference(deployment: &Deployment) -> OwnerReference {
+    pods::controller_reference(API_VERSION, KIND, &deployment.metadata)
 }
 
 /// The event that tells of `action` having succeeded (1.26).

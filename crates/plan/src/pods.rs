@@ -175,6 +175,22 @@ pub fn controller_reference(api_version: &str, kind: &str, owner: &ObjectMeta) -
     }
 }
 
+/// `meta` with `owner` among its owners.
+pub fn adopted(meta: &ObjectMeta, owner: OwnerReference) -> ObjectMeta {
+    let mut meta = meta.clone();
+    meta.owner_references.get_or_insert_default().push(owner);
+    meta
+}
+
+/// `meta` without the object with `uid` among its owners.
+pub fn released(meta: &ObjectMeta, uid: &Uid) -> ObjectMeta {
+    let mut meta = meta.clone();
+    let mut owners = meta.owner_references.take().unwrap_or_default();
+    owners.retain(|owner| owner.uid != uid.0);
+    meta.owner_references = Some(owners).filter(|owners| !owners.is_empty());
+    meta
+}
+
 /// The container restarts the pod has seen, at most one container's.
 pub fn restarts_max(pod: &Pod) -> i32 {
     let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use crate::ids::{Target, Uid};
 use crate::{labels, pods};
@@ -96,12 +96,17 @@ pub fn pod(set: &ReplicaSet) -> Pod {
             labels: from.labels,
             annotations: from.annotations,
             finalizers: from.finalizers,
-            owner_references: Some(vec![pods::controller_reference(API_VERSION, KIND, &set.metadata)]),
+            owner_references: Some(vec![reference(set)]),
             ..ObjectMeta::default()
         },
         spec: template.spec,
         status: None,
     }
+}
+
+/// The reference to the set that its pods carry.
+pub fn reference(set: &ReplicaSet) -> OwnerReference {
+    pods::controller_reference(API_VERSION, KIND, &set.metadata)
 }
 
 /// The wanted number of pods.

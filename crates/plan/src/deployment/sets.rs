@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetSpec};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{API_VERSION, Action, HASH_LABEL, KIND, Observed, REVISION, Step, Strategy, Want};
+use super::{Action, HASH_LABEL, Observed, REVISION, Step, Strategy, Want, reference};
 use crate::ids::Target;
 use crate::{labels, pods, revisions};
 
@@ -174,24 +174,6 @@ pub(super) fn clean_up(step: &mut Step<'_>, family: &Family) {
     }
 }
 
-/// `meta` with the Deployment as its controller.
-pub fn adopted(deployment: &ObjectMeta, meta: &ObjectMeta) -> ObjectMeta {
-    let mut meta = meta.clone();
-    let owner = pods::controller_reference(API_VERSION, KIND, deployment);
-    meta.owner_references.get_or_insert_default().push(owner);
-    meta
-}
-
-/// `meta` without the Deployment among its owners.
-pub fn released(deployment: &ObjectMeta, meta: &ObjectMeta) -> ObjectMeta {
-    let mut meta = meta.clone();
-    let uid = deployment.uid.as_deref().unwrap_or_default();
-    let owners = meta.owner_references.take().unwrap_or_default();
-    let others: Vec<OwnerReference> = owners.into_iter().filter(|owner| owner.uid != uid).collect();
-    meta.owner_references = Some(others).filter(|others| !others.is_empty());
-    meta
-}
-
 /// Whether the set is of the Deployment's present template (1.4).
 fn is_of(want: &Want<'_>, set: &ReplicaSet) -> bool {
     let Some(mut template) = set.spec.as_ref().and_then(|spec| spec.template.clone()) else { return false };
@@ -248,7 +230,7 @@ fn new_set(step: &mut Step<'_>, family: &Family, observed: &Observed<'_>, revisi
             namespace: want.deployment.metadata.namespace.clone(),
             labels: Some(labels),
             annotations: Some(annotations),
-            owner_references: Some(vec![pods::controller_reference(API_VERSION, KIND, &want.deployment.metadata)]),
+            owner_references: Some(vec![reference(want.deployment)]),
             ..ObjectMeta::default()
         },
         spec: Some(ReplicaSetSpec {

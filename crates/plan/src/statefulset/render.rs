@@ -126,23 +126,6 @@ pub fn revision(set: &StatefulSet, name: &RevisionName, hash: &str, number: i64)
     }
 }
 
-/// `meta` with the set as its controller.
-pub fn adopted(set: &StatefulSet, meta: &ObjectMeta) -> ObjectMeta {
-    let mut meta = meta.clone();
-    meta.owner_references.get_or_insert_default().push(reference(set));
-    meta
-}
-
-/// `meta` without the set among its owners.
-pub fn released(set: &StatefulSet, meta: &ObjectMeta) -> ObjectMeta {
-    let mut meta = meta.clone();
-    let owners = meta.owner_references.take().unwrap_or_default();
-    let uid = set.metadata.uid.as_deref().unwrap_or_default();
-    let others: Vec<OwnerReference> = owners.into_iter().filter(|owner| owner.uid != uid).collect();
-    meta.owner_references = Some(others).filter(|others| !others.is_empty());
-    meta
-}
-
 /// `meta` of the pod of `ordinal` with its identity labels (D5).
 pub fn relabelled(set: &StatefulSet, meta: &ObjectMeta, ordinal: Ordinal) -> ObjectMeta {
     let mut meta = meta.clone();
@@ -168,7 +151,8 @@ fn claim_volumes(set: &StatefulSet, ordinal: Ordinal) -> Vec<Volume> {
     templates.iter().map(volume).collect()
 }
 
-fn reference(set: &StatefulSet) -> OwnerReference {
+/// The reference to the set that its pods, revisions and, where the policy says so, claims carry.
+pub fn reference(set: &StatefulSet) -> OwnerReference {
     pods::controller_reference(API_VERSION, KIND, &set.metadata)
 }
 

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{
     Container, PersistentVolumeClaim, Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference, Time};
-use stead_plan::ids::Target;
+use stead_plan::ids::{Target, Uid};
 use stead_plan::pods;
 use stead_plan::statefulset::ordinals::{Ordinal, ordinal_of, pod_name};
 use stead_plan::statefulset::revisions::RevisionName;
@@ -301,7 +301,7 @@ impl World {
         match action {
             Action::ConfirmSet => {}
             Action::AdoptRevision(target) => {
-                let adopted = render::adopted(&set, &self.revision(target).metadata);
+                let adopted = pods::adopted(&self.revision(target).metadata, render::reference(&set));
                 let adopted = self.written(adopted);
                 self.revision(target).metadata = adopted;
             }
@@ -321,12 +321,12 @@ impl World {
                 self.revisions.remove(&target.name);
             }
             Action::AdoptPod(target) => {
-                let adopted = render::adopted(&set, &self.pod(target).metadata);
+                let adopted = pods::adopted(&self.pod(target).metadata, render::reference(&set));
                 let adopted = self.written(adopted);
                 self.pod(target).metadata = adopted;
             }
             Action::ReleasePod(target) => {
-                let released = render::released(&set, &self.pod(target).metadata);
+                let released = pods::released(&self.pod(target).metadata, &Uid(set.metadata.uid.clone().unwrap_or_default()));
                 let released = self.written(released);
                 self.pod(target).metadata = released;
             }

@@ -44,7 +44,40 @@ fn a_headless_service_names_its_ready_replicas() {
          SRV nginx.default.~
          SRV web-1.nginx.default.~
          A _web._tcp.nginx.default.~",
-        expect![[r#""#]],
+        expect![[r#"
+            ? A nginx.default.~
+              nginx.default.svc.cluster.local 5 A 10.244.0.5
+              nginx.default.svc.cluster.local 5 A 10.244.0.6
+            ? A web-0.nginx.default.~
+              web-0.nginx.default.svc.cluster.local 5 A 10.244.0.5
+            ? A web-1.nginx.default.~
+              web-1.nginx.default.svc.cluster.local 5 A 10.244.0.6
+            ? A web-2.nginx.default.~
+              no such name
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? AAAA web-0.nginx.default.~
+              no data
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? SRV _web._tcp.nginx.default.~
+              _web._tcp.nginx.default.svc.cluster.local 5 SRV 0 50 8080 web-0.nginx.default.svc.cluster.local
+              _web._tcp.nginx.default.svc.cluster.local 5 SRV 0 50 8080 web-1.nginx.default.svc.cluster.local
+              also: web-0.nginx.default.svc.cluster.local 5 A 10.244.0.5
+              also: web-1.nginx.default.svc.cluster.local 5 A 10.244.0.6
+            ? SRV _web._udp.nginx.default.~
+              no such name
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? SRV nginx.default.~
+              nginx.default.svc.cluster.local 5 SRV 0 50 8080 web-0.nginx.default.svc.cluster.local
+              nginx.default.svc.cluster.local 5 SRV 0 50 8080 web-1.nginx.default.svc.cluster.local
+              also: web-0.nginx.default.svc.cluster.local 5 A 10.244.0.5
+              also: web-1.nginx.default.svc.cluster.local 5 A 10.244.0.6
+            ? SRV web-1.nginx.default.~
+              web-1.nginx.default.svc.cluster.local 5 SRV 0 100 8080 web-1.nginx.default.svc.cluster.local
+              also: web-1.nginx.default.svc.cluster.local 5 A 10.244.0.6
+            ? A _web._tcp.nginx.default.~
+              no data
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+        "#]],
     );
 }
 
@@ -62,7 +95,31 @@ fn a_cluster_service_is_there_without_endpoints() {
          SRV api.default.~
          SRV _._tcp.api.default.~
          A 10-244-0-9.api.default.~",
-        expect![[r#""#]],
+        expect![[r#"
+            ? A api.default.~
+              api.default.svc.cluster.local 5 A 10.96.0.20
+            ? AAAA api.default.~
+              api.default.svc.cluster.local 5 AAAA fd00::20
+            ? TXT api.default.~
+              no data
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? SRV _dns._udp.api.default.~
+              _dns._udp.api.default.svc.cluster.local 5 SRV 0 100 53 api.default.svc.cluster.local
+              also: api.default.svc.cluster.local 5 A 10.96.0.20
+              also: api.default.svc.cluster.local 5 AAAA fd00::20
+            ? SRV api.default.~
+              api.default.svc.cluster.local 5 SRV 0 33 80 api.default.svc.cluster.local
+              api.default.svc.cluster.local 5 SRV 0 33 53 api.default.svc.cluster.local
+              api.default.svc.cluster.local 5 SRV 0 33 9 api.default.svc.cluster.local
+              also: api.default.svc.cluster.local 5 A 10.96.0.20
+              also: api.default.svc.cluster.local 5 AAAA fd00::20
+            ? SRV _._tcp.api.default.~
+              no such name
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A 10-244-0-9.api.default.~
+              no such name
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+        "#]],
     );
 }
 
@@ -84,7 +141,20 @@ fn endpoints_without_hostname_get_a_name_from_their_address() {
          ANY bare.default.~
          AAAA fd00--9.bare.default.~
          SRV bare.default.~",
-        expect![[r#""#]],
+        expect![[r#"
+            ? A 10-244-0-9.api.default.~
+              10-244-0-9.api.default.svc.cluster.local 5 A 10.244.0.9
+            ? A api.default.~
+              api.default.svc.cluster.local 5 A 10.96.0.20
+            ? ANY bare.default.~
+              bare.default.svc.cluster.local 5 A 10.244.0.9
+              bare.default.svc.cluster.local 5 AAAA fd00::9
+            ? AAAA fd00--9.bare.default.~
+              fd00--9.bare.default.svc.cluster.local 5 AAAA fd00::9
+            ? SRV bare.default.~
+              no data
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+        "#]],
     );
 }
 
@@ -94,7 +164,10 @@ fn what_is_published_not_ready_has_its_name_at_once() {
     early.spec.as_mut().unwrap().publish_not_ready_addresses = Some(true);
     let endpoints = vec![endpoint("db-0", "10.244.0.5", Some(false))];
     let zone = zone(vec![early], vec![slice("default/early-1", "early", endpoints, &[])]);
-    check(&zone, "A db-0.early.default.~", expect![[r#""#]]);
+    check(&zone, "A db-0.early.default.~", expect![[r#"
+        ? A db-0.early.default.~
+          db-0.early.default.svc.cluster.local 5 A 10.244.0.5
+    "#]]);
 }
 
 #[test]
@@ -116,7 +189,46 @@ fn names_that_hold_others_exist_and_the_rest_does_not() {
          A nginx.default.svc.cluster.local.default.~
          A nginx.default.cluster.local
          A cluster.locale",
-        expect![[r#""#]],
+        expect![[r#"
+            ? SOA cluster.local
+              cluster.local 5 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? NS cluster.local
+              cluster.local 5 NS ns.dns.cluster.local
+              also: ns.dns.cluster.local 5 A 10.96.0.10
+            ? A cluster.local
+              no data
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A ns.dns.cluster.local
+              ns.dns.cluster.local 5 A 10.96.0.10
+            ? TXT dns-version.cluster.local
+              dns-version.cluster.local 28800 TXT "1.1.0"
+            ? A svc.cluster.local
+              no data
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A default.~
+              no data
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A nowhere.~
+              no such name
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A nginx.nowhere.~
+              no such name
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A nginx.other.~
+              no such name
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A x.web-0.nginx.default.~
+              no such name
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A nginx.default.svc.cluster.local.default.~
+              no such name
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A nginx.default.cluster.local
+              no such name
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A cluster.locale
+              elsewhere, or Refused
+        "#]],
     );
 }
 
@@ -140,7 +252,28 @@ fn an_external_name_is_followed() {
          A ip.default.~
          A loop.default.~
          A x.out.default.~",
-        expect![[r#""#]],
+        expect![[r#"
+            ? A out.default.~
+              out.default.svc.cluster.local 5 CNAME db.example.org
+              look up db.example.org
+            ? CNAME out.default.~
+              out.default.svc.cluster.local 5 CNAME db.example.org
+            ? A near.default.~
+              near.default.svc.cluster.local 5 CNAME nginx.default.svc.cluster.local
+              nginx.default.svc.cluster.local 5 A 10.96.0.20
+            ? A gone.default.~
+              no such name
+              gone.default.svc.cluster.local 5 CNAME missing.default.svc.cluster.local
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A ip.default.~
+              no such name
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A loop.default.~
+              failure
+            ? A x.out.default.~
+              no such name
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+        "#]],
     );
 }
 
@@ -167,7 +300,24 @@ fn addresses_have_names() {
          PTR 6.0.244.10.in-addr.arpa
          PTR 0.244.10.in-addr.arpa
          PTR x.ip6.arpa",
-        expect![[r#""#]],
+        expect![[r#"
+            ? PTR 20.0.96.10.in-addr.arpa
+              20.0.96.10.in-addr.arpa 5 PTR api.default.svc.cluster.local
+            ? PTR 0.2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa
+              0.2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa 5 PTR api.default.svc.cluster.local
+            ? PTR 5.0.244.10.in-addr.arpa
+              5.0.244.10.in-addr.arpa 5 PTR 10-244-0-5.all.default.svc.cluster.local
+              5.0.244.10.in-addr.arpa 5 PTR web-0.nginx.default.svc.cluster.local
+            ? A 5.0.244.10.in-addr.arpa
+              no data
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? PTR 6.0.244.10.in-addr.arpa
+              elsewhere, or NxDomain
+            ? PTR 0.244.10.in-addr.arpa
+              elsewhere, or NxDomain
+            ? PTR x.ip6.arpa
+              elsewhere, or NxDomain
+        "#]],
     );
 }
 
@@ -182,7 +332,24 @@ fn pods_are_named_by_their_address() {
          A 10-244-0-5.nowhere.pod.cluster.local
          A web-0.default.pod.cluster.local
          A default.pod.cluster.local",
-        expect![[r#""#]],
+        expect![[r#"
+            ? A 10-244-0-5.default.pod.cluster.local
+              10-244-0-5.default.pod.cluster.local 5 A 10.244.0.5
+            ? AAAA 10-244-0-5.default.pod.cluster.local
+              no data
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? AAAA fd00--9.default.pod.cluster.local
+              fd00--9.default.pod.cluster.local 5 AAAA fd00::9
+            ? A 10-244-0-5.nowhere.pod.cluster.local
+              no such name
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A web-0.default.pod.cluster.local
+              no such name
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A default.pod.cluster.local
+              no data
+              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+        "#]],
     );
 }
 
@@ -213,5 +380,20 @@ fn names_follow_the_objects() {
     feed.service(&Change::Deleted { old: nginx });
     let zone = feed.bring_up_to_date(&zone);
     tell(&zone, "service deleted");
-    expect![[r#""#]].assert_eq(&told);
+    expect![[r#"
+        slice without service: ? A web-0.nginx.default.~
+          no such name
+          authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+        not ready: ? A web-0.nginx.default.~
+          no such name
+          authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 3
+        ready: ? A web-0.nginx.default.~
+          web-0.nginx.default.svc.cluster.local 5 A 10.244.0.5
+        slice of another service: ? A web-0.nginx.default.~
+          no such name
+          authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 5
+        service deleted: ? A web-0.nginx.default.~
+          no such name
+          authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 6
+    "#]].assert_eq(&told);
 }

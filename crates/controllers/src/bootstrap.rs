@@ -165,6 +165,10 @@ async fn create<K>(api: Api<K>, wanted: &K) -> kube::Result<()>
 where
     K: kube::Resource + Clone + serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug,
 {
+    // Looked at first: creating a Service again with its address is refused for the address, not the name.
+    if api.get_metadata_opt(wanted.meta().name.as_deref().unwrap_or_default()).await?.is_some() {
+        return Ok(());
+    }
     match api.create(&PostParams::default(), wanted).await {
         Ok(_) => Ok(()),
         Err(error) if is_already_exists(&error) => Ok(()),

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DataDirOption {
     /// Directory of the cluster's data.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/stead")]
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/stead", global = true)]
     pub(crate) data_dir: PathBuf,
 }
 

@@ -19,7 +19,8 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::query::Query;
 use super::{Body, newest, text};
@@ -246,7 +247,8 @@ async fn finish(
     if let Some(status) = status {
         sink.send(frame(ERROR, status.as_bytes())).await?;
     }
-    sink.send(Message::Close(None)).await?;
+    // Without a code kubectl takes the end for a failure.
+    sink.send(Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))).await?;
     sink.close().await
 }
 

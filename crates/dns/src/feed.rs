@@ -99,7 +99,8 @@ impl Feed {
     }
 }
 
-type Objects = (Arc<Service>, Vec<Arc<EndpointSlice>>);
+/// A Service that has changed and its slices; none when it is gone.
+type Stale = (ObjectKey, Option<(Arc<Service>, Vec<Arc<EndpointSlice>>)>);
 
 impl Known {
     fn add_slice(&mut self, slice: &Arc<EndpointSlice>) {
@@ -120,7 +121,7 @@ impl Known {
     }
 
     /// The namespaces, if they have changed, and the objects of every Service that has changed.
-    fn take(&mut self) -> (Option<BTreeSet<Box<str>>>, Vec<(ObjectKey, Option<Objects>)>) {
+    fn take(&mut self) -> (Option<BTreeSet<Box<str>>>, Vec<Stale>) {
         let namespaces = std::mem::take(&mut self.stale_namespaces).then(|| self.namespaces.clone());
         let stale = std::mem::take(&mut self.stale_services).into_iter().map(|key| {
             let slices = || self.slices.get(&key).into_iter().flat_map(|slices| slices.values().cloned()).collect();

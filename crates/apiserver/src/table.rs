@@ -2,7 +2,6 @@
 //! "Envelope"). The cells come from the registry.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use stead_api::registry::{Cell, Column};
@@ -143,13 +142,9 @@ fn column_definitions(columns: &[Column]) -> String {
 }
 
 fn row_conditions(object: &Object) -> Vec<RowCondition> {
-    let phase = object.get::<Pod>().and_then(|pod| pod.status.as_ref()?.phase.as_deref());
-    let (reason, message) = match phase {
-        Some("Succeeded") => ("Succeeded", "The pod has completed successfully."),
-        Some("Failed") => ("Failed", "The pod failed."),
-        _ => return Vec::new(),
-    };
-    vec![RowCondition { type_: "Completed", status: "True", reason, message }]
+    let condition = (object.kind().row_condition)(object);
+    let row = |stead_api::registry::RowCondition { type_, reason, message }| RowCondition { type_, status: "True", reason, message };
+    condition.into_iter().map(row).collect()
 }
 
 fn broken_row(kind: &Kind, name: &str) -> Vec<Cell> {

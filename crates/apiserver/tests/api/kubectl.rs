@@ -178,3 +178,23 @@ async fn kubectl_does_its_daily_work() {
     assert!(served.ok(&["drain", "one", "--ignore-daemonsets"]).await.ends_with("node/one drained\n"));
     served.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_explains_what_is_served() {
+    let served = Served::start().await;
+    for kind in ["sts", "pods", "services", "endpointslices.discovery.k8s.io", "roles", "pdb", "pc", "leases"] {
+        let explained = served.ok(&["explain", kind]).await;
+        assert!(explained.contains("\n  apiVersion\t<string>\n"), "{kind}: {explained}");
+    }
+    let tree = served.ok(&["explain", "sts.spec.template.spec.containers", "--recursive"]).await;
+    for line in [
+        "FIELD: containers <[]Container>",
+        "  livenessProbe\t<Probe>",
+        "      port\t<IntOrString> -required-",
+        "    limits\t<map[string]Quantity>",
+        "  ports\t<[]ContainerPort>",
+    ] {
+        assert!(tree.contains(line), "{line} is in {tree}");
+    }
+    served.stop().await;
+}

@@ -15,6 +15,7 @@ mod diff;
 mod dns;
 mod endpoints;
 mod env;
+mod go;
 mod ip;
 mod labels;
 mod metadata;

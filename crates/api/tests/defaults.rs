@@ -277,7 +277,10 @@ fn services() {
               loadBalancer: {}
         "#]],
     );
-    check::<Service>(defaults::service, "spec: {type: ExternalName, externalName: example.com}", expect![[r#"
+    check::<Service>(
+        defaults::service,
+        "spec: {type: ExternalName, externalName: example.com}",
+        expect![[r#"
         apiVersion: v1
         kind: Service
         metadata: {}
@@ -287,7 +290,8 @@ fn services() {
           type: ExternalName
         status:
           loadBalancer: {}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -327,7 +331,10 @@ fn a_deployment() {
 
 #[test]
 fn small_kinds() {
-    check::<Namespace>(defaults::namespace, "metadata: {name: prod}", expect![[r#"
+    check::<Namespace>(
+        defaults::namespace,
+        "metadata: {name: prod}",
+        expect![[r#"
         apiVersion: v1
         kind: Namespace
         metadata:
@@ -336,8 +343,12 @@ fn small_kinds() {
           name: prod
         status:
           phase: Active
-    "#]]);
-    check::<Secret>(defaults::secret, "{metadata: {name: s}, stringData: {a: hi}, data: {a: eA==, b: eA==}}", expect![[r#"
+    "#]],
+    );
+    check::<Secret>(
+        defaults::secret,
+        "{metadata: {name: s}, stringData: {a: hi}, data: {a: eA==, b: eA==}}",
+        expect![[r#"
         apiVersion: v1
         kind: Secret
         data:
@@ -346,13 +357,18 @@ fn small_kinds() {
         metadata:
           name: s
         type: Opaque
-    "#]]);
-    check::<ConfigMap>(defaults::config_map, "{metadata: {name: c}, data: {}}", expect![[r#"
+    "#]],
+    );
+    check::<ConfigMap>(
+        defaults::config_map,
+        "{metadata: {name: c}, data: {}}",
+        expect![[r#"
         apiVersion: v1
         kind: ConfigMap
         metadata:
           name: c
-    "#]]);
+    "#]],
+    );
     check::<Node>(
         defaults::node,
         "{metadata: {name: n}, spec: {podCIDR: 10.0.0.0/24}, status: {capacity: {cpu: 2000m}}}",

@@ -31,11 +31,7 @@ macro_rules! parts {
             ports: &mut $container.ports,
             env: &mut $container.env,
             resources: &mut $container.resources,
-            probes: [
-                &mut $container.liveness_probe,
-                &mut $container.readiness_probe,
-                &mut $container.startup_probe,
-            ],
+            probes: [&mut $container.liveness_probe, &mut $container.readiness_probe, &mut $container.startup_probe],
             lifecycle: &mut $container.lifecycle,
         }
     };

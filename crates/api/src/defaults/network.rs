@@ -1,8 +1,6 @@
 //! Defaults of Services, Endpoints and EndpointSlices (contract 5 and 6).
 
-use k8s_openapi::api::core::v1::{
-    ClientIPConfig, Endpoints, Service, ServicePort, ServiceSpec, SessionAffinityConfig,
-};
+use k8s_openapi::api::core::v1::{ClientIPConfig, Endpoints, Service, ServicePort, ServiceSpec, SessionAffinityConfig};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 

@@ -1,8 +1,7 @@
 //! Defaults of persistent volumes, claims and storage classes (contract 8).
 
 use k8s_openapi::api::core::v1::{
-    PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, TypedLocalObjectReference,
-    TypedObjectReference,
+    PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, TypedLocalObjectReference, TypedObjectReference,
 };
 use k8s_openapi::api::storage::v1::StorageClass;
 

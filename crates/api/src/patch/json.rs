@@ -26,7 +26,9 @@ pub enum JsonPatchError {
         target: &'static str,
     },
     /// More than [`JSON_PATCH_OPERATIONS_MAX`] operations (413).
-    #[error("Request entity too large: The allowed maximum operations in a JSON patch is {JSON_PATCH_OPERATIONS_MAX}, got {0}")]
+    #[error(
+        "Request entity too large: The allowed maximum operations in a JSON patch is {JSON_PATCH_OPERATIONS_MAX}, got {0}"
+    )]
     TooManyOperations(usize),
     /// An operation cannot be carried out (422). Clients only see [`UNPROCESSABLE`](super::UNPROCESSABLE).
     #[error("operation {index} of the patch failed: {failure}")]
@@ -202,9 +204,7 @@ impl Document {
     fn remove(&mut self, path: &str) -> Result<(), OperationFailure> {
         let (parent, key) = self.parent_mut(path)?;
         match parent {
-            Container::Object(fields) => {
-                fields.shift_remove(&key).map(drop).ok_or(OperationFailure::NoSuchKey(key))
-            }
+            Container::Object(fields) => fields.shift_remove(&key).map(drop).ok_or(OperationFailure::NoSuchKey(key)),
             Container::List(items) => {
                 items.remove(index(&key, items.len())?);
                 Ok(())
@@ -328,7 +328,11 @@ mod tests {
         check(json!({"a": [1]}), json!([{"op": "add", "path": "/a/-", "value": 2}]), expect![[r#"{"a":[1,2]}"#]]);
         check(json!({"a": [1]}), json!([{"op": "add", "path": "/a/0", "value": 2}]), expect![[r#"{"a":[2,1]}"#]]);
         check(json!({"a": [1]}), json!([{"op": "add", "path": "/a/-1", "value": 2}]), expect![[r#"{"a":[1,2]}"#]]);
-        check(json!({"a/b": {}}), json!([{"op": "add", "path": "/a~1b/~0", "value": 2}]), expect![[r#"{"a/b":{"~":2}}"#]]);
+        check(
+            json!({"a/b": {}}),
+            json!([{"op": "add", "path": "/a~1b/~0", "value": 2}]),
+            expect![[r#"{"a/b":{"~":2}}"#]],
+        );
         check(
             json!({}),
             json!([{"op": "add", "path": "/a/b", "value": 2}]),
@@ -367,7 +371,11 @@ mod tests {
     fn test_passes_for_absent_against_null() {
         check(json!({"a": 1}), json!([{"op": "test", "path": "/b", "value": null}]), expect![[r#"{"a":1}"#]]);
         check(json!({"a": 1}), json!([{"op": "test", "path": "/b"}]), expect![[r#"{"a":1}"#]]);
-        check(json!({"a": {"x": 1, "y": 2}}), json!([{"op": "test", "path": "/a", "value": {"y": 2, "x": 1}}]), expect![[r#"{"a":{"x":1,"y":2}}"#]]);
+        check(
+            json!({"a": {"x": 1, "y": 2}}),
+            json!([{"op": "test", "path": "/a", "value": {"y": 2, "x": 1}}]),
+            expect![[r#"{"a":{"x":1,"y":2}}"#]],
+        );
         check(
             json!({"a": 1}),
             json!([{"op": "add", "path": "/c", "value": 1}, {"op": "test", "path": "/a", "value": 2}]),
@@ -404,7 +412,9 @@ mod tests {
         check(
             json!({}),
             json!([{"op": 1}]),
-            expect!["error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string"],
+            expect![
+                "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string"
+            ],
         );
         check(
             json!({}),

@@ -128,12 +128,7 @@ fn merge_maps<T: PatchTypes>(ty: &T, mut live: Fields, mut patch: Fields) -> Res
 }
 
 /// Merges one ordinary key of a patch.
-fn merge_field<T: PatchTypes>(
-    ty: &T,
-    live: &mut Fields,
-    key: String,
-    new: Value,
-) -> Result<(), StrategicMergeError> {
+fn merge_field<T: PatchTypes>(ty: &T, live: &mut Fields, key: String, new: Value) -> Result<(), StrategicMergeError> {
     if new.is_null() {
         live.shift_remove(&key);
         return Ok(());
@@ -193,13 +188,11 @@ fn fresh(value: Value) -> Option<Value> {
 /// The value of the merge key of a list item.
 fn merge_key_of<'a>(item: &'a Value, key: &str) -> Result<&'a Value, StrategicMergeError> {
     match item {
-        Value::Object(fields) => fields.get(key).ok_or_else(|| StrategicMergeError::MissingMergeKey {
-            map: go::display(item),
-            key: key.to_owned(),
-        }),
-        other => Err(StrategicMergeError::WrongType {
-            expected: GoType::Map.name(),
-            received: GoType::of(other).name(),
-        }),
+        Value::Object(fields) => fields
+            .get(key)
+            .ok_or_else(|| StrategicMergeError::MissingMergeKey { map: go::display(item), key: key.to_owned() }),
+        other => {
+            Err(StrategicMergeError::WrongType { expected: GoType::Map.name(), received: GoType::of(other).name() })
+        }
     }
 }

@@ -257,10 +257,9 @@ fn one_spread(errors: &mut FieldErrors, path: &Path, constraint: &TopologySpread
             errors.push(FieldError::invalid(&path, domains, detail));
         }
     }
-    for (field, policy) in [
-        ("nodeAffinityPolicy", &constraint.node_affinity_policy),
-        ("nodeTaintsPolicy", &constraint.node_taints_policy),
-    ] {
+    for (field, policy) in
+        [("nodeAffinityPolicy", &constraint.node_affinity_policy), ("nodeTaintsPolicy", &constraint.node_taints_policy)]
+    {
         optional_choice(errors, &path.child(field), policy.as_deref(), &["Honor", "Ignore"]);
     }
     if let Some(selector) = &constraint.label_selector {

@@ -89,7 +89,12 @@ pub(super) fn quantity(errors: &mut FieldErrors, path: &Path, value: &Quantity) 
 }
 
 /// A quantity that may not be negative. `whole` resources are counted and cannot be split.
-pub(super) fn resource_quantity(errors: &mut FieldErrors, path: &Path, value: &Quantity, whole: bool) -> Option<Amount> {
+pub(super) fn resource_quantity(
+    errors: &mut FieldErrors,
+    path: &Path,
+    value: &Quantity,
+    whole: bool,
+) -> Option<Amount> {
     let amount = quantity(errors, path, value)?;
     if amount < Amount::ZERO {
         errors.push(FieldError::invalid(path, value, NOT_NEGATIVE));

@@ -12,6 +12,7 @@ use super::pod_warnings::fractional_bytes;
 use super::{amounts, diff, labels, names};
 use crate::amount::Amount;
 use crate::errors::{FieldError, FieldErrors};
+use crate::object::semantically_equal;
 use crate::registry::Scope;
 
 pub(super) const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
@@ -37,7 +38,7 @@ pub fn persistent_volume_claim_update(new: &PersistentVolumeClaim, old: &Persist
     let (after, before) = (new.spec.as_ref().unwrap_or(&empty), old.spec.as_ref().unwrap_or(&empty));
     let bound = phase(old) == "Bound";
     let allowed = with_mutable_fields_of(after, before, old, bound);
-    if allowed != *before {
+    if !semantically_equal(&allowed, before) {
         let detail = format!("{SPEC_RULE}\n{}", diff::of(before, &allowed));
         errors.push(FieldError::forbidden(&path, detail));
     }
@@ -49,16 +50,14 @@ pub fn persistent_volume_claim_update(new: &PersistentVolumeClaim, old: &Persist
     };
     let annotation = Path::new("metadata.annotations").child(BETA_CLASS);
     metadata::immutable(&mut errors, &annotation, &class(new).unwrap_or_default(), &class(old).unwrap_or_default());
-    metadata::immutable(&mut errors, &path.child("volumeMode"), &after.volume_mode, &before.volume_mode);
+    // This path lacks its `spec.`.
+    metadata::immutable(&mut errors, &Path::new("volumeMode"), &after.volume_mode, &before.volume_mode);
     attributes_class(&mut errors, &path.child("volumeAttributesClassName"), after, old.status.as_ref());
     errors
 }
 
 /// Everything wrong with a change to the status of a PersistentVolumeClaim.
-pub fn persistent_volume_claim_status_update(
-    new: &PersistentVolumeClaim,
-    old: &PersistentVolumeClaim,
-) -> FieldErrors {
+pub fn persistent_volume_claim_status_update(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim) -> FieldErrors {
     let mut errors = metadata::metadata_update(&new.metadata, &old.metadata);
     let Some(status) = &new.status else { return errors };
     let bound_without_modes = phase(new) == "Bound"
@@ -102,7 +101,12 @@ pub(super) fn spec_warnings(warnings: &mut Vec<String>, path: &Path, spec: Optio
 pub(super) fn spec(errors: &mut FieldErrors, path: &Path, spec: Option<&PersistentVolumeClaimSpec>) {
     let empty = PersistentVolumeClaimSpec::default();
     let spec = spec.unwrap_or(&empty);
-    access_modes(errors, &path.child("accessModes"), spec.access_modes.as_deref(), "at least 1 access mode is required");
+    access_modes(
+        errors,
+        &path.child("accessModes"),
+        spec.access_modes.as_deref(),
+        "at least 1 access mode is required",
+    );
     if let Some(selector) = &spec.selector {
         labels::selector(errors, &path.child("selector"), selector);
     }
@@ -113,8 +117,7 @@ pub(super) fn spec(errors: &mut FieldErrors, path: &Path, spec: Option<&Persiste
         Some(quantity) => {
             amounts::resource_quantity(errors, &at.key("storage"), quantity, false);
             if Amount::parse(&quantity.0).is_some_and(|amount| amount <= Amount::ZERO) {
-                let path = at.child("requests").key("storage");
-                errors.push(FieldError::invalid(path, quantity, amounts::POSITIVE));
+                errors.push(FieldError::invalid(at.key("storage"), quantity, amounts::POSITIVE));
             }
         }
     }
@@ -257,7 +260,8 @@ pub(super) fn ephemeral(
         let at = path.child("metadata");
         labels::labels(errors, &at.child("labels"), meta.labels.as_ref());
         labels::annotations(errors, &at.child("annotations"), meta.annotations.as_ref());
-        let plain = ObjectMeta { labels: meta.labels.clone(), annotations: meta.annotations.clone(), ..ObjectMeta::default() };
+        let plain =
+            ObjectMeta { labels: meta.labels.clone(), annotations: meta.annotations.clone(), ..ObjectMeta::default() };
         if *meta != plain {
             errors.push(FieldError::forbidden(at, "cannot be set"));
         }

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, NodeSpec, Taint};
 use super::metadata::{self, NameRule};
 use super::path::Path;
 use super::pod_spec::required_choice;
-use super::{amounts, ip, names};
+use super::{amounts, go, ip, names};
 use crate::errors::{FieldError, FieldErrors};
 use crate::registry::Scope;
 
@@ -149,7 +149,7 @@ fn taints(errors: &mut FieldErrors, taints: &[Taint]) {
         let same = |other: &Taint| (&other.key, &other.effect) == (&taint.key, &taint.effect);
         if taints[..index].iter().any(same) {
             let detail = "taints must be unique by key and effect pair";
-            errors.push(FieldError::duplicate(path, taint).with_detail(detail));
+            errors.push(FieldError::duplicate(path, go::Taint::from(taint)).with_detail(detail));
         }
     }
 }
@@ -158,7 +158,8 @@ fn addresses(errors: &mut FieldErrors, node: &Node) {
     let list = node.status.as_ref().and_then(|status| status.addresses.as_deref()).unwrap_or_default();
     for (index, address) in list.iter().enumerate() {
         if list[..index].contains(address) {
-            errors.push(FieldError::duplicate(Path::new("status.addresses").index(index), address));
+            let path = Path::new("status.addresses").index(index);
+            errors.push(FieldError::duplicate(path, go::NodeAddress::from(address)));
         }
     }
 }

@@ -107,7 +107,18 @@ mod tests {
     fn a_change_is_shown_with_its_surroundings() {
         let old = json!({"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6, "g": 7, "h": 8, "i": 9});
         let new = json!({"a": 1, "b": 2, "c": 3, "d": 4, "e": 6, "f": 6, "g": 7, "h": 8, "i": 9});
-        expect![[""]].assert_eq(&of(&old, &new));
+        expect![[r#"
+            @@ -3,7 +3,7 @@
+               "b": 2,
+               "c": 3,
+               "d": 4,
+            -  "e": 5,
+            +  "e": 6,
+               "f": 6,
+               "g": 7,
+               "h": 8,
+        "#]]
+        .assert_eq(&of(&old, &new));
         assert_eq!(of(&old, &old), "");
     }
 }

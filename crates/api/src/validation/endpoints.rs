@@ -103,7 +103,8 @@ pub fn endpoint_slice_warnings(slice: &EndpointSlice, old: Option<&EndpointSlice
     if slice.address_type == "FQDN" && old.is_none() {
         warnings.push("spec.addressType: FQDN endpoints are deprecated".to_owned());
     }
-    let managed_by = slice.metadata.labels.as_ref().and_then(|labels| labels.get("endpointslice.kubernetes.io/managed-by"));
+    let managed_by =
+        slice.metadata.labels.as_ref().and_then(|labels| labels.get("endpointslice.kubernetes.io/managed-by"));
     if managed_by.is_some_and(|by| by.ends_with(".k8s.io")) || slice.address_type == "FQDN" {
         return warnings;
     }

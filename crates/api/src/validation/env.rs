@@ -4,9 +4,9 @@ use k8s_openapi::api::core::v1::{
     EnvFromSource, EnvVar, EnvVarSource, FileKeySelector, ObjectFieldSelector, ResourceFieldSelector,
 };
 
+use super::names;
 use super::path::Path;
 use super::pod_spec::PodContext;
-use super::names;
 use crate::amount::Amount;
 use crate::errors::{FieldError, FieldErrors};
 
@@ -31,8 +31,7 @@ const RESOURCES: &[&str] = &[
     "requests.ephemeral-storage",
     "requests.memory",
 ];
-const BYTE_DIVISORS: &[&str] =
-    &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
+const BYTE_DIVISORS: &[&str] = &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
 
 /// Where a reference to the pod stands, which decides the fields it may name.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,13 +55,7 @@ pub(super) fn variables(errors: &mut FieldErrors, path: &Path, variables: &[EnvV
     }
 }
 
-fn value_from(
-    errors: &mut FieldErrors,
-    path: &Path,
-    source: &EnvVarSource,
-    plain: bool,
-    context: &PodContext<'_>,
-) {
+fn value_from(errors: &mut FieldErrors, path: &Path, source: &EnvVarSource, plain: bool, context: &PodContext<'_>) {
     let mut sources = 0;
     if let Some(reference) = &source.field_ref {
         sources += 1;
@@ -238,4 +231,3 @@ pub(super) fn sources(errors: &mut FieldErrors, path: &Path, sources: &[EnvFromS
         errors.push(FieldError::invalid(path, "", detail));
     }
 }
-

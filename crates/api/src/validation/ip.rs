@@ -79,9 +79,11 @@ pub(super) fn share_a_family<'a>(values: impl IntoIterator<Item = &'a str>) -> b
 /// A warning about an address whose text is not the usual one.
 pub(super) fn address_warning(path: &Path, value: &str) -> Option<String> {
     match value.parse::<IpAddr>() {
-        Ok(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_none() && ip.to_string() != value => {
-            Some(format!("{}: IPv6 address {value:?} should be in RFC 5952 canonical format ({:?})", path.as_str(), ip.to_string()))
-        }
+        Ok(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_none() && ip.to_string() != value => Some(format!(
+            "{}: IPv6 address {value:?} should be in RFC 5952 canonical format ({:?})",
+            path.as_str(),
+            ip.to_string()
+        )),
         Ok(IpAddr::V6(ip)) => ip.to_ipv4_mapped().map(|ip| non_standard(path, value, ip)),
         Ok(IpAddr::V4(_)) => None,
         Err(_) => without_leading_zeros(value).parse().ok().map(|ip| non_standard(path, value, ip)),
@@ -156,7 +158,9 @@ mod tests {
 
     #[test]
     fn endpoints_are_reachable_addresses() {
-        for (value, bad) in [("10.0.0.1", false), ("0.0.0.0", true), ("127.0.0.1", true), ("169.254.1.1", true), ("ff02::1", true)] {
+        for (value, bad) in
+            [("10.0.0.1", false), ("0.0.0.0", true), ("127.0.0.1", true), ("169.254.1.1", true), ("ff02::1", true)]
+        {
             let mut errors = FieldErrors::default();
             endpoint_address(&mut errors, &Path::new("ip"), value);
             assert_eq!(!errors.is_empty(), bad, "{value}");

@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use super::names::{self, Messages};
 use super::path::Path;
-use super::{amounts, labels};
+use super::{amounts, go, labels};
 use crate::errors::{FieldError, FieldErrors};
+use crate::object::semantically_equal;
 use crate::registry::Scope;
 
 /// The rule a kind's names follow (contract 1.5).
@@ -88,9 +89,9 @@ pub fn metadata_update(new: &ObjectMeta, old: &ObjectMeta) -> FieldErrors {
     errors
 }
 
-/// A field that keeps its first value.
+/// A field that keeps its first value; absent and empty lists are the same.
 pub(super) fn immutable<T: PartialEq + Serialize>(errors: &mut FieldErrors, path: &Path, new: &T, old: &T) {
-    if new != old {
+    if !semantically_equal(new, old) {
         errors.push(FieldError::invalid(path, new, IMMUTABLE));
     }
 }
@@ -139,7 +140,8 @@ fn owners(errors: &mut FieldErrors, path: &Path, owners: &[OwnerReference]) {
                 let detail = format!(
                     "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
                 );
-                errors.push(FieldError::invalid(path, owners, detail));
+                let shown: Vec<_> = owners.iter().map(go::OwnerReference::from).collect();
+                errors.push(FieldError::invalid(path, shown, detail));
             }
             None => controller = Some(this),
         }
@@ -158,7 +160,7 @@ fn one_owner(errors: &mut FieldErrors, path: &Path, owner: &OwnerReference) {
     }
     if owner.api_version == "v1" && owner.kind == "Event" {
         let detail = "/v1, Kind=Event is disallowed from being an owner";
-        errors.push(FieldError::invalid(path, owner, detail));
+        errors.push(FieldError::invalid(path, go::OwnerReference::from(owner), detail));
     }
 }
 
@@ -190,8 +192,13 @@ pub(super) fn standard_finalizer(errors: &mut FieldErrors, path: &Path, finalize
 
 fn no_new_finalizers(errors: &mut FieldErrors, path: &Path, new: &ObjectMeta, old: &ObjectMeta) {
     let known = old.finalizers.as_deref().unwrap_or_default();
-    let mut added: Vec<_> =
-        new.finalizers.iter().flatten().filter(|finalizer| !known.contains(finalizer)).map(|f| format!("{f:?}")).collect();
+    let mut added: Vec<_> = new
+        .finalizers
+        .iter()
+        .flatten()
+        .filter(|finalizer| !known.contains(finalizer))
+        .map(|f| format!("{f:?}"))
+        .collect();
     if !added.is_empty() {
         added.sort();
         let detail = format!(

@@ -205,7 +205,8 @@ mod tests {
         let lines: Vec<_> = values
             .iter()
             .map(|value| {
-                let messages: Vec<_> = rule(value).iter().map(|text| text.chars().take(60).collect::<String>()).collect();
+                let messages: Vec<_> =
+                    rule(value).iter().map(|text| text.chars().take(60).collect::<String>()).collect();
                 format!("{:.20}: {}\n", value, messages.join(" | "))
             })
             .collect();
@@ -214,22 +215,117 @@ mod tests {
 
     #[test]
     fn dns_names() {
-        check(label, &["web-0", "0a", "Web", "a.b", "-a", "", &"a".repeat(64)], expect![[""]]);
-        check(subdomain, &["web.example", "a..b", "A.b", &"a".repeat(254)], expect![[""]]);
+        check(
+            label,
+            &["web-0", "0a", "Web", "a.b", "-a", "", &"a".repeat(64)],
+            expect![[r#"
+            web-0: 
+            0a: 
+            Web: a lowercase RFC 1123 label must consist of lower case alphan
+            a.b: must not contain dots
+            -a: a lowercase RFC 1123 label must consist of lower case alphan
+            : a lowercase RFC 1123 label must consist of lower case alphan
+            aaaaaaaaaaaaaaaaaaaa: must be no more than 63 characters
+        "#]],
+        );
+        check(
+            subdomain,
+            &["web.example", "a..b", "A.b", &"a".repeat(254)],
+            expect![[r#"
+            web.example: 
+            a..b: a lowercase RFC 1123 subdomain must consist of lower case al
+            A.b: a lowercase RFC 1123 subdomain must consist of lower case al
+            aaaaaaaaaaaaaaaaaaaa: must be no more than 253 characters
+        "#]],
+        );
     }
 
     #[test]
     fn label_keys_and_values() {
-        check(qualified, &["app", "a.io/App_1", "", "/x", "x/", "a/b/c", "-x", "A.io/x", &"k".repeat(64)], expect![[""]]);
-        check(label_value, &["", "x.Y_z-1", "-", "a b", &"v".repeat(64)], expect![[""]]);
+        check(
+            qualified,
+            &["app", "a.io/App_1", "", "/x", "x/", "a/b/c", "-x", "A.io/x", &"k".repeat(64)],
+            expect![[r#"
+            app: 
+            a.io/App_1: 
+            : name part must be non-empty | name part must consist of alphanumeric characters, '-', '_' 
+            /x: prefix part must be non-empty
+            x/: name part must be non-empty | name part must consist of alphanumeric characters, '-', '_' 
+            a/b/c: a valid label key must consist of alphanumeric characters, '
+            -x: name part must consist of alphanumeric characters, '-', '_' 
+            A.io/x: prefix part a lowercase RFC 1123 subdomain must consist of l
+            kkkkkkkkkkkkkkkkkkkk: name part must be no more than 63 bytes
+        "#]],
+        );
+        check(
+            label_value,
+            &["", "x.Y_z-1", "-", "a b", &"v".repeat(64)],
+            expect![[r#"
+            : 
+            x.Y_z-1: 
+            -: a valid label must be an empty string or consist of alphanum
+            a b: a valid label must be an empty string or consist of alphanum
+            vvvvvvvvvvvvvvvvvvvv: must be no more than 63 bytes
+        "#]],
+        );
     }
 
     #[test]
     fn keys_ports_and_shares() {
-        check(config_key, &["a.b-C_1", "", "a/b", ".", "..", "..x"], expect![[""]]);
-        check(port_name, &["http", "80", "HTTP", "a--b", "-a", "sixteen-letters-", ""], expect![[""]]);
-        check(percent, &["25%", "%", "x%", "25"], expect![[""]]);
-        check(environment_variable, &["A B", "", "A=B", "é"], expect![[""]]);
-        check(path_segment, &["a:b", ".", "..", "a/b%"], expect![[""]]);
+        check(
+            config_key,
+            &["a.b-C_1", "", "a/b", ".", "..", "..x"],
+            expect![[r#"
+            a.b-C_1: 
+            : a valid config key must consist of alphanumeric characters, 
+            a/b: a valid config key must consist of alphanumeric characters, 
+            .: must not be '.'
+            ..: must not be '..'
+            ..x: must not start with '..'
+        "#]],
+        );
+        check(
+            port_name,
+            &["http", "80", "HTTP", "a--b", "-a", "sixteen-letters-", ""],
+            expect![[r#"
+            http: 
+            80: must contain at least one letter (a-z)
+            HTTP: must contain only alpha-numeric characters (a-z, 0-9), and h | must contain at least one letter (a-z)
+            a--b: must not contain consecutive hyphens
+            -a: must not begin or end with a hyphen
+            sixteen-letters-: must be no more than 15 characters | must not begin or end with a hyphen
+            : must contain only alpha-numeric characters (a-z, 0-9), and h | must contain at least one letter (a-z)
+        "#]],
+        );
+        check(
+            percent,
+            &["25%", "%", "x%", "25"],
+            expect![[r#"
+            25%: 
+            %: a valid percent string must be a numeric string followed by 
+            x%: a valid percent string must be a numeric string followed by 
+            25: a valid percent string must be a numeric string followed by 
+        "#]],
+        );
+        check(
+            environment_variable,
+            &["A B", "", "A=B", "é"],
+            expect![[r#"
+            A B: 
+            : environment variable name must be non-empty | a valid environment variable name must consist only of print
+            A=B: a valid environment variable name must consist only of print
+            é: a valid environment variable name must consist only of print
+        "#]],
+        );
+        check(
+            path_segment,
+            &["a:b", ".", "..", "a/b%"],
+            expect![[r#"
+            a:b: 
+            .: may not be '.'
+            ..: may not be '..'
+            a/b%: may not contain '/' | may not contain '%'
+        "#]],
+        );
     }
 }

@@ -14,6 +14,7 @@ use super::volumes::{csi_driver, host_path, nfs, require};
 use super::{affinity, amounts, claims, diff, names};
 use crate::amount::Amount;
 use crate::errors::{FieldError, FieldErrors};
+use crate::object::semantically_equal;
 use crate::registry::Scope;
 
 const MOUNT_OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";
@@ -35,7 +36,7 @@ pub fn persistent_volume_update(new: &PersistentVolume, old: &PersistentVolume) 
     let empty = PersistentVolumeSpec::default();
     let (after, before) = (new.spec.as_ref().unwrap_or(&empty), old.spec.as_ref().unwrap_or(&empty));
     let (source, previous) = (source_of(after, before), source_of(before, before));
-    if source != previous {
+    if !semantically_equal(&source, &previous) {
         let detail = format!("{SOURCE_RULE}\n{}", diff::of(&previous, &source));
         errors.push(FieldError::forbidden("spec.persistentvolumesource", detail));
     }
@@ -164,8 +165,20 @@ fn source_names(spec: &PersistentVolumeSpec) -> [(&'static str, bool); 22] {
 
 /// Sources that take mount options; the others refuse the annotation.
 const MOUNTABLE: &[&str] = &[
-    "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "nfs", "rbd", "quobyte", "cephFS", "iscsi", "cinder",
-    "azureFile", "vsphereVolume", "azureDisk", "storageos", "csi",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "glusterfs",
+    "nfs",
+    "rbd",
+    "quobyte",
+    "cephFS",
+    "iscsi",
+    "cinder",
+    "azureFile",
+    "vsphereVolume",
+    "azureDisk",
+    "storageos",
+    "csi",
 ];
 
 fn sources(errors: &mut FieldErrors, path: &Path, spec: &PersistentVolumeSpec, volume: &PersistentVolume) {

@@ -8,6 +8,7 @@ use super::metadata::{self, NameRule};
 use super::path::Path;
 use super::{containers, diff, ip, names, pod_scheduling, pod_spec};
 use crate::errors::{FieldError, FieldErrors};
+use crate::object::semantically_equal;
 use crate::registry::Scope;
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -87,7 +88,7 @@ fn spec_update(errors: &mut FieldErrors, new: &PodSpec, old: &PodSpec) {
     tolerations(errors, &path.child("tolerations"), new, old);
     let mut allowed = with_mutable_fields_of(new, old);
     pod_scheduling::gated_changes(errors, &path, &mut allowed, new, old);
-    if allowed != *old {
+    if !semantically_equal(&allowed, old) {
         let detail = format!("{UPDATABLE}\n{}", diff::of(old, &allowed));
         errors.push(FieldError::forbidden(&path, detail));
     }

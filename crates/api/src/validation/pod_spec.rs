@@ -72,11 +72,12 @@ fn pod_spec(errors: &mut FieldErrors, path: &Path, spec: &PodSpec, pod_name: Opt
     special_containers::ephemeral_containers(errors, &path.child("ephemeralContainers"), &context);
     resources::pod_level(errors, path, spec);
     resources::pod_claims(errors, &path.child("resourceClaims"), spec);
-    required_choice(errors, &path.child("restartPolicy"), spec.restart_policy.as_deref(), &[
-        "Always",
-        "OnFailure",
-        "Never",
-    ]);
+    required_choice(
+        errors,
+        &path.child("restartPolicy"),
+        spec.restart_policy.as_deref(),
+        &["Always", "OnFailure", "Never"],
+    );
     required_choice(errors, &path.child("dnsPolicy"), spec.dns_policy.as_deref(), DNS_POLICIES);
     labels::labels(errors, &path.child("nodeSelector"), spec.node_selector.as_ref());
     security::pod(errors, path, spec);
@@ -197,12 +198,7 @@ fn only_on_create(errors: &mut FieldErrors, path: &Path, spec: &PodSpec) {
     }
 }
 
-fn annotations(
-    errors: &mut FieldErrors,
-    path: &Path,
-    annotations: Option<&BTreeMap<String, String>>,
-    spec: &PodSpec,
-) {
+fn annotations(errors: &mut FieldErrors, path: &Path, annotations: Option<&BTreeMap<String, String>>, spec: &PodSpec) {
     let get = |key: &str| annotations.and_then(|annotations| annotations.get(key));
     let unbound = spec.node_name.as_deref().unwrap_or_default().is_empty();
     if let Some(mirror) = get(MIRROR).filter(|_| unbound) {

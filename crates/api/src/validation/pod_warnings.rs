@@ -139,7 +139,11 @@ fn duplicates(warnings: &mut Vec<String>, path: &Path, spec: &PodSpec) {
 fn volume_warnings(warnings: &mut Vec<String>, path: &Path, volume: &Volume) {
     for (set, field, text) in [
         (volume.git_repo.is_some(), "gitRepo", "deprecated in v1.11, and disabled by default in v1.33+"),
-        (volume.photon_persistent_disk.is_some(), "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
+        (
+            volume.photon_persistent_disk.is_some(),
+            "photonPersistentDisk",
+            "deprecated in v1.11, non-functional in v1.16+",
+        ),
         (volume.scale_io.is_some(), "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
         (volume.flocker.is_some(), "flocker", "deprecated in v1.22, non-functional in v1.25+"),
         (volume.storageos.is_some(), "storageos", "deprecated in v1.22, non-functional in v1.25+"),

@@ -1,13 +1,12 @@
 //! Probes and lifecycle hooks (contract 4.4, Probes and Lifecycle).
 
 use k8s_openapi::api::core::v1::{
-    Container, ExecAction, GRPCAction, HTTPGetAction, Lifecycle, LifecycleHandler, Probe, SleepAction,
-    TCPSocketAction,
+    Container, ExecAction, GRPCAction, HTTPGetAction, Lifecycle, LifecycleHandler, Probe, SleepAction, TCPSocketAction,
 };
 
+use super::amounts;
 use super::path::Path;
 use super::pod_spec::{PodContext, required_choice};
-use super::amounts;
 use crate::errors::{FieldError, FieldErrors};
 
 /// The three probes of a container.

@@ -117,13 +117,16 @@ pub fn new_event_create(event: &NewEvent) -> FieldErrors {
         }
     }
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    reported(&mut errors, &Reported {
-        controller: ("reportingController", text(&event.reporting_controller)),
-        instance: text(&event.reporting_instance),
-        action: text(&event.action),
-        reason: text(&event.reason),
-        message: ("message", text(&event.note)),
-    });
+    reported(
+        &mut errors,
+        &Reported {
+            controller: ("reportingController", text(&event.reporting_controller)),
+            instance: text(&event.reporting_instance),
+            action: text(&event.action),
+            reason: text(&event.reason),
+            message: ("message", text(&event.note)),
+        },
+    );
     if event.series.as_ref().is_some_and(|series| series.count < 2) {
         errors.push(FieldError::invalid("series.count", "", "should be at least 2"));
     }

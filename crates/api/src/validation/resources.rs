@@ -164,9 +164,7 @@ pub(super) fn pod_claims(errors: &mut FieldErrors, path: &Path, spec: &PodSpec) 
         }
         let detail = match (&claim.resource_claim_name, &claim.resource_claim_template_name) {
             (None, None) => "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
-            (Some(_), Some(_)) => {
-                "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
-            }
+            (Some(_), Some(_)) => "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
             (Some(_), None) | (None, Some(_)) => continue,
         };
         errors.push(FieldError::invalid(&path, claim, detail));

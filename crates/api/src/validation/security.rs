@@ -1,10 +1,12 @@
 //! Security contexts of pods and containers (contract 4.4, securityContext).
 
-use k8s_openapi::api::core::v1::{AppArmorProfile, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext, Sysctl};
+use k8s_openapi::api::core::v1::{
+    AppArmorProfile, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext, Sysctl,
+};
 
 use super::path::Path;
 use super::pod_spec::{ids, optional_choice};
-use super::amounts;
+use super::{amounts, go};
 use crate::errors::{FieldError, FieldErrors};
 
 const SYSCTL_MAX: usize = 253;
@@ -15,17 +17,17 @@ const PROFILE_TYPES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
 pub(super) fn pod(errors: &mut FieldErrors, path: &Path, spec: &PodSpec) {
     let Some(context) = &spec.security_context else { return };
     let at = path.child("securityContext");
-    ids(errors, &at, &[
-        ("fsGroup", context.fs_group),
-        ("runAsUser", context.run_as_user),
-        ("runAsGroup", context.run_as_group),
-    ]);
+    ids(
+        errors,
+        &at,
+        &[("fsGroup", context.fs_group), ("runAsUser", context.run_as_user), ("runAsGroup", context.run_as_group)],
+    );
     for (index, group) in context.supplemental_groups.iter().flatten().enumerate() {
         amounts::id(errors, &at.child("supplementalGroups").index(index), Some(*group));
     }
     if spec.share_process_namespace == Some(true) && spec.host_pid == Some(true) {
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
-        errors.push(FieldError::invalid(path.child("shareProcessNamespace"), true, detail));
+        errors.push(FieldError::invalid(at.child("shareProcessNamespace"), true, detail));
     }
     for (index, sysctl) in context.sysctls.iter().flatten().enumerate() {
         let at = at.child("sysctls").index(index).child("name");
@@ -35,10 +37,7 @@ pub(super) fn pod(errors: &mut FieldErrors, path: &Path, spec: &PodSpec) {
     choices(errors, &at, context);
     seccomp(errors, &at.child("seccompProfile"), context.seccomp_profile.as_ref());
     app_armor(errors, &at.child("appArmorProfile"), context.app_armor_profile.as_ref());
-    if spec.os.as_ref().is_none_or(|os| os.name == "linux")
-        && spec.os.is_some()
-        && context.windows_options.is_some()
-    {
+    if spec.os.as_ref().is_none_or(|os| os.name == "linux") && spec.os.is_some() && context.windows_options.is_some() {
         let detail = "windows options cannot be set for a linux pod";
         errors.push(FieldError::forbidden(at.child("windowsOptions"), detail));
     }
@@ -126,7 +125,8 @@ pub(super) fn host_users(errors: &mut FieldErrors, path: &Path, spec: &PodSpec) 
     if spec.host_users != Some(false) {
         return;
     }
-    for (field, shared) in [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)] {
+    for (field, shared) in [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)]
+    {
         if shared == Some(true) {
             errors.push(FieldError::forbidden(path.child(field), "when `hostUsers` is false"));
         }
@@ -152,12 +152,12 @@ pub(super) fn container(errors: &mut FieldErrors, path: &Path, context: Option<&
     if context.allow_privilege_escalation == Some(false) {
         if context.privileged == Some(true) {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-            errors.push(FieldError::invalid(path, context, detail));
+            errors.push(FieldError::invalid(path, go::SecurityContext::from(context), detail));
         }
         let added = context.capabilities.as_ref().and_then(|capabilities| capabilities.add.as_ref());
         if added.is_some_and(|added| added.iter().any(|capability| capability == "CAP_SYS_ADMIN")) {
             let detail = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            errors.push(FieldError::invalid(path, context, detail));
+            errors.push(FieldError::invalid(path, go::SecurityContext::from(context), detail));
         }
     }
     app_armor(errors, &path.child("appArmorProfile"), context.app_armor_profile.as_ref());

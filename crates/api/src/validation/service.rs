@@ -1,12 +1,11 @@
 //! Services (contract `defaults-validation.md`, 5). Their addresses are in `service_addresses`.
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
-use serde::Serialize;
 
 use super::metadata::{self, NameRule};
 use super::path::Path;
 use super::pod_spec::{optional_choice, required_choice};
-use super::{amounts, ip, labels, names, service_addresses};
+use super::{amounts, go, ip, labels, names, service_addresses};
 use crate::errors::{FieldError, FieldErrors};
 use crate::registry::Scope;
 
@@ -75,7 +74,9 @@ pub fn service_warnings(service: &Service, _old: Option<&Service>) -> Vec<String
     let mut say = |text: &str| warnings.push(text.to_owned());
     let annotations = service.metadata.annotations.as_ref();
     if annotations.is_some_and(|map| map.contains_key("service.kubernetes.io/topology-aware-hints")) {
-        say("annotation service.kubernetes.io/topology-aware-hints is deprecated, please use service.kubernetes.io/topology-mode instead");
+        say(
+            "annotation service.kubernetes.io/topology-aware-hints is deprecated, please use service.kubernetes.io/topology-mode instead",
+        );
     }
     let Some(spec) = &service.spec else { return warnings };
     let externals = spec.external_ips.as_deref().unwrap_or_default();
@@ -193,18 +194,6 @@ fn ports(errors: &mut FieldErrors, path: &Path, ports: &[ServicePort], kind: &st
     }
 }
 
-/// A port as the internal Go type prints it, which has no JSON names.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct GoPort<'a> {
-    name: &'a str,
-    protocol: &'a str,
-    app_protocol: Option<&'a str>,
-    port: i32,
-    target_port: i32,
-    node_port: i32,
-}
-
 fn duplicate_ports(errors: &mut FieldErrors, path: &Path, ports: &[ServicePort]) {
     let node_port = |port: &ServicePort| port.node_port.unwrap_or_default();
     for (index, port) in ports.iter().enumerate() {
@@ -217,14 +206,7 @@ fn duplicate_ports(errors: &mut FieldErrors, path: &Path, ports: &[ServicePort])
     }
     for (index, port) in ports.iter().enumerate() {
         if ports[..index].iter().any(|other| (other.port, &other.protocol) == (port.port, &port.protocol)) {
-            let value = GoPort {
-                name: "",
-                protocol: port.protocol.as_deref().unwrap_or_default(),
-                app_protocol: None,
-                port: port.port,
-                target_port: 0,
-                node_port: 0,
-            };
+            let value = go::ServicePort::of(port.protocol.as_deref().unwrap_or_default(), port.port);
             errors.push(FieldError::duplicate(path.index(index), value));
         }
     }

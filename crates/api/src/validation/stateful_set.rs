@@ -5,13 +5,13 @@ use k8s_openapi::api::apps::v1::{
     StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume};
-use serde::Serialize;
 
 use super::metadata::{self, NameRule};
 use super::path::Path;
 use super::workloads::{self, Count, Counters};
-use super::{amounts, claims, labels, names, pod_spec, pod_warnings};
+use super::{amounts, claims, go, names, pod_spec, pod_warnings};
 use crate::errors::{FieldError, FieldErrors};
+use crate::object::semantically_equal;
 use crate::registry::Scope;
 
 const SPEC_RULE: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
@@ -56,7 +56,7 @@ pub fn stateful_set_update(new: &StatefulSet, old: &StatefulSet) -> FieldErrors 
         min_ready_seconds: before.min_ready_seconds,
         ..spec.clone()
     };
-    if allowed != *before {
+    if !semantically_equal(&allowed, before) {
         errors.push(FieldError::forbidden(path, SPEC_RULE));
     }
     errors
@@ -68,17 +68,21 @@ pub fn stateful_set_status_update(new: &StatefulSet, old: &StatefulSet) -> Field
     let empty = StatefulSetStatus::default();
     let status = new.status.as_ref().unwrap_or(&empty);
     let path = Path::new("status");
-    workloads::counters(&mut errors, &path, &Counters {
-        all: Count("replicas", Some(status.replicas)),
-        bounded: &[
-            Count("readyReplicas", status.ready_replicas),
-            Count("currentReplicas", status.current_replicas),
-            Count("updatedReplicas", status.updated_replicas),
-            Count("availableReplicas", status.available_replicas),
-        ],
-        ready: None,
-        available: None,
-    });
+    workloads::counters(
+        &mut errors,
+        &path,
+        &Counters {
+            all: Count("replicas", Some(status.replicas)),
+            bounded: &[
+                Count("readyReplicas", status.ready_replicas),
+                Count("currentReplicas", status.current_replicas),
+                Count("updatedReplicas", status.updated_replicas),
+                Count("availableReplicas", status.available_replicas),
+            ],
+            ready: None,
+            available: None,
+        },
+    );
     let ready = status.ready_replicas.unwrap_or_default();
     if let Some(available) = status.available_replicas.filter(|available| *available > ready) {
         let path = path.child("availableReplicas");
@@ -102,7 +106,10 @@ pub fn stateful_set_warnings(set: &StatefulSet, old: Option<&StatefulSet>) -> Ve
         claims::spec_warnings(&mut warnings, &path, claim.spec.as_ref());
     }
     if spec.revision_history_limit.is_some_and(|limit| limit < 0) {
-        warnings.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".to_owned());
+        warnings.push(
+            "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"
+                .to_owned(),
+        );
     }
     warnings
 }
@@ -135,40 +142,18 @@ fn spec_rules(errors: &mut FieldErrors, path: &Path, spec: &StatefulSetSpec) {
     workloads::runs_forever(errors, &path.child("template"), &spec.template, "StatefulSet");
 }
 
-/// A strategy as the internal Go type prints it, which has no JSON names.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct GoStrategy<'a> {
-    #[serde(rename = "Type")]
-    type_: &'a str,
-    rolling_update: Option<GoRollingUpdate<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct GoRollingUpdate<'a> {
-    partition: i32,
-    max_unavailable: Option<&'a k8s_openapi::apimachinery::pkg::util::intstr::IntOrString>,
-}
-
-impl<'a> From<&'a RollingUpdateStatefulSetStrategy> for GoRollingUpdate<'a> {
-    fn from(block: &'a RollingUpdateStatefulSetStrategy) -> Self {
-        Self { partition: block.partition.unwrap_or_default(), max_unavailable: block.max_unavailable.as_ref() }
-    }
-}
-
 fn update_strategy(errors: &mut FieldErrors, path: &Path, strategy: &StatefulSetUpdateStrategy) {
     let block = strategy.rolling_update.as_ref();
     match (strategy.type_.as_deref().unwrap_or_default(), block) {
         ("", _) => errors.push(FieldError::required(path, "")),
         ("OnDelete", Some(block)) => {
             let detail = "only allowed for updateStrategy 'RollingUpdate'";
-            errors.push(FieldError::invalid(path.child("rollingUpdate"), GoRollingUpdate::from(block), detail));
+            errors.push(FieldError::invalid(path.child("rollingUpdate"), go::SetRollingUpdate::from(block), detail));
         }
         ("RollingUpdate", Some(block)) => rolling_update(errors, &path.child("rollingUpdate"), block),
         ("OnDelete" | "RollingUpdate", None) => {}
         (type_, block) => {
-            let value = GoStrategy { type_, rolling_update: block.map(GoRollingUpdate::from) };
+            let value = go::Strategy { type_, rolling_update: block.map(go::SetRollingUpdate::from) };
             errors.push(FieldError::invalid(path, value, "must be 'RollingUpdate' or 'OnDelete'"));
         }
     }
@@ -189,10 +174,7 @@ fn rolling_update(errors: &mut FieldErrors, path: &Path, block: &RollingUpdateSt
 /// The template is judged as the controller will use it (B9, B10): with the claims mounted under
 /// the names of their templates, and without the host name that the controller overwrites.
 fn template(errors: &mut FieldErrors, path: &Path, spec: &StatefulSetSpec) {
-    if labels::is_empty(&spec.selector) {
-        workloads::selector_matches(errors, path, &spec.selector, &spec.template);
-    } else {
-        workloads::selector_matches(errors, path, &spec.selector, &spec.template);
+    if workloads::selector_matches(errors, path, &spec.selector, &spec.template, "") {
         pod_spec::template(errors, path, &as_used(spec));
     }
 }

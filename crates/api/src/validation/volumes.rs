@@ -86,6 +86,7 @@ fn source(errors: &mut FieldErrors, path: &Path, volume: &Volume, context: &PodC
                 let path = path.child(other);
                 errors.push(FieldError::forbidden(path, "may not specify more than 1 volume type"));
             }
+            return;
         }
     }
     local_sources(errors, path, volume);

@@ -8,11 +8,10 @@ use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use serde::Serialize;
 
 use super::metadata::{self, NameRule};
 use super::path::Path;
-use super::{amounts, labels, pod_spec, pod_warnings};
+use super::{amounts, go, labels, pod_spec, pod_warnings};
 use crate::errors::{FieldError, FieldErrors};
 use crate::registry::Scope;
 use crate::selectors::Selector;
@@ -31,7 +30,7 @@ pub fn deployment_update(new: &Deployment, old: &Deployment) -> FieldErrors {
     let mut errors = metadata::metadata_update(&new.metadata, &old.metadata);
     deployment_spec(&mut errors, new);
     if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
-        metadata::immutable(&mut errors, &Path::new("spec.selector"), &new.selector, &old.selector);
+        same_selector(&mut errors, &new.selector, &old.selector);
     }
     errors
 }
@@ -42,16 +41,20 @@ pub fn deployment_status_update(new: &Deployment, old: &Deployment) -> FieldErro
     let Some(status) = &new.status else { return errors };
     let path = Path::new("status");
     amounts::not_negative(&mut errors, &path.child("observedGeneration"), status.observed_generation);
-    counters(&mut errors, &path, &Counters {
-        all: Count("replicas", status.replicas),
-        bounded: &[
-            Count("updatedReplicas", status.updated_replicas),
-            Count("readyReplicas", status.ready_replicas),
-            Count("availableReplicas", status.available_replicas),
-        ],
-        ready: status.ready_replicas,
-        available: status.available_replicas,
-    });
+    counters(
+        &mut errors,
+        &path,
+        &Counters {
+            all: Count("replicas", status.replicas),
+            bounded: &[
+                Count("updatedReplicas", status.updated_replicas),
+                Count("readyReplicas", status.ready_replicas),
+                Count("availableReplicas", status.available_replicas),
+            ],
+            ready: status.ready_replicas,
+            available: status.available_replicas,
+        },
+    );
     amounts::not_negative(&mut errors, &path.child("unavailableReplicas"), status.unavailable_replicas);
     let before = old.status.as_ref().and_then(|status| status.collision_count);
     collisions(&mut errors, &path.child("collisionCount"), status.collision_count, before);
@@ -77,7 +80,7 @@ pub fn replica_set_update(new: &ReplicaSet, old: &ReplicaSet) -> FieldErrors {
     let mut errors = metadata::metadata_update(&new.metadata, &old.metadata);
     replica_set_spec(&mut errors, new);
     if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
-        metadata::immutable(&mut errors, &Path::new("spec.selector"), &new.selector, &old.selector);
+        same_selector(&mut errors, &new.selector, &old.selector);
     }
     errors
 }
@@ -88,16 +91,20 @@ pub fn replica_set_status_update(new: &ReplicaSet, old: &ReplicaSet) -> FieldErr
     let Some(status) = &new.status else { return errors };
     let path = Path::new("status");
     amounts::not_negative(&mut errors, &path.child("observedGeneration"), status.observed_generation);
-    counters(&mut errors, &path, &Counters {
-        all: Count("replicas", Some(status.replicas)),
-        bounded: &[
-            Count("fullyLabeledReplicas", status.fully_labeled_replicas),
-            Count("readyReplicas", status.ready_replicas),
-            Count("availableReplicas", status.available_replicas),
-        ],
-        ready: status.ready_replicas,
-        available: status.available_replicas,
-    });
+    counters(
+        &mut errors,
+        &path,
+        &Counters {
+            all: Count("replicas", Some(status.replicas)),
+            bounded: &[
+                Count("fullyLabeledReplicas", status.fully_labeled_replicas),
+                Count("readyReplicas", status.ready_replicas),
+                Count("availableReplicas", status.available_replicas),
+            ],
+            ready: status.ready_replicas,
+            available: status.available_replicas,
+        },
+    );
     errors
 }
 
@@ -140,20 +147,31 @@ pub(super) fn selector(errors: &mut FieldErrors, path: &Path, selector: &LabelSe
     }
 }
 
-/// Whether the selector selects the template's pods. A missing selector selects none.
+/// The selector of a workload keeps its first value.
+fn same_selector(errors: &mut FieldErrors, new: &LabelSelector, old: &LabelSelector) {
+    let (new, old) = (go::LabelSelector::from(new), go::LabelSelector::from(old));
+    metadata::immutable(errors, &Path::new("spec.selector"), &new, &old);
+}
+
+/// Checks that the selector at `spec.selector` selects the pods of the template; a missing one
+/// selects none. False when the selector cannot be read at all, which ends the work on the template:
+/// `unreadable` is what Kubernetes then says, different per kind.
 pub(super) fn selector_matches(
     errors: &mut FieldErrors,
     path: &Path,
     selector: &LabelSelector,
     template: &PodTemplateSpec,
-) {
+    unreadable: &str,
+) -> bool {
+    let Ok(readable) = Selector::try_from(selector) else {
+        errors.push(FieldError::invalid("spec.selector", go::LabelSelector::from(selector), unreadable));
+        return false;
+    };
     let labels = template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
-    let matches = !labels::is_empty(selector)
-        // What cannot be read has been complained of already.
-        && Selector::try_from(selector).is_ok_and(|selector| selector.matches(labels));
-    if !matches {
+    if labels::is_empty(selector) || !readable.matches(labels) {
         errors.push(FieldError::invalid(path.child("metadata").child("labels"), labels, LABELS_MISMATCH));
     }
+    true
 }
 
 /// Pods of a workload run forever.
@@ -245,31 +263,12 @@ fn replica_set_spec(errors: &mut FieldErrors, set: &ReplicaSet) {
     }
 }
 
-fn replicated_template(
-    errors: &mut FieldErrors,
-    path: &Path,
-    selector: &LabelSelector,
-    template: &PodTemplateSpec,
-) {
-    selector_matches(errors, path, selector, template);
+fn replicated_template(errors: &mut FieldErrors, path: &Path, selector: &LabelSelector, template: &PodTemplateSpec) {
+    if !selector_matches(errors, path, selector, template, "invalid label selector") {
+        return;
+    }
     pod_spec::template(errors, path, template);
     runs_forever(errors, path, template, "ReplicaSet");
-}
-
-/// A strategy as the internal Go type prints it, which has no JSON names.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct GoStrategy<'a> {
-    #[serde(rename = "Type")]
-    type_: &'a str,
-    rolling_update: Option<GoRollingUpdate<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct GoRollingUpdate<'a> {
-    max_unavailable: Option<&'a IntOrString>,
-    max_surge: Option<&'a IntOrString>,
 }
 
 fn strategy(errors: &mut FieldErrors, path: &Path, strategy: Option<&DeploymentStrategy>) {
@@ -286,11 +285,7 @@ fn strategy(errors: &mut FieldErrors, path: &Path, strategy: Option<&DeploymentS
             errors.push(FieldError::required(path.child("rollingUpdate"), detail));
         }
         (type_, block) => {
-            let rolling_update = block.as_ref().map(|block| GoRollingUpdate {
-                max_unavailable: block.max_unavailable.as_ref(),
-                max_surge: block.max_surge.as_ref(),
-            });
-            let value = GoStrategy { type_, rolling_update };
+            let value = go::Strategy { type_, rolling_update: block.as_ref().map(go::DeploymentRollingUpdate::from) };
             errors.push(FieldError::not_supported(path, value, &["Recreate", "RollingUpdate"]));
         }
     }

@@ -44,11 +44,7 @@ pub(super) fn unknown(fields: &Fields) -> StrategicMergeError {
 }
 
 /// The field a directive of the form `<prefix>/<field>` is about.
-pub(super) fn field_of<'a>(
-    key: &'a str,
-    prefix: &str,
-    subject: &'static str,
-) -> Result<&'a str, StrategicMergeError> {
+pub(super) fn field_of<'a>(key: &'a str, prefix: &str, subject: &'static str) -> Result<&'a str, StrategicMergeError> {
     key.strip_prefix(prefix)
         .and_then(|rest| rest.strip_prefix('/'))
         .ok_or(StrategicMergeError::DirectiveFormat(subject))

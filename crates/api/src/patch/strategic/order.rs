@@ -46,10 +46,9 @@ pub(super) fn apply_element_orders<T: PatchTypes>(
 fn as_list(value: Value) -> Result<Vec<Value>, StrategicMergeError> {
     match value {
         Value::Array(items) => Ok(items),
-        other => Err(StrategicMergeError::WrongType {
-            expected: GoType::List.name(),
-            received: GoType::of(&other).name(),
-        }),
+        other => {
+            Err(StrategicMergeError::WrongType { expected: GoType::List.name(), received: GoType::of(&other).name() })
+        }
     }
 }
 

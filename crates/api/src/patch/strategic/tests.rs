@@ -75,7 +75,9 @@ fn kubectl_set_image_changes_one_container() {
         "StatefulSet",
         live,
         patch,
-        expect![[r#"{"spec":{"template":{"spec":{"containers":[{"name":"qdrant","image":"x","ports":[{"containerPort":6333}]},{"name":"sidecar","image":"s"}]}}}}"#]],
+        expect![[
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"qdrant","image":"x","ports":[{"containerPort":6333}]},{"name":"sidecar","image":"s"}]}}}}"#
+        ]],
     );
 }
 
@@ -94,7 +96,9 @@ fn rollout_undo_replaces_the_whole_template() {
         "StatefulSet",
         live,
         patch,
-        expect![[r#"{"spec":{"replicas":3,"template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"a","image":"old"}]}}}}"#]],
+        expect![[
+            r#"{"spec":{"replicas":3,"template":{"metadata":{"labels":{"app":"web"}},"spec":{"containers":[{"name":"a","image":"old"}]}}}}"#
+        ]],
     );
 }
 
@@ -111,7 +115,11 @@ fn the_partition_of_the_lesson() {
 #[test]
 fn new_items_come_before_remaining_live_ones() {
     let live = || json!({"containers": names(&["a", "b"])});
-    check(live(), json!({"containers": names(&["c"])}), expect![[r#"{"containers":[{"name":"c"},{"name":"a"},{"name":"b"}]}"#]]);
+    check(
+        live(),
+        json!({"containers": names(&["c"])}),
+        expect![[r#"{"containers":[{"name":"c"},{"name":"a"},{"name":"b"}]}"#]],
+    );
     check(
         live(),
         json!({"containers": names(&["b", "c"])}),
@@ -127,14 +135,26 @@ fn new_items_come_before_remaining_live_ones() {
         json!({"$setElementOrder/containers": names(&["a", "c", "b"]), "containers": names(&["c"])}),
         expect![[r#"{"containers":[{"name":"a"},{"name":"c"},{"name":"b"}]}"#]],
     );
-    check(live(), json!({"$setElementOrder/volumes": names(&["x"])}), expect![[r#"{"containers":[{"name":"a"},{"name":"b"}]}"#]]);
+    check(
+        live(),
+        json!({"$setElementOrder/volumes": names(&["x"])}),
+        expect![[r#"{"containers":[{"name":"a"},{"name":"b"}]}"#]],
+    );
 }
 
 #[test]
 fn items_can_be_deleted_and_lists_replaced() {
     let live = || json!({"containers": names(&["a", "b"])});
-    check(live(), json!({"containers": [{"$patch": "delete", "name": "a"}]}), expect![[r#"{"containers":[{"name":"b"}]}"#]]);
-    check(live(), json!({"containers": [{"$patch": "delete", "name": "z"}]}), expect![[r#"{"containers":[{"name":"a"},{"name":"b"}]}"#]]);
+    check(
+        live(),
+        json!({"containers": [{"$patch": "delete", "name": "a"}]}),
+        expect![[r#"{"containers":[{"name":"b"}]}"#]],
+    );
+    check(
+        live(),
+        json!({"containers": [{"$patch": "delete", "name": "z"}]}),
+        expect![[r#"{"containers":[{"name":"a"},{"name":"b"}]}"#]],
+    );
     check(
         live(),
         json!({"containers": [{"name": "c"}, {"$patch": "replace"}]}),
@@ -146,7 +166,12 @@ fn items_can_be_deleted_and_lists_replaced() {
 
 #[test]
 fn maps_obey_directives() {
-    check_as("StatefulSet", json!({"spec": {"a": 1}}), json!({"spec": {"$patch": "delete"}}), expect![[r#"{"spec":{}}"#]]);
+    check_as(
+        "StatefulSet",
+        json!({"spec": {"a": 1}}),
+        json!({"spec": {"$patch": "delete"}}),
+        expect![[r#"{"spec":{}}"#]],
+    );
     check(
         json!({"volumes": [{"name": "v", "emptyDir": {}}]}),
         json!({"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/"}}]}),
@@ -198,16 +223,32 @@ fn nulls_delete_and_vanish_from_new_values() {
 #[test]
 fn malformed_patches_are_refused_in_go_words() {
     let live = || json!({"containers": [{"name": "a", "args": ["x"]}]});
-    check(live(), json!({"containers": [{"image": "x"}]}), expect!["map: map[image:x] does not contain declared merge key: name"]);
-    check(live(), json!({"containers": [{"$patch": "merge", "name": "a"}]}), expect!["merging lists cannot yet be specified in the patch"]);
+    check(
+        live(),
+        json!({"containers": [{"image": "x"}]}),
+        expect!["map: map[image:x] does not contain declared merge key: name"],
+    );
+    check(
+        live(),
+        json!({"containers": [{"$patch": "merge", "name": "a"}]}),
+        expect!["merging lists cannot yet be specified in the patch"],
+    );
     check(
         live(),
         json!({"containers": [{"$patch": "zap", "name": "a"}]}),
         expect!["unknown patch type: zap in map: map[$patch:zap name:a]"],
     );
     check(live(), json!({"$patch": "merge"}), expect!["unknown patch type: merge in map: map[$patch:merge]"]);
-    check(live(), json!({"containers": ["x"]}), expect!["list element types are not identical: [[map[args:[x] name:a]] [x]]"]);
-    check(live(), json!({"$setElementOrder/containers": "x"}), expect!["expected a []interface {}, but received a string"]);
+    check(
+        live(),
+        json!({"containers": ["x"]}),
+        expect!["list element types are not identical: [[map[args:[x] name:a]] [x]]"],
+    );
+    check(
+        live(),
+        json!({"$setElementOrder/containers": "x"}),
+        expect!["expected a []interface {}, but received a string"],
+    );
     check(live(), json!({"$setElementOrder": []}), expect!["invalid patch format of setElementOrder list"]);
     check(live(), json!({"$deleteFromPrimitiveList": []}), expect!["invalid patch format of primitive list"]);
     check(
@@ -225,7 +266,12 @@ fn malformed_patches_are_refused_in_go_words() {
             [map[name:b] map[name:a]]
         "#]],
     );
-    check_as("ObjectMeta", json!({"finalizers": []}), json!({"finalizers": [["a"]]}), expect!["lists of lists are not supported"]);
+    check_as(
+        "ObjectMeta",
+        json!({"finalizers": []}),
+        json!({"finalizers": [["a"]]}),
+        expect!["lists of lists are not supported"],
+    );
     check(live(), json!([]), expect!["json: cannot unmarshal array into Go value of type map[string]interface {}"]);
 }
 

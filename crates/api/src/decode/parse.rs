@@ -5,6 +5,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+/// Complaints of one sort that are kept of a body; more are dropped.
+pub(super) const COMPLAINTS_MAX: usize = 100;
+
 /// The text form of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -78,6 +81,14 @@ pub fn parse(body: &[u8], format: Format) -> Result<(Value, Vec<String>), ParseE
 struct Notes {
     path: String,
     duplicates: Vec<String>,
+}
+
+impl Notes {
+    fn note_duplicate(&mut self) {
+        if self.duplicates.len() < COMPLAINTS_MAX && !self.duplicates.contains(&self.path) {
+            self.duplicates.push(self.path.clone());
+        }
+    }
 }
 
 /// Reads one value at the current path.
@@ -156,9 +167,8 @@ impl<'de> Visitor<'de> for Tree<'_> {
                 self.0.path.push('.');
             }
             self.0.path.push_str(&key);
-            if fields.contains_key(&key) && !self.0.duplicates.contains(&self.0.path) {
-                let path = self.0.path.clone();
-                self.0.duplicates.push(path);
+            if fields.contains_key(&key) {
+                self.0.note_duplicate();
             }
             let value = entries.next_value_seed(Tree(&mut *self.0))?;
             self.0.path.truncate(parent);

@@ -42,6 +42,13 @@ fn unknown_and_duplicate_fields_are_named_by_path() {
 }
 
 #[test]
+fn a_body_full_of_mistakes_is_not_repeated_back_in_full() {
+    let fields: Vec<String> = (0..1000).map(|index| format!("\"x{index}\":1,\"x{index}\":2")).collect();
+    let decoded = json::<Pod>(&format!("{{{}}}", fields.join(","))).unwrap();
+    assert_eq!((decoded.unknown.len(), decoded.duplicate.len()), (100, 100));
+}
+
+#[test]
 fn what_go_leaves_out_is_harmless() {
     check_wire::<Pod>(
         r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"a","creationTimestamp":null,"labels":{},"ownerReferences":[]},

@@ -10,7 +10,7 @@ use serde::forward_to_deserialize_any;
 use serde_json::{Map, Value};
 
 use super::go_type::go_type;
-use super::parse::json_type;
+use super::parse::{COMPLAINTS_MAX, json_type};
 use crate::amount::Amount;
 
 /// A value that does not fit its field, in the words of Go's decoder.
@@ -270,8 +270,9 @@ impl<'de> MapAccess<'de> for Entries<'_> {
                 continue;
             }
             if self.known.is_some_and(|known| !known.contains(&key.as_str())) {
-                let place = &mut *self.place;
-                place.within(&key, |place| place.unknown.push(place.path.clone()));
+                if self.place.unknown.len() < COMPLAINTS_MAX {
+                    self.place.within(&key, |place| place.unknown.push(place.path.clone()));
+                }
                 continue;
             }
             let name = seed.deserialize(IntoDeserializer::<TypeError>::into_deserializer(key.as_str()))?;

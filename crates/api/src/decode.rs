@@ -40,7 +40,9 @@ impl Decoded {
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// Not JSON or YAML at all, or not an object.
-    #[error("the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {source} ({summary})")]
+    #[error(
+        "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {source} ({summary})"
+    )]
     Unrecognized {
         /// The kind expected.
         kind: &'static str,
@@ -149,7 +151,9 @@ fn check_type(kind: &Kind, fields: &mut Map<String, Value>) -> Result<(), Decode
             let internal = if group.is_empty() { "core" } else { group.split('.').next().unwrap_or_default() };
             format!("converting ({version}.{found}) to ({internal}.{}): unknown conversion", kind.kind)
         } else {
-            format!("no kind {found:?} is registered for version {expected:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"")
+            format!(
+                "no kind {found:?} is registered for version {expected:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+            )
         };
         return Err(DecodeError::Kind { found, version, expected: kind.kind, reason });
     }

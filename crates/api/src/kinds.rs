@@ -121,7 +121,9 @@ mod tests {
         for kind in ALL {
             let line = CONTRACT.lines().find(|line| {
                 let mut columns = line.split('\t');
-                columns.next() == Some(kind.group) && columns.next() == Some(kind.version) && columns.next() == Some(kind.facts.plural)
+                columns.next() == Some(kind.group)
+                    && columns.next() == Some(kind.version)
+                    && columns.next() == Some(kind.facts.plural)
             });
             let columns: Vec<&str> = line.expect("listed in the contract").split('\t').collect();
             assert_eq!(facts_line(kind), columns, "{}", kind.kind);

@@ -66,7 +66,8 @@ pub fn hash() -> String {
     // FNV-1a over what the documents are made from; nothing depends on its strength.
     let words = [env!("CARGO_PKG_VERSION"), VERSION].into_iter().chain(kinds::ALL.iter().map(|kind| kind.kind));
     let bytes = words.flat_map(str::bytes).chain(REVISION.to_le_bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{hash:016X}")
 }
 

@@ -80,7 +80,12 @@ impl Definition {
 
 /// The type of a kind's objects.
 pub fn root(kind: &Kind) -> TypeRef {
-    let name = graph().read().unwrap_or_else(PoisonError::into_inner).roots.get(&(kind.group, kind.version, kind.kind)).copied();
+    let name = graph()
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .roots
+        .get(&(kind.group, kind.version, kind.kind))
+        .copied();
     TypeRef::Object(name.unwrap_or_else(|| learn(kind)))
 }
 

@@ -75,7 +75,8 @@ impl Selector {
     /// What matches exactly these labels, e.g. the `spec.selector` of a Service. An empty or absent
     /// map selects nothing there, so callers check for that first.
     pub fn from_labels(labels: &BTreeMap<String, String>) -> Self {
-        let exact = |(key, value): (&String, &String)| Requirement { key: key.clone(), test: Test::Equals(value.clone()) };
+        let exact =
+            |(key, value): (&String, &String)| Requirement { key: key.clone(), test: Test::Equals(value.clone()) };
         Self::of(labels.iter().map(exact).collect())
     }
 
@@ -202,10 +203,35 @@ mod tests {
     #[test]
     fn every_operator_selects_as_kubernetes_does() {
         let web = labels(&[("app", "web"), ("tier", "db"), ("size", "7")]);
-        let selected = ["", "app=web", "app==web", "app!=api", "app in (api, web)", "app notin (api)", "other notin (x)",
-            "app", "!missing", "missing!=x", "size>6", "size<8", "app=web,tier in (db),!gone"];
-        let passed_over = ["app=api", "app!=web", "app in (api)", "app notin (web)", "!app", "missing", "size>7",
-            "size<7", "app>1", "app=web,tier=cache", "app in ()", "app="];
+        let selected = [
+            "",
+            "app=web",
+            "app==web",
+            "app!=api",
+            "app in (api, web)",
+            "app notin (api)",
+            "other notin (x)",
+            "app",
+            "!missing",
+            "missing!=x",
+            "size>6",
+            "size<8",
+            "app=web,tier in (db),!gone",
+        ];
+        let passed_over = [
+            "app=api",
+            "app!=web",
+            "app in (api)",
+            "app notin (web)",
+            "!app",
+            "missing",
+            "size>7",
+            "size<7",
+            "app>1",
+            "app=web,tier=cache",
+            "app in ()",
+            "app=",
+        ];
         for text in selected {
             assert!(Selector::parse(text).unwrap().matches(Some(&web)), "{text:?} selects");
         }
@@ -229,10 +255,7 @@ mod tests {
         };
         let selector = LabelSelector {
             match_labels: Some(labels(&[("app", "web")])),
-            match_expressions: Some(vec![
-                expression("b", "NotIn", &["y", "x"]),
-                expression("a", "DoesNotExist", &[]),
-            ]),
+            match_expressions: Some(vec![expression("b", "NotIn", &["y", "x"]), expression("a", "DoesNotExist", &[])]),
         };
         let selector = Selector::try_from(&selector).unwrap();
         assert_eq!(selector.to_string(), "!a,app=web,b notin (x,y)");

@@ -29,9 +29,10 @@ pub const PLAIN_COLUMNS: &[Column] =
 
 /// The cells for [`PLAIN_COLUMNS`].
 pub fn plain_row(meta: &ObjectMeta) -> Vec<Cell> {
-    let created = meta.creation_timestamp.as_ref().map_or(Cell::Null, |Time(at)| {
-        Cell::Text(at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-    });
+    let created = meta
+        .creation_timestamp
+        .as_ref()
+        .map_or(Cell::Null, |Time(at)| Cell::Text(at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()));
     vec![name(meta), created]
 }
 

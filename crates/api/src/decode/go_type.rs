@@ -24,7 +24,8 @@ pub(super) fn go_type(rust: &str) -> String {
         "IntOrString" => "intstr.IntOrString".to_owned(),
         "RawExtension" => "runtime.RawExtension".to_owned(),
         name => {
-            let is_version = |segment: &&str| segment.starts_with('v') && segment[1..].starts_with(|c: char| c.is_ascii_digit());
+            let is_version =
+                |segment: &&str| segment.starts_with('v') && segment[1..].starts_with(|c: char| c.is_ascii_digit());
             match path.rsplit("::").find(is_version) {
                 Some(version) => format!("{version}.{name}"),
                 None => name.to_owned(),

@@ -134,7 +134,9 @@ impl<'de> Visitor<'de> for Tree<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("json: unsupported value: not a finite number"))
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("json: unsupported value: not a finite number"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {

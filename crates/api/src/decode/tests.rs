@@ -33,7 +33,11 @@ fn unknown_and_duplicate_fields_are_named_by_path() {
         duplicate field "metadata.name"
         duplicate field "spec.replicas""#]]
     .assert_eq(&decoded.complaints().join("\n"));
-    assert_eq!(decoded.object.get::<StatefulSet>().unwrap().spec.as_ref().unwrap().replicas, Some(3), "the last one counts");
+    assert_eq!(
+        decoded.object.get::<StatefulSet>().unwrap().spec.as_ref().unwrap().replicas,
+        Some(3),
+        "the last one counts"
+    );
 
     let yaml = "metadata: {name: a}\ndata:\n  k: x\n  k: y\n  8080: z\n";
     let decoded = decode(kind_of::<ConfigMap>(), yaml.as_bytes(), Format::Yaml).unwrap();
@@ -67,11 +71,15 @@ fn quantities_and_times_become_canonical() {
         r#"{"metadata":{"name":"a","creationTimestamp":"2024-02-29T12:00:00.5+02:00"},"spec":{"containers":[{"name":"c","resources":{
             "limits":{"cpu":1,"memory":"1024Mi","ephemeral-storage":0.5},"requests":{"cpu":"1000m"}},
             "readinessProbe":{"tcpSocket":{"port":6333}},"livenessProbe":{"httpGet":{"port":"http"}}}]}}"#,
-        expect![[r#"{"apiVersion":"v1","kind":"Pod","metadata":{"creationTimestamp":"2024-02-29T10:00:00Z","name":"a"},"spec":{"containers":[{"livenessProbe":{"httpGet":{"port":"http"}},"name":"c","readinessProbe":{"tcpSocket":{"port":6333}},"resources":{"limits":{"cpu":"1","ephemeral-storage":"500m","memory":"1Gi"},"requests":{"cpu":"1"}}}]}}"#]],
+        expect![[
+            r#"{"apiVersion":"v1","kind":"Pod","metadata":{"creationTimestamp":"2024-02-29T10:00:00Z","name":"a"},"spec":{"containers":[{"livenessProbe":{"httpGet":{"port":"http"}},"name":"c","readinessProbe":{"tcpSocket":{"port":6333}},"resources":{"limits":{"cpu":"1","ephemeral-storage":"500m","memory":"1Gi"},"requests":{"cpu":"1"}}}]}}"#
+        ]],
     );
     check_wire::<Event>(
         r#"{"metadata":{"name":"a"},"involvedObject":{"kind":"Pod"},"eventTime":"2024-02-29T12:00:00.123456789Z"}"#,
-        expect![[r#"{"apiVersion":"v1","kind":"Event","eventTime":"2024-02-29T12:00:00.123456Z","involvedObject":{"kind":"Pod"},"metadata":{"name":"a"}}"#]],
+        expect![[
+            r#"{"apiVersion":"v1","kind":"Event","eventTime":"2024-02-29T12:00:00.123456Z","involvedObject":{"kind":"Pod"},"metadata":{"name":"a"}}"#
+        ]],
     );
 }
 
@@ -79,7 +87,9 @@ fn quantities_and_times_become_canonical() {
 fn claim_templates_may_name_any_type() {
     check_wire::<StatefulSet>(
         r#"{"metadata":{"name":"a"},"spec":{"selector":{},"template":{},"volumeClaimTemplates":[{"apiVersion":"v9","kind":"Claim","metadata":{"name":"data"}}]}}"#,
-        expect![[r#"{"apiVersion":"apps/v1","kind":"StatefulSet","metadata":{"name":"a"},"spec":{"selector":{},"template":{},"volumeClaimTemplates":[{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":"data"}}]}}"#]],
+        expect![[
+            r#"{"apiVersion":"apps/v1","kind":"StatefulSet","metadata":{"name":"a"},"spec":{"selector":{},"template":{},"volumeClaimTemplates":[{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":"data"}}]}}"#
+        ]],
     );
 }
 
@@ -91,20 +101,44 @@ fn another_type_is_refused() {
     );
     check_refusal::<Pod>(
         r#"{"apiVersion":"v1","kind":"Service"}"#,
-        expect![[r#"Service in version "v1" cannot be handled as a Pod: converting (v1.Service) to (core.Pod): unknown conversion"#]],
+        expect![[
+            r#"Service in version "v1" cannot be handled as a Pod: converting (v1.Service) to (core.Pod): unknown conversion"#
+        ]],
     );
     check_refusal::<Pod>(
         r#"{"apiVersion":"v1","kind":"Pot"}"#,
-        expect![[r#"Pot in version "v1" cannot be handled as a Pod: no kind "Pot" is registered for version "v1" in scheme "pkg/api/legacyscheme/scheme.go:30""#]],
+        expect![[
+            r#"Pot in version "v1" cannot be handled as a Pod: no kind "Pot" is registered for version "v1" in scheme "pkg/api/legacyscheme/scheme.go:30""#
+        ]],
     );
 }
 
 #[test]
 fn what_cannot_be_read_says_so() {
-    check_refusal::<Pod>("", expect!["the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)"]);
-    check_refusal::<Pod>(r#"{"metadata":"#, expect![[r#"the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: unexpected end of JSON input ({"metadata":)"#]]);
-    check_refusal::<Pod>("hello", expect!["the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: expected value at line 1 column 1 (68656c6c6f)"]);
-    check_refusal::<Pod>("[1]", expect![[r#"the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" } (5b315d)"#]]);
+    check_refusal::<Pod>(
+        "",
+        expect![
+            "the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)"
+        ],
+    );
+    check_refusal::<Pod>(
+        r#"{"metadata":"#,
+        expect![[
+            r#"the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: unexpected end of JSON input ({"metadata":)"#
+        ]],
+    );
+    check_refusal::<Pod>(
+        "hello",
+        expect![
+            "the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: expected value at line 1 column 1 (68656c6c6f)"
+        ],
+    );
+    check_refusal::<Pod>(
+        "[1]",
+        expect![[
+            r#"the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" } (5b315d)"#
+        ]],
+    );
     let deep = "[".repeat(100_000);
     assert!(json::<Pod>(&deep).is_err());
 }
@@ -113,35 +147,51 @@ fn what_cannot_be_read_says_so() {
 fn wrong_types_use_the_words_of_go() {
     check_refusal::<StatefulSet>(
         r#"{"spec":{"replicas":"3"}}"#,
-        expect![[r#"StatefulSet in version "v1" cannot be handled as a StatefulSet: json: cannot unmarshal string into Go struct field StatefulSetSpec.spec.replicas of type int32"#]],
+        expect![[
+            r#"StatefulSet in version "v1" cannot be handled as a StatefulSet: json: cannot unmarshal string into Go struct field StatefulSetSpec.spec.replicas of type int32"#
+        ]],
     );
     check_refusal::<StatefulSet>(
         r#"{"spec":{"replicas":1.5}}"#,
-        expect![[r#"StatefulSet in version "v1" cannot be handled as a StatefulSet: json: cannot unmarshal number 1.5 into Go struct field StatefulSetSpec.spec.replicas of type int32"#]],
+        expect![[
+            r#"StatefulSet in version "v1" cannot be handled as a StatefulSet: json: cannot unmarshal number 1.5 into Go struct field StatefulSetSpec.spec.replicas of type int32"#
+        ]],
     );
     check_refusal::<Pod>(
         r#"{"spec":{"containers":[{"env":[{"name":"A","value":1}]}]}}"#,
-        expect![[r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal number into Go struct field EnvVar.spec.containers.env.value of type string"#]],
+        expect![[
+            r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal number into Go struct field EnvVar.spec.containers.env.value of type string"#
+        ]],
     );
     check_refusal::<Pod>(
         r#"{"metadata":{"labels":{"a":true}}}"#,
-        expect![[r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string"#]],
+        expect![[
+            r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string"#
+        ]],
     );
     check_refusal::<Pod>(
         r#"{"spec":{"containers":{}}}"#,
-        expect![[r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container"#]],
+        expect![[
+            r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container"#
+        ]],
     );
     check_refusal::<Pod>(
         r#"{"spec":"x"}"#,
-        expect![[r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal string into Go struct field Pod.spec of type v1.PodSpec"#]],
+        expect![[
+            r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal string into Go struct field Pod.spec of type v1.PodSpec"#
+        ]],
     );
     check_refusal::<Pod>(
         r#"{"spec":{"containers":[{"resources":{"limits":{"cpu":"lots"}}}]}}"#,
-        expect![[r#"Pod in version "v1" cannot be handled as a Pod: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"#]],
+        expect![[
+            r#"Pod in version "v1" cannot be handled as a Pod: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"#
+        ]],
     );
     check_refusal::<Pod>(
         r#"{"metadata":{"creationTimestamp":"soon"}}"#,
-        expect![[r#"Pod in version "v1" cannot be handled as a Pod: parsing time "soon" as "2006-01-02T15:04:05Z07:00": cannot parse "soon" as "2006""#]],
+        expect![[
+            r#"Pod in version "v1" cannot be handled as a Pod: parsing time "soon" as "2006-01-02T15:04:05Z07:00": cannot parse "soon" as "2006""#
+        ]],
     );
 }
 
@@ -154,9 +204,26 @@ fn arbitrary_value() -> impl Strategy<Value = Value> {
         "[a-z0-9.:-]{0,8}".prop_map(Value::from),
     ];
     let name = prop_oneof![
-        Just("metadata"), Just("spec"), Just("status"), Just("name"), Just("labels"), Just("containers"), Just("replicas"),
-        Just("template"), Just("selector"), Just("matchLabels"), Just("resources"), Just("limits"), Just("cpu"), Just("ports"),
-        Just("containerPort"), Just("updateStrategy"), Just("volumeClaimTemplates"), Just("env"), Just("value"), Just("x"),
+        Just("metadata"),
+        Just("spec"),
+        Just("status"),
+        Just("name"),
+        Just("labels"),
+        Just("containers"),
+        Just("replicas"),
+        Just("template"),
+        Just("selector"),
+        Just("matchLabels"),
+        Just("resources"),
+        Just("limits"),
+        Just("cpu"),
+        Just("ports"),
+        Just("containerPort"),
+        Just("updateStrategy"),
+        Just("volumeClaimTemplates"),
+        Just("env"),
+        Just("value"),
+        Just("x"),
     ];
     leaf.prop_recursive(6, 60, 6, move |inner| {
         prop_oneof![

@@ -83,7 +83,9 @@ impl Reader<'_> {
             "" => TypeError(format!("json: cannot unmarshal {found} into Go value of type {wanted}")),
             fields => {
                 let holder = self.place.holder;
-                TypeError(format!("json: cannot unmarshal {found} into Go struct field {holder}.{fields} of type {wanted}"))
+                TypeError(format!(
+                    "json: cannot unmarshal {found} into Go struct field {holder}.{fields} of type {wanted}"
+                ))
             }
         }
     }
@@ -117,7 +119,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         match self.value {
             Value::Null if is_int_or_string => visitor.visit_i64(0),
             Value::Null => visitor.visit_unit(),
-            Value::Bool(_) if is_int_or_string => Err(TypeError("json: cannot unmarshal bool into Go value of type int32".to_owned())),
+            Value::Bool(_) if is_int_or_string => {
+                Err(TypeError("json: cannot unmarshal bool into Go value of type int32".to_owned()))
+            }
             Value::Bool(value) => visitor.visit_bool(value),
             Value::Number(number) => match (number.as_i64(), number.as_u64()) {
                 _ if is_int_or_string && number.as_i64().is_none_or(|number| i32::try_from(number).is_err()) => {
@@ -172,7 +176,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, TypeError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, TypeError> {
         let value = match name {
             "Quantity" => canonical_quantity(&self.value)?,
             "Time" => canonical_time(&self.value, "%Y-%m-%dT%H:%M:%SZ")?,

@@ -18,7 +18,8 @@ impl Spec for ConfigMap {
     const COLUMNS: &'static [Column] = &[Column::NAME, Column::text("Data"), Column::AGE];
 
     fn row(&self, now: Timestamp) -> Vec<Cell> {
-        let count = self.data.as_ref().map_or(0, |data| data.len()) + self.binary_data.as_ref().map_or(0, |data| data.len());
+        let count =
+            self.data.as_ref().map_or(0, |data| data.len()) + self.binary_data.as_ref().map_or(0, |data| data.len());
         vec![table::name(&self.metadata), count.into(), table::age(&self.metadata, now)]
     }
 

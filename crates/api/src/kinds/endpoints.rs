@@ -49,13 +49,8 @@ impl Spec for EndpointSlice {
         storage: "endpointslices.discovery.k8s.io",
         ..Facts::NAMESPACED
     };
-    const COLUMNS: &'static [Column] = &[
-        Column::NAME,
-        Column::text("AddressType"),
-        Column::text("Ports"),
-        Column::text("Endpoints"),
-        Column::AGE,
-    ];
+    const COLUMNS: &'static [Column] =
+        &[Column::NAME, Column::text("AddressType"), Column::text("Ports"), Column::text("Endpoints"), Column::AGE];
 
     fn row(&self, now: Timestamp) -> Vec<Cell> {
         table::endpoints::slice_cells(self, now)

@@ -22,11 +22,7 @@ impl Spec for Pod {
             Subresource::of("attach", "PodAttachOptions", STREAM_VERBS),
             Subresource::of("binding", "Binding", &["create"]),
             Subresource::of("ephemeralcontainers", "Pod", &["get", "patch", "update"]),
-            Subresource {
-                group: "policy",
-                version: "v1",
-                ..Subresource::of("eviction", "Eviction", &["create"])
-            },
+            Subresource { group: "policy", version: "v1", ..Subresource::of("eviction", "Eviction", &["create"]) },
             Subresource::of("exec", "PodExecOptions", STREAM_VERBS),
             Subresource::of("log", "Pod", &["get"]),
             Subresource::of("portforward", "PodPortForwardOptions", STREAM_VERBS),
@@ -208,7 +204,9 @@ mod tests {
 
     #[test]
     fn a_new_pod_is_pending_whatever_was_sent() {
-        let mut pod: Pod = from_yaml("{metadata: {name: a}, spec: {containers: [{name: c, resources: {limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 1000m, memory: 1024Mi}}}]}, status: {phase: Running, podIP: 1.2.3.4}}");
+        let mut pod: Pod = from_yaml(
+            "{metadata: {name: a}, spec: {containers: [{name: c, resources: {limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 1000m, memory: 1024Mi}}}]}, status: {phase: Running, podIP: 1.2.3.4}}",
+        );
         pod.prepare_create();
         let status = pod.status.unwrap();
         assert_eq!(status.phase.as_deref(), Some("Pending"));
@@ -218,15 +216,23 @@ mod tests {
 
     #[test]
     fn writes_to_status_leave_the_spec_alone_and_writes_to_the_pod_the_status() {
-        let old: Pod = from_yaml("{metadata: {name: a}, spec: {nodeName: n, containers: []}, status: {phase: Running, qosClass: Burstable, observedGeneration: 3}}");
-        let mut status_write: Pod = from_yaml("{metadata: {name: a, labels: {x: y}}, spec: {nodeName: other, containers: []}, status: {phase: Failed}}");
+        let old: Pod = from_yaml(
+            "{metadata: {name: a}, spec: {nodeName: n, containers: []}, status: {phase: Running, qosClass: Burstable, observedGeneration: 3}}",
+        );
+        let mut status_write: Pod = from_yaml(
+            "{metadata: {name: a, labels: {x: y}}, spec: {nodeName: other, containers: []}, status: {phase: Failed}}",
+        );
         status_write.prepare_subresource_update("status", &old);
         assert_eq!(status_write.spec, old.spec);
         let status = status_write.status.unwrap();
-        assert_eq!((status.phase.as_deref(), status.qos_class.as_deref(), status.observed_generation), (Some("Failed"), Some("Burstable"), Some(3)));
+        assert_eq!(
+            (status.phase.as_deref(), status.qos_class.as_deref(), status.observed_generation),
+            (Some("Failed"), Some("Burstable"), Some(3))
+        );
         assert!(status_write.metadata.labels.is_some(), "labels may be changed through the status");
 
-        let mut write: Pod = from_yaml("{metadata: {name: a}, spec: {nodeName: n, containers: []}, status: {phase: Failed}}");
+        let mut write: Pod =
+            from_yaml("{metadata: {name: a}, spec: {nodeName: n, containers: []}, status: {phase: Failed}}");
         write.prepare_update(&old);
         assert_eq!(write.status, old.status);
         assert!(!write.spec_changed(&old));
@@ -235,7 +241,9 @@ mod tests {
     #[test]
     fn an_ephemeral_container_is_all_that_its_subresource_takes() {
         let old: Pod = from_yaml("{metadata: {name: a, labels: {x: y}}, spec: {nodeName: n, containers: []}}");
-        let mut new: Pod = from_yaml("{metadata: {name: a}, spec: {nodeName: m, containers: [], ephemeralContainers: [{name: debug}]}}");
+        let mut new: Pod = from_yaml(
+            "{metadata: {name: a}, spec: {nodeName: m, containers: [], ephemeralContainers: [{name: debug}]}}",
+        );
         new.prepare_subresource_update("ephemeralcontainers", &old);
         let spec = new.spec.as_ref().unwrap();
         assert_eq!(spec.node_name.as_deref(), Some("n"));

@@ -32,21 +32,23 @@ fn drop_stop_signal(lifecycle: &mut Option<Lifecycle>) {
 /// for affinity terms and spread constraints. Keys the pod does not carry are left alone.
 pub(super) fn expand_label_keys(spec: &mut PodSpec, labels: &BTreeMap<String, String>) {
     let affinity = spec.affinity.as_mut();
-    let (required, preferred) = affinity.map(|affinity| {
-        let attract = affinity.pod_affinity.as_mut();
-        let repel = affinity.pod_anti_affinity.as_mut();
-        let mut required = Vec::new();
-        let mut preferred = Vec::new();
-        if let Some(attract) = attract {
-            required.extend(attract.required_during_scheduling_ignored_during_execution.iter_mut().flatten());
-            preferred.extend(attract.preferred_during_scheduling_ignored_during_execution.iter_mut().flatten());
-        }
-        if let Some(repel) = repel {
-            required.extend(repel.required_during_scheduling_ignored_during_execution.iter_mut().flatten());
-            preferred.extend(repel.preferred_during_scheduling_ignored_during_execution.iter_mut().flatten());
-        }
-        (required, preferred)
-    }).unwrap_or_default();
+    let (required, preferred) = affinity
+        .map(|affinity| {
+            let attract = affinity.pod_affinity.as_mut();
+            let repel = affinity.pod_anti_affinity.as_mut();
+            let mut required = Vec::new();
+            let mut preferred = Vec::new();
+            if let Some(attract) = attract {
+                required.extend(attract.required_during_scheduling_ignored_during_execution.iter_mut().flatten());
+                preferred.extend(attract.preferred_during_scheduling_ignored_during_execution.iter_mut().flatten());
+            }
+            if let Some(repel) = repel {
+                required.extend(repel.required_during_scheduling_ignored_during_execution.iter_mut().flatten());
+                preferred.extend(repel.preferred_during_scheduling_ignored_during_execution.iter_mut().flatten());
+            }
+            (required, preferred)
+        })
+        .unwrap_or_default();
     for term in required.into_iter().chain(preferred.into_iter().map(|weighted| &mut weighted.pod_affinity_term)) {
         expand_term(term, labels);
     }
@@ -104,7 +106,8 @@ mod tests {
         };
         let labels = [("app", "web"), ("tenant", "a")].map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         expand_label_keys(&mut spec, &labels);
-        let terms = spec.affinity.unwrap().pod_anti_affinity.unwrap().required_during_scheduling_ignored_during_execution;
+        let terms =
+            spec.affinity.unwrap().pod_anti_affinity.unwrap().required_during_scheduling_ignored_during_execution;
         let selector = terms.unwrap().remove(0).label_selector.unwrap();
         let text = crate::selectors::Selector::try_from(&selector).unwrap().to_string();
         assert_eq!(text, "app in (web),tenant notin (a)");

@@ -18,7 +18,10 @@ pub fn qos_class(spec: &PodSpec) -> &'static str {
     let (requests, limits, is_limited) = match pod_level {
         Some(resources) => totals([Some(resources)].into_iter()),
         None => totals(
-            spec.containers.iter().chain(spec.init_containers.iter().flatten()).map(|container| container.resources.as_ref()),
+            spec.containers
+                .iter()
+                .chain(spec.init_containers.iter().flatten())
+                .map(|container| container.resources.as_ref()),
         ),
     };
     if requests.is_empty() && limits.is_empty() {

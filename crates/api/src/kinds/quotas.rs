@@ -32,8 +32,7 @@ impl Spec for ResourceQuota {
         storage: "resourcequotas",
         ..Facts::NAMESPACED
     };
-    const COLUMNS: &'static [Column] =
-        &[Column::NAME, Column::text("Request"), Column::text("Limit"), Column::AGE];
+    const COLUMNS: &'static [Column] = &[Column::NAME, Column::text("Request"), Column::text("Limit"), Column::AGE];
 
     fn row(&self, now: Timestamp) -> Vec<Cell> {
         let status = self.status.clone().unwrap_or_default();

@@ -62,7 +62,14 @@ impl Spec for RoleBinding {
 
     fn row(&self, now: Timestamp) -> Vec<Cell> {
         let [users, groups, accounts] = subject_texts(self.subjects.as_deref());
-        vec![table::name(&self.metadata), role_text(&self.role_ref), table::age(&self.metadata, now), users, groups, accounts]
+        vec![
+            table::name(&self.metadata),
+            role_text(&self.role_ref),
+            table::age(&self.metadata, now),
+            users,
+            groups,
+            accounts,
+        ]
     }
 
     fn set_defaults(&mut self) {
@@ -83,7 +90,14 @@ impl Spec for ClusterRoleBinding {
 
     fn row(&self, now: Timestamp) -> Vec<Cell> {
         let [users, groups, accounts] = subject_texts(self.subjects.as_deref());
-        vec![table::name(&self.metadata), role_text(&self.role_ref), table::age(&self.metadata, now), users, groups, accounts]
+        vec![
+            table::name(&self.metadata),
+            role_text(&self.role_ref),
+            table::age(&self.metadata, now),
+            users,
+            groups,
+            accounts,
+        ]
     }
 
     fn set_defaults(&mut self) {
@@ -109,9 +123,8 @@ fn subject_texts(subjects: Option<&[Subject]>) -> [Cell; 3] {
     let of = |kind: &str| -> Vec<&Subject> {
         subjects.unwrap_or_default().iter().filter(|subject| subject.kind == kind).collect()
     };
-    let names = |subjects: Vec<&Subject>| {
-        subjects.iter().map(|subject| subject.name.as_str()).collect::<Vec<_>>().join(", ")
-    };
+    let names =
+        |subjects: Vec<&Subject>| subjects.iter().map(|subject| subject.name.as_str()).collect::<Vec<_>>().join(", ");
     let accounts: Vec<String> = of("ServiceAccount")
         .iter()
         .map(|subject| format!("{}/{}", subject.namespace.as_deref().unwrap_or_default(), subject.name))

@@ -76,10 +76,7 @@ impl Spec for Service {
 
     fn selectable_fields(&self) -> Vec<(&'static str, String)> {
         let spec = self.spec.clone().unwrap_or_default();
-        vec![
-            ("spec.clusterIP", spec.cluster_ip.unwrap_or_default()),
-            ("spec.type", spec.type_.unwrap_or_default()),
-        ]
+        vec![("spec.clusterIP", spec.cluster_ip.unwrap_or_default()), ("spec.type", spec.type_.unwrap_or_default())]
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
@@ -171,7 +168,9 @@ mod tests {
     #[test]
     fn a_manifest_sent_again_keeps_what_was_allocated() {
         let old: Service = from_yaml(STORED);
-        let mut new: Service = from_yaml("{metadata: {name: a}, spec: {type: NodePort, externalTrafficPolicy: Cluster, ports: [{name: http, port: 80}]}}");
+        let mut new: Service = from_yaml(
+            "{metadata: {name: a}, spec: {type: NodePort, externalTrafficPolicy: Cluster, ports: [{name: http, port: 80}]}}",
+        );
         new.prepare_update(&old);
         assert_eq!(new.spec, old.spec);
     }

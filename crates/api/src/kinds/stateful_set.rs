@@ -1,7 +1,9 @@
 //! StatefulSet and ControllerRevision (contract `statefulset.md`, A to C).
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{ControllerRevision, RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetStatus};
+use k8s_openapi::api::apps::v1::{
+    ControllerRevision, RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetStatus,
+};
 
 use super::pod_spec;
 use crate::errors::FieldErrors;
@@ -21,13 +23,8 @@ impl Spec for StatefulSet {
         storage: "statefulsets.apps",
         ..Facts::NAMESPACED
     };
-    const COLUMNS: &'static [Column] = &[
-        Column::NAME,
-        Column::text("Ready"),
-        Column::AGE,
-        Column::wide("Containers"),
-        Column::wide("Images"),
-    ];
+    const COLUMNS: &'static [Column] =
+        &[Column::NAME, Column::text("Ready"), Column::AGE, Column::wide("Containers"), Column::wide("Images")];
     const NAME_RULE: NameRule = NameRule::Label;
 
     fn row(&self, now: Timestamp) -> Vec<Cell> {
@@ -160,9 +157,7 @@ mod tests {
         let with = "updateStrategy: {rollingUpdate: {maxUnavailable: 2, partition: 1}}";
         let mut created = set(with);
         created.prepare_create();
-        let strategy = |set: &StatefulSet| {
-            set.spec.clone().unwrap().update_strategy.unwrap().rolling_update.unwrap()
-        };
+        let strategy = |set: &StatefulSet| set.spec.clone().unwrap().update_strategy.unwrap().rolling_update.unwrap();
         assert_eq!(strategy(&created).max_unavailable, None);
         assert_eq!(strategy(&created).partition, Some(1));
 

@@ -183,7 +183,10 @@ fn align_data_source(spec: &mut PersistentVolumeClaimSpec) {
 
 fn is_known_source(source: &TypedLocalObjectReference) -> bool {
     let group = source.api_group.as_deref().unwrap_or_default();
-    matches!((group, source.kind.as_str()), ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot"))
+    matches!(
+        (group, source.kind.as_str()),
+        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+    )
 }
 
 impl Spec for StorageClass {

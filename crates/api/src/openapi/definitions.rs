@@ -58,7 +58,8 @@ pub(super) fn reference(name: &str, version: Version) -> Value {
 }
 
 fn list_schema(kind: &Kind, name: &str, version: Version) -> Value {
-    let described = |text: &str, name: &str| with_siblings(reference(name, version), json!({"description": text}), version);
+    let described =
+        |text: &str, name: &str| with_siblings(reference(name, version), json!({"description": text}), version);
     let text = |text: &str| json!({"description": text, "type": "string"});
     json!({
         "description": format!("{0}List is a list of {0} objects.", kind.kind),

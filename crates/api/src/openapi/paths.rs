@@ -96,7 +96,8 @@ impl Author<'_> {
 
     /// A path with its operations and the parameters they share.
     fn item(&self, operations: &[Operation], is_namespaced: bool, is_named: bool) -> Value {
-        let mut item: Map<String, Value> = operations.iter().map(|(method, body)| ((*method).to_owned(), body.clone())).collect();
+        let mut item: Map<String, Value> =
+            operations.iter().map(|(method, body)| ((*method).to_owned(), body.clone())).collect();
         let mut parameters = Vec::new();
         for (name, is_wanted) in [("name", is_named), ("namespace", is_namespaced)] {
             if is_wanted {
@@ -217,7 +218,8 @@ impl Author<'_> {
                 if let Some((body, types)) = body {
                     operation["requestBody"] = json!({"content": content(types, &reference(body, self.version))});
                 }
-                operation["responses"] = json!({"200": {"description": "OK", "content": content(&BODY_TYPES, &answer)}});
+                operation["responses"] =
+                    json!({"200": {"description": "OK", "content": content(&BODY_TYPES, &answer)}});
             }
         }
         if !parameters.is_empty() {

@@ -61,7 +61,10 @@ fn a_field_is_described_with_its_merge_tags() {
     assert_eq!(containers["x-kubernetes-list-map-keys"], json!(["name"]));
     assert!(containers["description"].as_str().unwrap().starts_with("List of containers"));
     let set = &schemas["io.k8s.api.apps.v1.StatefulSet"];
-    assert_eq!(set["x-kubernetes-group-version-kind"], json!([{"group": "apps", "kind": "StatefulSet", "version": "v1"}]));
+    assert_eq!(
+        set["x-kubernetes-group-version-kind"],
+        json!([{"group": "apps", "kind": "StatefulSet", "version": "v1"}])
+    );
     let spec = &set["properties"]["spec"];
     assert_eq!(spec["allOf"], json!([{"$ref": "#/components/schemas/io.k8s.api.apps.v1.StatefulSetSpec"}]));
     assert!(spec["description"].is_string());

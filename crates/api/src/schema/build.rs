@@ -69,7 +69,8 @@ fn type_of(schema: &Value, schemas: &Schemas) -> TypeRef {
             None => TypeRef::Any,
         };
     }
-    let element = |key: &str| schema.get(key).filter(|element| element.is_object()).map(|element| type_of(element, schemas));
+    let element =
+        |key: &str| schema.get(key).filter(|element| element.is_object()).map(|element| type_of(element, schemas));
     match schema.get("type").and_then(Value::as_str) {
         Some("array") => TypeRef::List(leak(element("items").unwrap_or(TypeRef::Any))),
         Some("object") => element("additionalProperties").map_or(TypeRef::Any, |element| TypeRef::Map(leak(element))),

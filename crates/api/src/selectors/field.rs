@@ -179,10 +179,18 @@ mod tests {
     fn terms_select_by_equality() {
         let own = [("status.phase", "Running".to_owned()), ("spec.nodeName", String::new())];
         let selects = |text: &str| FieldSelector::parse(text).unwrap().matches("web-0", "default", &own);
-        for text in ["", "metadata.name=web-0", "status.phase==Running", "spec.nodeName=", "status.phase!=Failed,metadata.namespace=default"] {
+        for text in [
+            "",
+            "metadata.name=web-0",
+            "status.phase==Running",
+            "spec.nodeName=",
+            "status.phase!=Failed,metadata.namespace=default",
+        ] {
             assert!(selects(text), "{text:?} selects");
         }
-        for text in ["metadata.name!=web-0", "status.phase=Failed", "spec.nodeName!=", "status.phase=Running,metadata.name=x"] {
+        for text in
+            ["metadata.name!=web-0", "status.phase=Failed", "spec.nodeName!=", "status.phase=Running,metadata.name=x"]
+        {
             assert!(!selects(text), "{text:?} does not select");
         }
     }
@@ -207,7 +215,8 @@ mod tests {
         assert_eq!(check("", "Pod", "spec.foo=n"), Err("field label not supported: spec.foo".to_owned()));
         assert_eq!(
             check("apps", "StatefulSet", "spec.replicas=1"),
-            Err(r#""spec.replicas" is not a known field selector: only "metadata.name", "metadata.namespace""#.to_owned())
+            Err(r#""spec.replicas" is not a known field selector: only "metadata.name", "metadata.namespace""#
+                .to_owned())
         );
     }
 }

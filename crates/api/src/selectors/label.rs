@@ -243,7 +243,21 @@ mod tests {
 
     #[test]
     fn refusals_use_the_words_of_kubernetes() {
-        let texts = ["a b", "a=b c", "=b", "a in b", "a in (b c)", "a=b,", ",a", "a in (b", "!", "a/b/c=d", "a=-", "a ! b", "a>x"];
+        let texts = [
+            "a b",
+            "a=b c",
+            "=b",
+            "a in b",
+            "a in (b c)",
+            "a=b,",
+            ",a",
+            "a in (b",
+            "!",
+            "a/b/c=d",
+            "a=-",
+            "a ! b",
+            "a>x",
+        ];
         let errors: Vec<String> = texts.iter().map(|text| format!("{text}: {}", parse(text).unwrap_err())).collect();
         expect![[r#"
             a b: unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt

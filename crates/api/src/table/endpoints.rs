@@ -46,10 +46,9 @@ fn addresses(subset: &EndpointSubset) -> Vec<String> {
     let addresses = subset.addresses.iter().flatten();
     match subset.ports.as_deref().unwrap_or_default() {
         [] => addresses.map(|address| address.ip.clone()).collect(),
-        ports => ports
-            .iter()
-            .flat_map(|port| addresses.clone().map(|address| with_port(&address.ip, port.port)))
-            .collect(),
+        ports => {
+            ports.iter().flat_map(|port| addresses.clone().map(|address| with_port(&address.ip, port.port))).collect()
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 //! The algorithm is the contract's (`tables-notes.md`, Pod) and is what kubectl shows as STATUS.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodStatus,
+};
 
 use super::{NONE, age, name, or_none, since};
 use crate::registry::{Cell, RowCondition};
@@ -93,9 +95,10 @@ enum Walk {
 }
 
 fn first_word(status: &PodStatus) -> String {
-    let gated = status.conditions.iter().flatten().any(|condition| {
-        condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("SchedulingGated")
-    });
+    let gated =
+        status.conditions.iter().flatten().any(|condition| {
+            condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("SchedulingGated")
+        });
     if gated {
         return "SchedulingGated".to_owned();
     }

@@ -52,15 +52,35 @@ fn check_pod(body: &str, expected: Expect) {
     expected.assert_eq(&cells[1..4].iter().map(cell_text).collect::<Vec<_>>().join(" "));
 }
 
-const SPEC: &str = "spec: {initContainers: [{name: i1}, {name: side, restartPolicy: Always}], containers: [{name: a}, {name: b}]}";
+const SPEC: &str =
+    "spec: {initContainers: [{name: i1}, {name: side, restartPolicy: Always}], containers: [{name: a}, {name: b}]}";
 
 #[test]
 fn durations_read_as_kubectl_prints_them() {
     let cases = [
-        (-2, "<invalid>"), (-1, "0s"), (0, "0s"), (119, "119s"), (120, "2m"), (125, "2m5s"), (599, "9m59s"),
-        (600, "10m"), (10_799, "179m"), (10_800, "3h"), (11_000, "3h3m"), (28_799, "7h59m"), (28_800, "8h"),
-        (172_799, "47h"), (172_800, "2d"), (176_400, "2d1h"), (691_199, "7d23h"), (691_200, "8d"),
-        (63_071_999, "729d"), (63_072_000, "2y"), (63_158_400, "2y1d"), (252_287_999, "7y364d"), (252_288_000, "8y"),
+        (-2, "<invalid>"),
+        (-1, "0s"),
+        (0, "0s"),
+        (119, "119s"),
+        (120, "2m"),
+        (125, "2m5s"),
+        (599, "9m59s"),
+        (600, "10m"),
+        (10_799, "179m"),
+        (10_800, "3h"),
+        (11_000, "3h3m"),
+        (28_799, "7h59m"),
+        (28_800, "8h"),
+        (172_799, "47h"),
+        (172_800, "2d"),
+        (176_400, "2d1h"),
+        (691_199, "7d23h"),
+        (691_200, "8d"),
+        (63_071_999, "729d"),
+        (63_072_000, "2y"),
+        (63_158_400, "2y1d"),
+        (252_287_999, "7y364d"),
+        (252_288_000, "8y"),
     ];
     for (seconds, expected) in cases {
         assert_eq!(human_duration(seconds), expected, "{seconds} seconds");
@@ -90,33 +110,68 @@ status: {phase: Running, podIPs: [{ip: 10.244.0.5}], conditions: [{type: g1, sta
 #[test]
 fn a_pod_that_initialises() {
     let starting = |init: &str| format!("{SPEC}\nstatus: {{phase: Pending, initContainerStatuses: [{init}]}}");
-    let status = |name: &str, rest: &str| format!("{{name: {name}, image: '', imageID: '', ready: false, restartCount: 1, {rest}}}");
+    let status = |name: &str, rest: &str| {
+        format!("{{name: {name}, image: '', imageID: '', ready: false, restartCount: 1, {rest}}}")
+    };
     check_pod(&format!("{SPEC}\nstatus: {{phase: Pending}}"), expect!["0/3 Pending 0"]);
     check_pod(&starting(&status("i1", "state: {waiting: {reason: PodInitializing}}")), expect!["0/3 Init:0/2 1"]);
     check_pod(&starting(&status("i1", "state: {running: {}}")), expect!["0/3 Init:0/2 1"]);
-    check_pod(&starting(&status("i1", "state: {waiting: {reason: CrashLoopBackOff}}")), expect!["0/3 Init:CrashLoopBackOff 1"]);
+    check_pod(
+        &starting(&status("i1", "state: {waiting: {reason: CrashLoopBackOff}}")),
+        expect!["0/3 Init:CrashLoopBackOff 1"],
+    );
     check_pod(&starting(&status("i1", "state: {terminated: {exitCode: 3}}")), expect!["0/3 Init:ExitCode:3 1"]);
-    check_pod(&starting(&status("i1", "state: {terminated: {exitCode: 137, signal: 9}}")), expect!["0/3 Init:Signal:9 1"]);
-    check_pod(&starting(&status("i1", "state: {terminated: {exitCode: 1, reason: Error}}")), expect!["0/3 Init:Error 1"]);
+    check_pod(
+        &starting(&status("i1", "state: {terminated: {exitCode: 137, signal: 9}}")),
+        expect!["0/3 Init:Signal:9 1"],
+    );
+    check_pod(
+        &starting(&status("i1", "state: {terminated: {exitCode: 1, reason: Error}}")),
+        expect!["0/3 Init:Error 1"],
+    );
     let first = status("i1", "state: {terminated: {exitCode: 0}}");
-    let side = "{name: side, image: '', imageID: '', ready: true, started: true, restartCount: 4, state: {running: {}}}";
+    let side =
+        "{name: side, image: '', imageID: '', ready: true, started: true, restartCount: 4, state: {running: {}}}";
     check_pod(&starting(&format!("{first}, {}", status("side", "state: {running: {}}"))), expect!["0/3 Init:1/2 2"]);
     check_pod(&starting(&format!("{first}, {side}")), expect!["1/3 Pending 4"]);
 }
 
 #[test]
 fn a_pod_in_trouble() {
-    let pod = |statuses: &str| format!("spec: {{containers: [{{name: a}}, {{name: b}}]}}\nstatus: {{phase: Running, conditions: [{{type: Ready, status: 'True'}}], containerStatuses: [{statuses}]}}");
-    let status = |name: &str, ready: bool, state: &str| format!("{{name: {name}, image: '', imageID: '', ready: {ready}, restartCount: 0, state: {{{state}}}}}");
+    let pod = |statuses: &str| {
+        format!(
+            "spec: {{containers: [{{name: a}}, {{name: b}}]}}\nstatus: {{phase: Running, conditions: [{{type: Ready, status: 'True'}}], containerStatuses: [{statuses}]}}"
+        )
+    };
+    let status = |name: &str, ready: bool, state: &str| {
+        format!("{{name: {name}, image: '', imageID: '', ready: {ready}, restartCount: 0, state: {{{state}}}}}")
+    };
     let done = "terminated: {exitCode: 0, reason: Completed}";
     let failed = "terminated: {exitCode: 1, reason: Error}";
-    check_pod(&pod(&format!("{}, {}", status("a", false, "waiting: {reason: ImagePullBackOff}"), status("b", true, "running: {}"))), expect!["1/2 ImagePullBackOff 0"]);
-    check_pod(&pod(&format!("{}, {}", status("a", false, done), status("b", true, "running: {}"))), expect!["1/2 Running 0"]);
+    check_pod(
+        &pod(&format!(
+            "{}, {}",
+            status("a", false, "waiting: {reason: ImagePullBackOff}"),
+            status("b", true, "running: {}")
+        )),
+        expect!["1/2 ImagePullBackOff 0"],
+    );
+    check_pod(
+        &pod(&format!("{}, {}", status("a", false, done), status("b", true, "running: {}"))),
+        expect!["1/2 Running 0"],
+    );
     check_pod(&pod(&format!("{}, {}", status("a", false, done), status("b", false, failed))), expect!["0/2 Error 0"]);
     check_pod(&pod(&format!("{}, {}", status("a", false, done), status("b", false, done))), expect!["0/2 Completed 0"]);
-    check_pod(&pod(&format!("{}, {}", status("a", false, done), status("b", true, "running: {}"))).replace("'True'", "'False'"), expect!["1/2 NotReady 0"]);
+    check_pod(
+        &pod(&format!("{}, {}", status("a", false, done), status("b", true, "running: {}")))
+            .replace("'True'", "'False'"),
+        expect!["1/2 NotReady 0"],
+    );
     check_pod("spec: {containers: [{name: a}]}\nstatus: {phase: Failed, reason: Evicted}", expect!["0/1 Evicted 0"]);
-    check_pod("spec: {containers: [{name: a}]}\nstatus: {phase: Pending, conditions: [{type: PodScheduled, status: 'False', reason: SchedulingGated}]}", expect!["0/1 SchedulingGated 0"]);
+    check_pod(
+        "spec: {containers: [{name: a}]}\nstatus: {phase: Pending, conditions: [{type: PodScheduled, status: 'False', reason: SchedulingGated}]}",
+        expect!["0/1 SchedulingGated 0"],
+    );
     let deleted = "metadata: {deletionTimestamp: '2024-05-01T12:00:00Z'}\nspec: {containers: [{name: a}]}\nstatus: ";
     check_pod(&format!("{deleted}{{phase: Running}}"), expect!["0/1 Terminating 0"]);
     check_pod(&format!("{deleted}{{phase: Running, reason: NodeLost}}"), expect!["0/1 Unknown 0"]);
@@ -170,7 +225,10 @@ fn workloads() {
         "#]],
     );
     check::<DaemonSet>(
-        &format!("spec: {{{}}}\nstatus: {{desiredNumberScheduled: 2, numberReady: 1}}", spec.replace("replicas: 3, ", "")),
+        &format!(
+            "spec: {{{}}}\nstatus: {{desiredNumberScheduled: 2, numberReady: 1}}",
+            spec.replace("replicas: 3, ", "")
+        ),
         expect![[r#"
             Name: web
             Desired: #2
@@ -194,7 +252,9 @@ fn workloads() {
             Age: 60m
         "#]],
     );
-    let owned: ControllerRevision = from_yaml("metadata: {ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: web, uid: u, controller: true}]}\nrevision: 1");
+    let owned: ControllerRevision = from_yaml(
+        "metadata: {ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: web, uid: u, controller: true}]}\nrevision: 1",
+    );
     assert_eq!(cell_text(&owned.row(now())[1]), "statefulset.apps/web");
 }
 
@@ -202,7 +262,9 @@ fn workloads() {
 fn batch_kinds() {
     let template = "template: {spec: {containers: [{name: a, image: i}]}}";
     check::<Job>(
-        &format!("spec: {{parallelism: 2, {template}}}\nstatus: {{succeeded: 1, startTime: '2024-05-01T12:00:00Z', completionTime: '2024-05-01T12:02:05Z', conditions: [{{type: Complete, status: 'True'}}]}}"),
+        &format!(
+            "spec: {{parallelism: 2, {template}}}\nstatus: {{succeeded: 1, startTime: '2024-05-01T12:00:00Z', completionTime: '2024-05-01T12:02:05Z', conditions: [{{type: Complete, status: 'True'}}]}}"
+        ),
         expect![[r#"
             Name: web
             Status: Complete
@@ -215,7 +277,9 @@ fn batch_kinds() {
         "#]],
     );
     check::<CronJob>(
-        &format!("spec: {{schedule: '* * * * *', suspend: false, jobTemplate: {{spec: {{{template}}}}}}}\nstatus: {{active: [{{}}], lastScheduleTime: '2024-05-01T12:59:00Z'}}"),
+        &format!(
+            "spec: {{schedule: '* * * * *', suspend: false, jobTemplate: {{spec: {{{template}}}}}}}\nstatus: {{active: [{{}}], lastScheduleTime: '2024-05-01T12:59:00Z'}}"
+        ),
         expect![[r#"
             Name: web
             Schedule: * * * * *
@@ -250,10 +314,13 @@ fn services() {
         let cells = service.row(now());
         [1, 2, 3, 4].map(|index| cell_text(&cells[index])).join(" ")
     };
-    expect!["ClusterIP None <none> 6333/TCP"].assert_eq(&shown("spec: {type: ClusterIP, clusterIP: None, clusterIPs: [None], ports: [{port: 6333, protocol: TCP}]}"));
+    expect!["ClusterIP None <none> 6333/TCP"].assert_eq(&shown(
+        "spec: {type: ClusterIP, clusterIP: None, clusterIPs: [None], ports: [{port: 6333, protocol: TCP}]}",
+    ));
     expect!["LoadBalancer <none> <pending> <none>"].assert_eq(&shown("spec: {type: LoadBalancer}"));
     expect!["LoadBalancer <none> 1.1.1.1,host,9.9.9.9 <none>"].assert_eq(&shown("spec: {type: LoadBalancer, externalIPs: [9.9.9.9]}\nstatus: {loadBalancer: {ingress: [{hostname: host}, {ip: 1.1.1.1}, {ip: 1.1.1.1}]}}"));
-    expect!["ExternalName <none> db.example <none>"].assert_eq(&shown("spec: {type: ExternalName, externalName: db.example}"));
+    expect!["ExternalName <none> db.example <none>"]
+        .assert_eq(&shown("spec: {type: ExternalName, externalName: db.example}"));
     expect![" <none> <unknown> <none>"].assert_eq(&shown("spec: {}"));
 }
 
@@ -267,11 +334,14 @@ fn endpoints_of_both_kinds() {
             Age: 60m
         "#]],
     );
-    check::<Endpoints>("", expect![[r#"
+    check::<Endpoints>(
+        "",
+        expect![[r#"
         Name: web
         Endpoints: <none>
         Age: 60m
-    "#]]);
+    "#]],
+    );
     check::<EndpointSlice>(
         "addressType: IPv4\nendpoints: [{addresses: [10.0.0.1]}, {addresses: [10.0.0.2, 10.0.0.3]}, {addresses: [10.0.0.4]}]\nports: [{port: 80}, {name: metrics}, {}]",
         expect![[r#"
@@ -282,13 +352,16 @@ fn endpoints_of_both_kinds() {
             Age: 60m
         "#]],
     );
-    check::<EndpointSlice>("addressType: IPv4\nendpoints: []", expect![[r#"
+    check::<EndpointSlice>(
+        "addressType: IPv4\nendpoints: []",
+        expect![[r#"
         Name: web
         AddressType: IPv4
         Ports: <unset>
         Endpoints: <unset>
         Age: 60m
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -301,11 +374,14 @@ status: {conditions: [{type: Ready, status: Unknown}], addresses: [{type: Hostna
     let cells = node.row(now());
     expect!["n1 | NotReady,SchedulingDisabled | control-plane,edge,worker | <unknown> | v1.36.2 | 10.0.0.1 | <none> | Debian | 6.1.0 (amd64) | <unknown>"]
         .assert_eq(&cells.iter().map(cell_text).collect::<Vec<_>>().join(" | "));
-    check::<Namespace>("status: {phase: Active}", expect![[r#"
+    check::<Namespace>(
+        "status: {phase: Active}",
+        expect![[r#"
         Name: web
         Status: Active
         Age: 60m
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -354,7 +430,9 @@ fn volumes_claims_and_classes() {
             ~VolumeMode: <unset>
         "#]],
     );
-    let class: StorageClass = from_yaml("metadata: {name: local, annotations: {storageclass.kubernetes.io/is-default-class: 'true'}}\nprovisioner: stead.dev/local\nvolumeBindingMode: WaitForFirstConsumer");
+    let class: StorageClass = from_yaml(
+        "metadata: {name: local, annotations: {storageclass.kubernetes.io/is-default-class: 'true'}}\nprovisioner: stead.dev/local\nvolumeBindingMode: WaitForFirstConsumer",
+    );
     let cells = class.row(now());
     expect!["local (default) | stead.dev/local | Delete | WaitForFirstConsumer | #false | <unknown>"]
         .assert_eq(&cells.iter().map(cell_text).collect::<Vec<_>>().join(" | "));
@@ -396,39 +474,57 @@ fn events() {
 
 #[test]
 fn the_small_kinds() {
-    check::<ConfigMap>("data: {a: b}\nbinaryData: {c: ZA==}", expect![[r#"
+    check::<ConfigMap>(
+        "data: {a: b}\nbinaryData: {c: ZA==}",
+        expect![[r#"
         Name: web
         Data: #2
         Age: 60m
-    "#]]);
-    check::<Secret>("type: Opaque\ndata: {c: ZA==}", expect![[r#"
+    "#]],
+    );
+    check::<Secret>(
+        "type: Opaque\ndata: {c: ZA==}",
+        expect![[r#"
         Name: web
         Type: Opaque
         Data: #1
         Age: 60m
-    "#]]);
-    check::<Lease>("spec: {holderIdentity: me}", expect![[r#"
+    "#]],
+    );
+    check::<Lease>(
+        "spec: {holderIdentity: me}",
+        expect![[r#"
         Name: web
         Holder: me
         Age: 60m
-    "#]]);
-    check::<PodDisruptionBudget>("spec: {maxUnavailable: 50%}", expect![[r#"
+    "#]],
+    );
+    check::<PodDisruptionBudget>(
+        "spec: {maxUnavailable: 50%}",
+        expect![[r#"
         Name: web
         Min Available: N/A
         Max Unavailable: 50%
         Allowed Disruptions: #0
         Age: 60m
-    "#]]);
-    check::<ResourceQuota>("status: {hard: {pods: 4, limits.cpu: 2, requests.cpu: 1}, used: {pods: 1}}", expect![[r#"
+    "#]],
+    );
+    check::<ResourceQuota>(
+        "status: {hard: {pods: 4, limits.cpu: 2, requests.cpu: 1}, used: {pods: 1}}",
+        expect![[r#"
         Name: web
         Request: pods: 1/4, requests.cpu: 0/1
         Limit: limits.cpu: 0/2
         Age: 60m
-    "#]]);
-    check::<Role>("", expect![[r#"
+    "#]],
+    );
+    check::<Role>(
+        "",
+        expect![[r#"
         Name: web
         Created At: 2024-05-01T12:00:00Z
-    "#]]);
+    "#]],
+    );
     check::<ClusterRoleBinding>(
         "roleRef: {kind: ClusterRole, name: admin}\nsubjects: [{kind: User, name: u1}, {kind: User, name: u2}, {kind: ServiceAccount, name: s, namespace: n}]",
         expect![[r#"
@@ -440,12 +536,15 @@ fn the_small_kinds() {
             ~ServiceAccounts: n/s
         "#]],
     );
-    check::<Ingress>("spec: {rules: [{host: a}, {host: b}, {}, {host: c}, {host: d}], tls: [{}]}", expect![[r#"
+    check::<Ingress>(
+        "spec: {rules: [{host: a}, {host: b}, {}, {host: c}, {host: d}], tls: [{}]}",
+        expect![[r#"
         Name: web
         Class: <none>
         Hosts: a,b,c + 2 more...
         Address: 
         Ports: 80, 443
         Age: 60m
-    "#]]);
+    "#]],
+    );
 }

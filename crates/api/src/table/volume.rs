@@ -1,7 +1,9 @@
 //! The rows of PersistentVolume, PersistentVolumeClaim and StorageClass.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, PersistentVolumeSpec};
+use k8s_openapi::api::core::v1::{
+    PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, PersistentVolumeSpec,
+};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -86,12 +88,8 @@ fn class(meta: &ObjectMeta, class: Option<&str>) -> Cell {
 /// `RWO,ROX,RWX,RWOP` in that order, each once.
 fn access_modes(modes: Option<&[String]>) -> String {
     let has = |mode: &str| modes.is_some_and(|modes| modes.iter().any(|have| have == mode));
-    let short = [
-        ("ReadWriteOnce", "RWO"),
-        ("ReadOnlyMany", "ROX"),
-        ("ReadWriteMany", "RWX"),
-        ("ReadWriteOncePod", "RWOP"),
-    ];
+    let short =
+        [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
     let shown: Vec<&str> = short.iter().filter(|(mode, _)| has(mode)).map(|(_, short)| *short).collect();
     shown.join(",")
 }

@@ -82,8 +82,8 @@ impl Waiting {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn the_first_retry_is_at_once_and_later_ones_keep_their_distance() {
+    #[test]
+    fn the_first_retry_is_at_once_and_later_ones_keep_their_distance() {
         let (pod, mut waiting) = (ObjectKey::new("ns", "p"), Waiting::default());
         let now = Instant::now();
         let mut delays = Vec::new();

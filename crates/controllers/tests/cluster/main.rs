@@ -1,0 +1,5 @@
+//! The controllers together, against a real API server on a real store.
+
+mod lives;
+mod owners;
+mod world;

@@ -65,6 +65,20 @@ impl ClusterOptions {
     }
 }
 
+impl ClusterOptions {
+    /// The defaults, for a cluster whose pod network has no way out.
+    pub(crate) fn isolated(node_name: &str) -> Self {
+        let defaults = NetworkConfig::for_first_node(Path::new("."));
+        Self {
+            service_cidr: defaults.service_cidr,
+            pod_cidr: defaults.pod_cidr,
+            registry: RegistryConfig::default(),
+            node_name: node_name.to_owned(),
+            isolated: true,
+        }
+    }
+}
+
 fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
     if name.is_empty() { "node".to_owned() } else { name }

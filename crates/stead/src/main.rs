@@ -57,11 +57,12 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    // These two are processes of their own and must start before any thread exists.
+    // These are processes of their own; the first two must start before any thread exists.
     let args: Vec<_> = std::env::args_os().collect();
     match args.get(1).and_then(|verb| verb.to_str()) {
         Some("supervisor") if args.len() == 4 => return stead_runtime::supervisor::main(&PathBuf::from(&args[3])),
         Some("supervisor-worker") => return stead_runtime::worker::main(),
+        Some("demo-replica") => return code(stead_cli::demo::run_replica().map_err(Into::into)),
         _ => {}
     }
     let cli = Cli::parse();
@@ -76,6 +77,10 @@ fn main() -> ExitCode {
             Ok(())
         }
     };
+    code(done)
+}
+
+fn code(done: anyhow::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

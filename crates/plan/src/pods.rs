@@ -95,9 +95,9 @@ pub fn later(at: Timestamp, seconds: i32) -> Timestamp {
 /// Whether this incarnation of the pod ever stood, that is, was Ready for more than the instant in
 /// which a crashing container looks alive.
 ///
-/// It is read off the object alone, so that nobody has to remember or write anything: a node sets
-/// the Ready condition to False together with `status.startTime`, so a False condition that is no
-/// younger than the start never changed; a younger one was True in between. A container in a crash
+/// It is read off the object alone, so that nobody has to remember or write anything: with its first
+/// report a node sets the Ready condition to False together with the other conditions, so a False
+/// that is no younger than all of those never changed; a younger one was True in between. A container in a crash
 /// loop without a readiness probe makes Ready flicker; such a pod never stood either, however often
 /// it flickered (the known flaw J9 of the contract).
 pub fn ever_stood(pod: &Pod) -> bool {
@@ -108,12 +108,23 @@ pub fn ever_stood(pod: &Pod) -> bool {
     if condition.status == "True" {
         return true;
     }
-    let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
-    match (&condition.last_transition_time, started) {
-        (Some(changed), Some(started)) => changed.0.duration_since(started.0) > SignedDuration::from_secs(SETTLING_S),
+    match (&condition.last_transition_time, first_report(pod)) {
+        (Some(changed), Some(first)) => changed.0.duration_since(first) > SignedDuration::from_secs(SETTLING_S),
         // Without both times nothing shows that it was ever Ready.
         (None, _) | (_, None) => false,
     }
+}
+
+/// When a node first reported on the pod: at the oldest of the conditions it reports beside Ready, but
+/// not before it took the pod on.
+fn first_report(pod: &Pod) -> Option<Timestamp> {
+    let status = pod.status.as_ref()?;
+    let reported = status.conditions.iter().flatten().filter(|condition| {
+        matches!(condition.type_.as_str(), "Initialized" | "ContainersReady" | "PodReadyToStartContainers")
+    });
+    let oldest = reported.filter_map(|condition| condition.last_transition_time.as_ref()).map(|time| time.0).min();
+    let started = status.start_time.as_ref().map(|time| time.0);
+    oldest.max(started)
 }
 
 /// Whether a container of the pod is down after a run too short to be of use.
@@ -132,6 +143,12 @@ fn died_young(status: &ContainerStatus) -> bool {
         None => status.last_state.as_ref(),
     };
     last.and_then(run_length).is_some_and(|run| run < SignedDuration::from_secs(CRASH_RUN_S))
+}
+
+/// Whether a container's readiness is probed. Without a probe a container is ready as soon as it runs.
+pub fn has_readiness_probe(pod: &Pod) -> bool {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers.into_iter().any(|container| container.readiness_probe.is_some())
 }
 
 /// From when on a pod that is back after a short run counts as steady, if it came back from one: a
@@ -256,6 +273,24 @@ mod tests {
         assert!(!ever_stood(&pod("False", 101)), "the first status may fall into the next second");
         assert!(ever_stood(&pod("False", 160)), "it was Ready in between");
         assert!(ever_stood(&pod("True", 100)));
+    }
+
+    #[test]
+    fn a_late_first_report_is_not_taken_for_a_change() {
+        let condition = |type_: &str, changed| PodCondition {
+            type_: type_.to_owned(),
+            status: "True".to_owned(),
+            last_transition_time: Some(at(changed)),
+            ..PodCondition::default()
+        };
+        let reported_late = |initialized| {
+            let mut pod = pod("False", 130);
+            let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+            conditions.extend([condition("Initialized", initialized), condition("PodScheduled", 90)]);
+            pod
+        };
+        assert!(!ever_stood(&reported_late(130)), "the node was busy for half a minute");
+        assert!(ever_stood(&reported_late(100)), "it was Ready in between");
     }
 
     #[test]

@@ -181,6 +181,33 @@ fn u05_a_fix_may_come_as_a_third_revision() {
 }
 
 #[test]
+fn u05_an_update_to_a_crashing_image_stops_at_the_top_though_it_looks_ready_for_a_moment() {
+    let mut world = World::running(3);
+    world.image("crashing");
+    world.settle();
+    world.gone("web-2");
+    world.settle();
+    world.ready("web-2");
+    world.settle();
+    assert_eq!(world.waits(), ["web-2 has not been up for long enough to be trusted"]);
+    world.crash("web-2", 1);
+    world.run_but(&["web-2"]);
+    check(&world.show(), expect![[r#"
+        web-0@a ready
+        web-1@a ready
+        web-2@crashing not ready
+    "#]]);
+    world.image("a");
+    world.tell();
+    world.run();
+    check(&world.tell(), expect![[r#"
+        renumber a to 3
+        delete web-2 (broken)
+        create web-2@a
+    "#]]);
+}
+
+#[test]
 fn u05_a_replica_lost_while_the_update_is_in_doubt_returns_at_the_old_revision() {
     let mut world = World::running(3);
     world.image("broken");

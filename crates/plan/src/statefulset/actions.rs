@@ -140,7 +140,7 @@ pub enum Rule {
     NameTaken,
     /// A pod does not mount the claims of its ordinal, which cannot be changed (S12).
     StorageDiffers,
-    /// A pod is back from a crash moments ago.
+    /// A pod runs too shortly to tell whether it will stay up.
     NotYetSteady,
     /// As many pods are down as the set allows (L6).
     Budget,
@@ -159,7 +159,7 @@ impl fmt::Display for Rule {
             Self::ClaimStale => "belongs to a pod that is gone and will be deleted",
             Self::NameTaken => "is not this set's pod, but has its name",
             Self::StorageDiffers => "does not mount the claims of its ordinal, which cannot be changed",
-            Self::NotYetSteady => "has only just come back from a crash",
+            Self::NotYetSteady => "has not been up for long enough to be trusted",
             Self::Budget => "is unavailable, and no more replicas may be",
         })
     }

@@ -8,6 +8,10 @@
 //!   current one goes back to it, in the same order and under the same budget, unless the set is
 //!   annotated `stead.dev/partition-raise: hold`.
 //!
+//! One guard beside them: where no probe says that a container works, the first replica of a revision
+//! has to stay Ready for a moment ([`PROVING_S`]) before the next is touched, so that an update to a
+//! crashing image stops at the first replica. The others follow without delay.
+//!
 //! And one replacement for a racy counter (I2, S7): where the rollingUpdate block is absent,
 //! Kubernetes decides by `status.currentReplicas` at which revision a lost replica returns. Here a
 //! replica whose turn has not come returns at the current revision only while the update is in
@@ -20,6 +24,9 @@ use super::actions::{Draft, Removal, Rule};
 use super::ordinals::{Ordinal, pod_name};
 use super::revisions::RevisionName;
 use super::views::{PodView, Strategy};
+
+/// Seconds that the first replica of a revision has to be Ready for where nothing probes it.
+const PROVING_S: i32 = 2;
 
 /// The revision at which the replica `ordinal` is made now (section I).
 pub(super) fn revision_for_new(stage: &Stage<'_>, ordinal: Ordinal) -> RevisionName {
@@ -139,10 +146,21 @@ fn unfit(stage: &Stage<'_>, pod: &PodView, draft: &Draft) -> Option<(Rule, Optio
     if pod.terminating || draft.is_doomed(&pod.target) {
         return Some((Rule::Terminating, None));
     }
-    match (pod.available_at(stage.view.set.min_ready_s), pod.steady_at) {
+    let steady_at = pod.steady_at.max(proven_at(stage, pod));
+    match (pod.available_at(stage.view.set.min_ready_s), steady_at) {
         (None, _) => Some((Rule::NotReady, None)),
         (Some(at), _) if at > stage.now => Some((Rule::NotYetAvailable, Some(at))),
         (Some(_), Some(at)) if at > stage.now => Some((Rule::NotYetSteady, Some(at))),
         (Some(_), _) => None,
     }
+}
+
+/// When the pod has shown that the update revision runs at all, if that is still open.
+fn proven_at(stage: &Stage<'_>, pod: &PodView) -> Option<Timestamp> {
+    let proof_at = |pod: &PodView| pod.available_at(PROVING_S).filter(|_| stage.resolved.is_update(pod));
+    let unproven = |pod: &PodView| proof_at(pod).is_none_or(|at| at > stage.now);
+    if pod.probed || stage.view.set.min_ready_s >= PROVING_S {
+        return None;
+    }
+    proof_at(pod).filter(|_| stage.claimed.in_range.values().all(|pod| unproven(pod)))
 }

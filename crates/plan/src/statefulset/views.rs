@@ -127,6 +127,8 @@ pub struct PodView {
     pub ever_stood: bool,
     /// From when on it is steady again, after a short run ([`pods::steady_at`]).
     pub steady_at: Option<Timestamp>,
+    /// Whether being Ready means that a probe said so.
+    pub probed: bool,
     /// Its `controller-revision-hash` label.
     pub revision: Option<RevisionLabel>,
     /// Whether its labels carry its identity (D5).
@@ -282,6 +284,7 @@ fn pod_view(set: &StatefulSet, view: &SetView, pod: &Pod) -> Option<PodView> {
         ready_since: pods::ready_since(pod),
         ever_stood: pods::ever_stood(pod),
         steady_at: pods::steady_at(pod),
+        probed: pods::has_readiness_probe(pod),
         revision: label(statefulset::REVISION_LABEL).cloned().map(RevisionLabel),
         identity_ok: label(statefulset::POD_NAME_LABEL).is_some_and(|value| value == name),
         storage_ok: ordinal.is_none_or(|ordinal| mounts_its_claims(view, ordinal, pod)),

@@ -1,3 +1,5 @@
+//! Bodies as clients send them: accepted, refused, and reported field by field.
+
 use expect_test::{Expect, expect};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod};

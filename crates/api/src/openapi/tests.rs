@@ -1,3 +1,5 @@
+//! The OpenAPI documents as kubectl reads them.
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;

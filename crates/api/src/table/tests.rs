@@ -1,3 +1,5 @@
+//! What every kind prints in a Table row.
+
 use expect_test::{Expect, expect};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};

@@ -26,6 +26,7 @@ pub(crate) fn both(output: &Output) -> String {
 }
 
 /// Looks until `condition` gives something, at most so long. Panics with `what` when it never does.
+#[expect(clippy::disallowed_methods, reason = "the one place where tests look again and again at the outside")]
 pub fn eventually<T>(what: &str, at_most: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + at_most;
     loop {

@@ -5,6 +5,7 @@ mod observe;
 mod records;
 mod report;
 mod state;
+pub(crate) mod step;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -141,7 +142,7 @@ pub(crate) async fn run<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker
             tracing::debug!(pod = %worker.key, %error, "cannot write status, trying again");
             failed = true;
         }
-        let wait = if failed { Some(RETRY) } else { plan.wake_at.map(|at| until(at)) };
+        let wait = if failed { Some(RETRY) } else { plan.wake_at.map(until) };
         tokio::select! {
             () = inner.shutdown.cancelled() => return,
             () = worker.wake.notified() => {}
@@ -185,41 +186,6 @@ async fn act<R: Runtime, N: Network>(
         // Handled by the caller, which ends with it.
         Action::Finish => Ok(Step::Wait),
     }
-}
-
-/// The errors of the worker's steps, all retried alike.
-pub(crate) mod step {
-    /// Why a step failed.
-    #[derive(Debug, thiserror::Error)]
-    pub(crate) enum StepError {
-        /// The runtime refused.
-        #[error(transparent)]
-        Runtime(#[from] stead_runtime::RuntimeError),
-        /// The network refused.
-        #[error(transparent)]
-        Network(#[from] stead_net::NetError),
-        /// A volume could not be taken away.
-        #[error(transparent)]
-        Volume(#[from] crate::volumes::VolumeError),
-        /// The API refused.
-        #[error(transparent)]
-        Api(#[from] kube::Error),
-        /// Blocking work was cancelled.
-        #[error(transparent)]
-        Join(#[from] tokio::task::JoinError),
-        /// A file could not be written or removed.
-        #[error("{action}")]
-        Io {
-            /// What was being done.
-            action: String,
-            /// Why not.
-            #[source]
-            source: std::io::Error,
-        },
-    }
-
-    /// The outcome of a step.
-    pub(crate) type Outcome<T> = Result<T, StepError>;
 }
 
 async fn tear_down<R: Runtime, N: Network>(

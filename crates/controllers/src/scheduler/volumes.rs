@@ -1,5 +1,5 @@
-//! Claims, volumes and classes for one decision, from the caches; claims the caches lack are read live,
-//! so that a pod seen before its claim is not called unschedulable.
+//! Claims, volumes and classes for one decision, from the caches; claims and their volumes that the
+//! caches lack are read live, so that a pod seen before its claim is not called unschedulable.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -17,6 +17,7 @@ pub(super) struct SeenVolumes {
     caches: Caches,
     namespace: String,
     claims: HashMap<String, Arc<PersistentVolumeClaim>>,
+    bound: HashMap<String, Arc<PersistentVolume>>,
     /// Volumes that are free or reserved for one of the claims; gathered once, when first asked for.
     free: OnceLock<Vec<Arc<PersistentVolume>>>,
 }
@@ -25,7 +26,7 @@ impl SeenVolumes {
     /// What concerns the pod.
     pub(super) async fn of(ctx: &Context, pod: &Pod) -> kube::Result<Self> {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        let mut found = HashMap::new();
+        let (mut found, mut bound) = (HashMap::new(), HashMap::new());
         for name in claims::claims_of(pod) {
             let claim = match ctx.caches.claims.get(&namespace, &name) {
                 Some(claim) => Some(claim),
@@ -34,9 +35,14 @@ impl SeenVolumes {
                     api.get_opt(&name).await?.map(Arc::new)
                 }
             };
+            let volume = claim.as_deref().and_then(claims::volume_name);
+            if let Some(volume) = volume.filter(|volume| ctx.caches.volumes.get("", volume).is_none()) {
+                let api: Api<PersistentVolume> = Api::all(ctx.client.clone());
+                bound.extend(api.get_opt(volume).await?.map(|live| (volume.to_owned(), Arc::new(live))));
+            }
             found.extend(claim.map(|claim| (name, claim)));
         }
-        Ok(Self { caches: ctx.caches.clone(), namespace, claims: found, free: OnceLock::new() })
+        Ok(Self { caches: ctx.caches.clone(), namespace, claims: found, bound, free: OnceLock::new() })
     }
 
     fn free(&self) -> &[Arc<PersistentVolume>] {
@@ -57,7 +63,7 @@ impl Volumes for SeenVolumes {
     }
 
     fn volume(&self, name: &str) -> Option<Arc<PersistentVolume>> {
-        self.caches.volumes.get("", name)
+        self.caches.volumes.get("", name).or_else(|| self.bound.get(name).cloned())
     }
 
     fn volumes_of_class(&self, class: &str) -> Vec<Arc<PersistentVolume>> {

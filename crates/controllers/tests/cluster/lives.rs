@@ -220,3 +220,20 @@ async fn a_deleted_namespace_takes_everything_with_it() {
     world.until("volumes reclaimed", &caches.volumes, |volumes| volumes.is_empty()).await;
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn once_everything_is_as_asked_nobody_writes_not_even_controllers_that_start_anew() {
+    let mut world = World::with_node().await;
+    let empty = world.quiet().await;
+    start_web(&world, 3).await;
+    let settled = world.quiet().await;
+    assert_ne!(settled, empty, "the revision counts every write");
+    let claims = |world: &World| -> Vec<Option<String>> {
+        world.ctx.caches.claims.list().iter().map(|claim| claim.metadata.resource_version.clone()).collect()
+    };
+    let before = claims(&world);
+    world.restart_controllers().await;
+    assert_eq!(world.quiet().await, settled, "a restart is no reason to write");
+    assert_eq!(claims(&world), before);
+    world.stop().await;
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use stead_apiserver::{ApiServer, Config, Identity, NoNodes};
@@ -39,17 +39,7 @@ impl World {
         let client = Client::new(server.local_service(Identity::component("system:stead")), "default");
         let ctx = Context::start(client.clone());
         let shutdown = CancellationToken::new();
-        let settings = Settings {
-            bootstrap: bootstrap::Settings {
-                api_cluster_ip: [10, 96, 0, 1].into(),
-                api_address: [192, 0, 2, 1].into(),
-                api_port: 6443,
-                dns_cluster_ip: [10, 96, 0, 10].into(),
-            },
-            ca_pem: "PEM".to_owned(),
-            volume_dirs: Arc::new(LocalVolumeDirs::new("n1", directory.path().join("volumes"))),
-        };
-        let controllers = Controllers::start(&ctx, settings, &shutdown);
+        let controllers = Controllers::start(&ctx, settings(&directory), &shutdown);
         let world = Self { client, ctx, directory, shutdown, controllers: Some(controllers), node: None };
         let accounts = &world.ctx.caches.service_accounts;
         world
@@ -118,15 +108,61 @@ impl World {
         }
     }
 
+    /// Stops the controllers, and starts others that know nothing.
+    pub(crate) async fn restart_controllers(&mut self) {
+        self.shutdown.cancel();
+        self.ended().await;
+        self.shutdown = CancellationToken::new();
+        self.ctx = Context::start(self.client.clone());
+        self.controllers = Some(Controllers::start(&self.ctx, settings(&self.directory), &self.shutdown));
+        self.ctx.caches.synced().await;
+    }
+
+    /// The store's revision once nobody has written for a while; fails when writing does not end.
+    pub(crate) async fn quiet(&self) -> String {
+        const STILL_READS: usize = 10;
+        const READS_MAX: usize = 200;
+        let api: Api<Node> = Api::all(self.client.clone());
+        let (mut last, mut still) = (String::new(), 0);
+        for _ in 0..READS_MAX {
+            let listed = api.list(&ListParams::default()).await.expect("listed");
+            let revision = listed.metadata.resource_version.expect("a revision");
+            still = if revision == last { still + 1 } else { 0 };
+            if still == STILL_READS {
+                return revision;
+            }
+            last = revision;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("something keeps writing");
+    }
+
     /// Stops everything in order.
     pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();
+        self.ended().await;
+    }
+
+    async fn ended(&mut self) {
         if let Some(controllers) = self.controllers.take() {
             controllers.ended().await;
         }
         if let Some(node) = self.node.take() {
             node.await.expect("the node ends well");
         }
+    }
+}
+
+fn settings(directory: &TempDir) -> Settings {
+    Settings {
+        bootstrap: bootstrap::Settings {
+            api_cluster_ip: [10, 96, 0, 1].into(),
+            api_address: [192, 0, 2, 1].into(),
+            api_port: 6443,
+            dns_cluster_ip: [10, 96, 0, 10].into(),
+        },
+        ca_pem: "PEM".to_owned(),
+        volume_dirs: Arc::new(LocalVolumeDirs::new("n1", directory.path().join("volumes"))),
     }
 }
 

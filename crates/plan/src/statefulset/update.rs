@@ -41,24 +41,29 @@ pub(super) fn revision_for_new(stage: &Stage<'_>, ordinal: Ordinal) -> RevisionN
     if held { current.clone() } else { update.clone() }
 }
 
-/// Whether a higher replica has yet to be updated while an updated one is not Ready.
+/// Whether a higher replica has yet to be updated while another updated one is not Ready.
 fn awaits_its_turn(stage: &Stage<'_>, ordinal: Ordinal) -> bool {
-    let in_doubt = |pod: &PodView| stage.resolved.is_update(pod) && !pod.running_ready();
-    let behind = |(other, pod): (&Ordinal, &&PodView)| *other > ordinal && !stage.resolved.is_update(pod);
-    stage.claimed.in_range.values().any(|pod| in_doubt(pod)) && stage.claimed.in_range.iter().any(behind)
+    let others = || stage.claimed.in_range.iter().filter(move |(other, _)| **other != ordinal);
+    let in_doubt = others().any(|(_, pod)| stage.resolved.is_update(pod) && !pod.running_ready());
+    in_doubt && others().any(|(other, pod)| *other > ordinal && !stage.resolved.is_update(pod))
 }
 
-/// Replaces the replicas that never stood and are not at the revision they should be at.
+/// Replaces the replicas that never stood and are not at a revision they may be at.
 pub(super) fn heal(stage: &Stage<'_>, draft: &mut Draft) {
-    if stage.view.set.strategy == Strategy::OnDelete {
-        return;
-    }
     for (ordinal, pod) in stage.claimed.in_range.iter().rev() {
-        let wanted = revision_for_new(stage, *ordinal);
-        let misplaced = pod.revision.as_ref() != Some(&wanted.label());
-        if misplaced && is_broken(pod) {
+        if is_broken(pod) && is_misplaced(stage, *ordinal, pod) {
             draft.delete(pod, *ordinal, Removal::Broken);
         }
+    }
+}
+
+/// Whether the replica would be made at another revision now. Where that depends on how other replicas
+/// fare, what was made at the update revision stays there: replicas must not take turns in moving.
+fn is_misplaced(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView) -> bool {
+    match stage.view.set.strategy {
+        Strategy::OnDelete => false,
+        Strategy::RollingUpdate { partition: None, .. } if stage.resolved.is_update(pod) => false,
+        Strategy::RollingUpdate { .. } => pod.revision.as_ref() != Some(&revision_for_new(stage, ordinal).label()),
     }
 }
 

@@ -589,8 +589,10 @@ fn check_action(world: &World, before: &BTreeMap<String, Pod>, action: &Action) 
                 let place = |pod: &str| ordinal_of("web", pod);
                 let end = start + spec.replicas.unwrap_or(1);
                 let range = start..end;
+                let uid = Uid(world.set.metadata.uid.clone().unwrap_or_default());
+                let mine = before.iter().filter(|(_, pod)| pods::is_controlled_by(&pod.metadata, &uid));
                 let condemned = |pod: &&String| place(pod).is_some_and(|ordinal| !range.contains(&ordinal.0));
-                let highest = before.keys().filter(condemned).max_by_key(|pod| place(pod));
+                let highest = mine.map(|(pod, _)| pod).filter(condemned).max_by_key(|pod| place(pod));
                 assert_eq!(highest, Some(&target.name), "scaling down goes from the top (I2)");
             }
         }

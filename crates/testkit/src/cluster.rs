@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::Table;
 use crate::run::{both, output, run};
 
 /// Longest wait for a server to be ready or to end.
@@ -140,7 +141,7 @@ impl Cluster {
         for (name, value) in template.get_envs() {
             command.env(name, value.unwrap_or_default());
         }
-        let script = format!("kubectl() {{ {} \"$@\"; }}; {line}", self.kubectl);
+        let script = format!("kubectl() {{ command {} \"$@\"; }}; {line}", self.kubectl);
         run(command.current_dir(self.dir.path()).args(["-c", &script]))
     }
 
@@ -174,11 +175,43 @@ impl Cluster {
         }
     }
 
+    /// What kubectl prints as a table.
+    pub fn table(&self, args: &[&str]) -> Table {
+        Table::parse(&self.kubectl(args))
+    }
+
+    /// Runs a shell script in the first container of a pod; gives its output.
+    pub fn exec(&self, pod: &str, script: &str) -> String {
+        self.kubectl(&["exec", pod, "--", "sh", "-c", script]).trim_end().to_owned()
+    }
+
+    /// Waits with `kubectl rollout status` until a roll-out is complete; gives what it printed.
+    pub fn rolled_out(&self, what: &str, at_most: Duration) -> String {
+        let timeout = format!("--timeout={}s", at_most.as_secs());
+        self.kubectl(&["rollout", "status", what, &timeout])
+    }
+
+    /// Waits with `kubectl wait` until `condition` holds, e.g. `condition=Ready` or `delete`.
+    pub fn wait_for(&self, what: &str, condition: &str, at_most: Duration) {
+        let timeout = format!("--timeout={}s", at_most.as_secs());
+        self.kubectl(&["wait", what, &format!("--for={condition}"), &timeout]);
+    }
+
     /// A command inside the cluster's network namespace.
     pub fn inside(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", self.data_dir().join("netns").display())).arg(program);
         command
+    }
+
+    /// Shows what a person would look at first, on a failing test's output.
+    fn show(&self) {
+        for what in ["pods,statefulsets,pvc", "events"] {
+            match self.kubectl_command(&["get", what, "-o", "wide", "--request-timeout=5s"]).output() {
+                Ok(output) => eprintln!("--- {what}\n{}", both(&output)),
+                Err(error) => eprintln!("--- {what}: {error}"),
+            }
+        }
     }
 
     /// The path of the cluster's network namespace.
@@ -189,6 +222,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if std::thread::panicking() && self.server.is_some() {
+            self.show();
+        }
         if let Some(mut child) = self.server.take() {
             // `down` stops it as well; this one is ours to reap.
             let pid = rustix::process::Pid::from_child(&child);

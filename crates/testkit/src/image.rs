@@ -51,10 +51,8 @@ impl ImageBuilder {
 
     /// Adds a symbolic link.
     pub fn link(&mut self, path: &str, target: &str) -> &mut Self {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Symlink);
+        let mut header = roots_own(tar::EntryType::Symlink, 0o777);
         header.set_size(0);
-        header.set_mode(0o777);
         self.layer.append_link(&mut header, path, target).expect("a link fits into a layer");
         self
     }
@@ -82,9 +80,7 @@ impl ImageBuilder {
     }
 
     fn entry(&mut self, path: &str, kind: tar::EntryType, mode: u32, bytes: &[u8]) {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(mode);
+        let mut header = roots_own(kind, mode);
         header.set_size(bytes.len() as u64);
         self.layer.append_data(&mut header, path, bytes).expect("a file fits into a layer");
     }
@@ -147,6 +143,17 @@ impl ImageBuilder {
     }
 }
 
+/// The header of an entry that root owns.
+fn roots_own(kind: tar::EntryType, mode: u32) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
 pub(crate) fn digest(bytes: &[u8]) -> String {
     let hash = Sha256::digest(bytes);
     let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -159,7 +166,7 @@ pub fn busybox() -> ImageBuilder {
     let busybox = busybox.expect("busybox-static is installed; `cargo xtask test` does that");
     let mut image = ImageBuilder::default();
     image.copy("bin/busybox", busybox);
-    for name in ["sh", "cat", "ls", "echo", "sleep", "nslookup", "nc", "wget", "hostname", "date", "ps", "id", "mount", "env", "httpd", "touch", "sync", "mkdir", "tr", "head", "tail", "true", "false", "kill", "test", "rm"] {
+    for name in ["sh", "cat", "ls", "echo", "sleep", "nslookup", "nc", "wget", "hostname", "date", "ps", "id", "mount", "env", "httpd", "touch", "wc", "sync", "mkdir", "tr", "head", "tail", "true", "false", "kill", "test", "rm"] {
         image.link(&format!("bin/{name}"), "busybox");
     }
     image.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n");

@@ -7,13 +7,17 @@
 mod cluster;
 mod image;
 mod leftovers;
+mod lesson;
 mod registry;
 mod run;
+mod table;
 mod watch;
 
 pub use cluster::Cluster;
 pub use image::{ImageBuilder, busybox, debian_files};
 pub use leftovers::Leftovers;
+pub use lesson::{Lesson, example};
 pub use registry::Registry;
 pub use run::{eventually, kubectl_binary, run};
+pub use table::Table;
 pub use watch::{PodChange, PodWatch};

@@ -18,6 +18,17 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// Starts the cluster with a registry beside it that answers for Docker Hub.
+    pub fn beside(cluster: &mut Cluster) -> Self {
+        let port = Self::free_port();
+        let file = cluster.scratch().join("registries.yaml");
+        let text = format!("mirrors:\n  docker.io:\n  - url: http://127.0.0.1:{port}\n");
+        std::fs::write(&file, text).expect("a file can be written");
+        cluster.flag("--registry-config", &file.display().to_string());
+        cluster.up();
+        Self::start(cluster, port)
+    }
+
     /// Starts a registry on loopback of the cluster's network namespace, which must exist.
     pub fn start(cluster: &Cluster, port: u16) -> Self {
         let config = cluster.scratch().join("registry.yml");

@@ -59,6 +59,17 @@ impl PodWatch {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Names in the order in which their incarnations were first seen: a name appears once per UID.
+    pub fn incarnations(&self) -> Vec<String> {
+        let mut seen: Vec<PodChange> = Vec::new();
+        for change in self.changes() {
+            if seen.iter().all(|known| known.uid != change.uid) {
+                seen.push(change);
+            }
+        }
+        seen.into_iter().map(|change| change.name).collect()
+    }
+
     /// Waits until a change is seen.
     pub fn wait_for(&self, what: &str, at_most: Duration, found: impl Fn(&PodChange) -> bool) -> PodChange {
         eventually(what, at_most, || self.changes().into_iter().find(|change| found(change)))

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::object::Object;
+use crate::protobuf::{Envelope, EnvelopeError, MessageError};
 use crate::registry::Kind;
 
 mod go_type;
@@ -52,6 +53,30 @@ pub enum DecodeError {
         #[source]
         source: ParseError,
     },
+    /// Not protobuf, or no telling what it holds.
+    #[error("the object provided is unrecognized (must be of type {kind}): {source} ({summary})")]
+    Envelope {
+        /// The kind expected.
+        kind: &'static str,
+        /// The beginning of the body.
+        summary: String,
+        /// What is wrong with the envelope.
+        #[source]
+        source: EnvelopeError,
+    },
+    /// Protobuf whose object cannot be read.
+    #[error("{found} in version {version:?} cannot be handled as a {expected}: {source}")]
+    Message {
+        /// What the envelope says.
+        found: String,
+        /// The version the envelope says, without its group.
+        version: String,
+        /// What the path says.
+        expected: &'static str,
+        /// What is wrong with the object.
+        #[source]
+        source: MessageError,
+    },
     /// Another `apiVersion`.
     #[error("the API version in the data ({found}) does not match the expected API version ({expected})")]
     Version {
@@ -88,7 +113,10 @@ pub enum DecodeError {
 /// Decodes a body as `kind`. Absent `apiVersion` and `kind` are filled in.
 pub fn decode(kind: &Kind, body: &[u8], format: Format) -> Result<Decoded, DecodeError> {
     let unrecognized = |source| DecodeError::Unrecognized { kind: kind.kind, summary: summary(body), source };
-    let (value, duplicate) = parse(body, format).map_err(unrecognized)?;
+    let (value, duplicate) = match format {
+        Format::Protobuf => (read_protobuf(kind, body)?, Vec::new()),
+        Format::Json | Format::Yaml => parse(body, format).map_err(unrecognized)?,
+    };
     match value {
         Value::Object(fields) => {
             let decoded = decode_fields(kind, fields)?;
@@ -113,6 +141,21 @@ pub fn decode_value(kind: &Kind, value: Value) -> Result<Decoded, DecodeError> {
 /// the paths of its unknown fields.
 pub fn decode_as<T: DeserializeOwned>(value: Value) -> Result<(T, Vec<String>), TypeError> {
     typed::read(value)
+}
+
+/// Opens and reads a protobuf body. A type that the envelope leaves out is that of the path.
+fn read_protobuf(kind: &Kind, body: &[u8]) -> Result<Value, DecodeError> {
+    let refuse = |source| DecodeError::Envelope { kind: kind.kind, summary: summary(body), source };
+    let mut envelope = Envelope::open(body).map_err(refuse)?;
+    if envelope.kind.is_empty() && envelope.api_version.is_empty() {
+        (envelope.kind, envelope.api_version) = (kind.kind.to_owned(), kind.api_version());
+    }
+    envelope.read().map_err(|source| DecodeError::Message {
+        version: envelope.api_version.rsplit('/').next().unwrap_or_default().to_owned(),
+        found: envelope.kind,
+        expected: kind.kind,
+        source,
+    })
 }
 
 fn decode_fields(kind: &Kind, mut fields: Map<String, Value>) -> Result<Decoded, DecodeError> {

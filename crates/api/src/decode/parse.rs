@@ -1,23 +1,27 @@
-//! Text to a dynamic value in one pass, noting every field that occurs twice.
+//! Body to a dynamic value in one pass, noting every field that occurs twice.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::protobuf::{Envelope, EnvelopeError, MessageError};
+
 /// Complaints of one sort that are kept of a body; more are dropped.
 pub(super) const COMPLAINTS_MAX: usize = 100;
 
-/// The text form of a body.
+/// What a body is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// `application/json`
     Json,
     /// `application/yaml`, of which JSON is a part
     Yaml,
+    /// `application/vnd.kubernetes.protobuf`
+    Protobuf,
 }
 
-/// Why a text cannot be read.
+/// Why a body cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
     /// Nothing there, or it stops in the middle.
@@ -29,6 +33,12 @@ pub enum ParseError {
     /// A fault in YAML.
     #[error("error converting YAML to JSON: yaml: {0}")]
     Yaml(#[source] serde_yaml_ng::Error),
+    /// A fault in protobuf, outside the object.
+    #[error("{0}")]
+    Envelope(#[from] EnvelopeError),
+    /// A fault in protobuf, inside the object.
+    #[error("{0}")]
+    Message(#[from] MessageError),
     /// A scalar or a list where an object belongs.
     #[error(
         "json: cannot unmarshal {0} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; \
@@ -58,7 +68,7 @@ pub(super) fn json_type(value: &Value) -> &'static str {
     }
 }
 
-/// Reads a text; also gives the path of every field that occurs more than once, each once. Of such
+/// Reads a body; also gives the path of every field that occurs more than once, each once. Of such
 /// a field the last value counts. Depth is limited by the readers underneath (128 levels).
 pub fn parse(body: &[u8], format: Format) -> Result<(Value, Vec<String>), ParseError> {
     let mut notes = Notes::default();
@@ -73,6 +83,7 @@ pub fn parse(body: &[u8], format: Format) -> Result<(Value, Vec<String>), ParseE
             let document = serde_yaml_ng::Deserializer::from_slice(body).next().ok_or(ParseError::End)?;
             Tree(&mut notes).deserialize(document).map_err(ParseError::Yaml)?
         }
+        Format::Protobuf => Envelope::open(body)?.read()?,
     };
     Ok((value, notes.duplicates))
 }

@@ -416,6 +416,20 @@ fn u10_scaling_down_goes_from_the_top_past_one_unhealthy_replica_only() {
 }
 
 #[test]
+fn u10_replicas_that_ended_for_good_do_not_hold_up_scaling_down() {
+    let mut world = World::running(3);
+    world.scale(0);
+    world.phase("web-0", "Failed");
+    world.phase("web-2", "Failed");
+    world.run();
+    check(&world.tell(), expect![[r#"
+        delete web-2 (condemned)
+        delete web-1 (condemned)
+        delete web-0 (condemned)
+    "#]]);
+}
+
+#[test]
 fn u11_unhealthy_replicas_hold_an_ordered_scale_to_zero_but_not_a_parallel_one() {
     for (is_parallel, left) in [(false, 3), (true, 0)] {
         let mut set = web(3);

@@ -1,4 +1,7 @@
 //! Scaling down: which condemned replica goes next (contract section K).
+//!
+//! One difference from Kubernetes: a condemned replica that has ended for good is never waited for. It
+//! cannot become healthy again, so two of them would hold up an ordered scale-down for ever (K3).
 
 use super::Stage;
 use super::actions::{Draft, Removal, Rule};
@@ -28,10 +31,12 @@ fn shrink_by_one(stage: &Stage<'_>, draft: &mut Draft) -> bool {
     let condemned = &stage.claimed.condemned;
     let available = |pod: &PodView| !pod.terminating && pod.available(stage.view.set.min_ready_s, stage.now);
     let Some((_, next)) = condemned.last_key_value() else { return true };
-    let lowest_unavailable = condemned.values().find(|pod| !available(pod));
+    let lowest_unavailable = condemned.values().find(|pod| !available(pod) && !pod.phase.is_terminal());
     if next.terminating {
         draft.wait(&next.target.name, Rule::Terminating);
-    } else if available(next) || lowest_unavailable.is_some_and(|lowest| lowest.target == next.target) {
+    } else if available(next)
+        || next.phase.is_terminal()
+        || lowest_unavailable.is_some_and(|lowest| lowest.target == next.target) {
         remove(next, draft);
     } else {
         draft.wait(&next.target.name, Rule::ScaleDownUnhealthy);

@@ -560,6 +560,8 @@ fn check_action(world: &World, before: &BTreeMap<String, Pod>, action: &Action) 
     let min_ready_s = spec.min_ready_seconds.unwrap_or(0);
     let available = |pod: &Pod| !pods::is_terminating(pod) && pods::is_available(pod, min_ready_s, world.now);
     let block = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.clone());
+    let uid = Uid(world.set.metadata.uid.clone().unwrap_or_default());
+    let is_mine = |pod: &Pod| pods::is_controlled_by(&pod.metadata, &uid);
     match action {
         Action::CreatePod { ordinal, revision } => {
             for lower in (start..ordinal.0).filter(|_| ordered) {
@@ -582,15 +584,14 @@ fn check_action(world: &World, before: &BTreeMap<String, Pod>, action: &Action) 
             assert!(before.contains_key(&target.name), "only what was seen is deleted");
             let one_at_a_time = ordered && block.as_ref().is_none_or(|block| block.max_unavailable.is_none());
             if *why == Removal::Outdated && one_at_a_time {
-                let others = before.values().filter(|pod| name(&pod.metadata) != target.name);
+                let others = before.values().filter(|pod| name(&pod.metadata) != target.name && is_mine(pod));
                 assert!(others.clone().all(available), "{} replaced while another is down (I9)", target.name);
             }
             if *why == Removal::Condemned && ordered {
                 let place = |pod: &str| ordinal_of("web", pod);
                 let end = start + spec.replicas.unwrap_or(1);
                 let range = start..end;
-                let uid = Uid(world.set.metadata.uid.clone().unwrap_or_default());
-                let mine = before.iter().filter(|(_, pod)| pods::is_controlled_by(&pod.metadata, &uid));
+                let mine = before.iter().filter(|(_, pod)| is_mine(pod));
                 let condemned = |pod: &&String| place(pod).is_some_and(|ordinal| !range.contains(&ordinal.0));
                 let highest = mine.map(|(pod, _)| pod).filter(condemned).max_by_key(|pod| place(pod));
                 assert_eq!(highest, Some(&target.name), "scaling down goes from the top (I2)");

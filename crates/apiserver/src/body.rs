@@ -5,10 +5,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 use serde::de::DeserializeOwned;
-use stead_api::decode::{self, Format};
+use stead_api::decode;
 use stead_api::{Kind, Object};
 
-use crate::negotiate::{self, BodyFormat};
+use crate::negotiate;
 use crate::query::FieldValidation;
 use crate::status::StatusError;
 
@@ -27,7 +27,7 @@ pub(crate) fn object(
     validation: FieldValidation,
 ) -> Result<Decoded, StatusError> {
     let decoded =
-        decode::decode(kind, body, format(headers)?).map_err(|error| StatusError::bad_request(error.to_string()))?;
+        decode::decode(kind, body, negotiate::body_format(headers)?).map_err(|error| StatusError::bad_request(error.to_string()))?;
     let complaints = decoded.complaints();
     let warnings = match validation {
         FieldValidation::Ignore => Vec::new(),
@@ -50,7 +50,7 @@ pub(crate) fn plain<T: DeserializeOwned>(kind: &str, headers: &HeaderMap, body: 
     let refuse = |error: &dyn std::fmt::Display| {
         StatusError::bad_request(format!("{kind} cannot be handled as a {kind}: {error}"))
     };
-    let (value, _) = decode::parse(body, format(headers)?).map_err(|error| refuse(&error))?;
+    let (value, _) = decode::parse(body, negotiate::body_format(headers)?).map_err(|error| refuse(&error))?;
     let (decoded, _) = decode::decode_as(value).map_err(|error| refuse(&error))?;
     Ok(decoded)
 }
@@ -60,17 +60,7 @@ pub(crate) fn delete_options(headers: &HeaderMap, body: &Bytes) -> Result<Delete
     let refuse = |error: &dyn std::fmt::Display| {
         StatusError::bad_request(format!("decoded object cannot be converted to DeleteOptions: {error}"))
     };
-    let (value, _) = decode::parse(body, format(headers)?).map_err(|error| refuse(&error))?;
+    let (value, _) = decode::parse(body, negotiate::body_format(headers)?).map_err(|error| refuse(&error))?;
     let (options, _) = decode::decode_as(value).map_err(|error| refuse(&error))?;
     Ok(options)
-}
-
-fn format(headers: &HeaderMap) -> Result<Format, StatusError> {
-    match negotiate::body_format(headers)? {
-        BodyFormat::Json => Ok(Format::Json),
-        BodyFormat::Yaml => Ok(Format::Yaml),
-        BodyFormat::Protobuf => Err(StatusError::unsupported_media_type_text(
-            "protobuf bodies are not decoded by this server yet; send application/json or application/yaml",
-        )),
-    }
 }

@@ -3,6 +3,7 @@
 
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
+use stead_api::decode::Format;
 
 use crate::status::StatusError;
 
@@ -143,23 +144,12 @@ impl<'a> Clause<'a> {
     }
 }
 
-/// What a request body is written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BodyFormat {
-    /// JSON; also a body without any Content-Type.
-    Json,
-    /// YAML.
-    Yaml,
-    /// `application/vnd.kubernetes.protobuf`
-    Protobuf,
-}
-
 /// The format of an object body; 415 for anything unknown.
-pub(crate) fn body_format(headers: &HeaderMap) -> Result<BodyFormat, StatusError> {
+pub(crate) fn body_format(headers: &HeaderMap) -> Result<Format, StatusError> {
     match media_type(headers).as_deref() {
-        None | Some("" | "application/json") => Ok(BodyFormat::Json),
-        Some("application/yaml") => Ok(BodyFormat::Yaml),
-        Some("application/vnd.kubernetes.protobuf") => Ok(BodyFormat::Protobuf),
+        None | Some("" | "application/json") => Ok(Format::Json),
+        Some("application/yaml") => Ok(Format::Yaml),
+        Some("application/vnd.kubernetes.protobuf") => Ok(Format::Protobuf),
         Some(_) => Err(StatusError::unsupported_media_type(
             "application/json, application/yaml, application/vnd.kubernetes.protobuf",
         )),

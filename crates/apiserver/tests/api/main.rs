@@ -11,6 +11,7 @@ mod forms;
 mod kubectl;
 mod lists;
 mod patches;
+mod protobuf;
 mod served;
 mod services;
 mod streams;

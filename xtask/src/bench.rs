@@ -1,10 +1,19 @@
-//! `cargo xtask bench`: builds the release binary and the program that measures it, and runs the latter.
+//! `cargo xtask bench`: builds the released binary and the program that measures it, and runs the latter.
 
-use crate::steps::{cargo, step};
+use std::process::Command;
+
+use crate::steps::{cargo, cargo_program, run as run_command, step};
+use crate::tools;
 
 /// Measures; the arguments are those of the measuring program.
 pub(crate) fn run(args: &[String]) -> anyhow::Result<()> {
-    step("release binary", || cargo(&["build", "--release", "--locked", "-p", "stead"]))?;
-    let run = ["run", "--release", "--locked", "--quiet", "-p", "stead-bench", "--"].map(str::to_owned);
-    cargo(&[&run[..], args].concat())
+    tools::ensure()?;
+    step("released binary", || cargo(&["build", "--release", "--locked", "-p", "stead"]))?;
+    let mut measure = Command::new(cargo_program());
+    measure.args(["run", "--release", "--locked", "--quiet", "-p", "stead-bench", "--"]).args(args);
+    if std::env::var_os("STEAD_LOG").is_none() {
+        // What a person runs logs warnings only; the harness would log more.
+        measure.env("STEAD_LOG", "warn");
+    }
+    run_command(&mut measure)
 }

@@ -1,5 +1,6 @@
 //! Running commands, with one line before and after each step.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -24,10 +25,13 @@ pub(crate) fn step(name: &str, run: impl FnOnce() -> anyhow::Result<()>) -> anyh
 
 /// Runs cargo in the root of the repository, with its output shown.
 pub(crate) fn cargo<S: AsRef<str>>(args: &[S]) -> anyhow::Result<()> {
-    // The cargo that runs this program, so that a `+toolchain` holds.
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let args = args.iter().map(AsRef::as_ref);
-    run(Command::new(cargo).args(args).current_dir(root()))
+    run(Command::new(cargo_program()).args(args).current_dir(root()))
+}
+
+/// The cargo that runs this program, so that a `+toolchain` holds.
+pub(crate) fn cargo_program() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// Runs a command to its end, with its output shown.

@@ -1,3 +1,5 @@
+//! The table of protobuf fields agrees with the types it describes.
+
 use std::collections::BTreeSet;
 
 use super::*;

@@ -117,6 +117,15 @@ impl Cluster {
         self.stead(&["down"]);
     }
 
+    /// `stead down --purge`, on a server that runs: takes everything away.
+    pub fn purge(&mut self) {
+        self.stead(&["down", "--purge"]);
+        if let Some(mut child) = self.server.take() {
+            let ended = child.wait().expect("the server can be waited for");
+            assert!(ended.success(), "stead up ended with {ended}:\n{}", self.log());
+        }
+    }
+
     /// A kubectl command for this cluster.
     pub fn kubectl_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.kubectl);
@@ -237,6 +246,9 @@ impl Drop for Cluster {
         }
         if std::thread::panicking() {
             eprintln!("--- server log\n{}", self.log());
+        }
+        if !self.data_dir().exists() {
+            return;
         }
         let down = Command::new(&self.stead).args(["down", "--purge", "--data-dir"]).arg(self.data_dir()).output();
         match down {

@@ -166,7 +166,10 @@ pub fn busybox() -> ImageBuilder {
     let busybox = busybox.expect("busybox-static is installed; `cargo xtask test` does that");
     let mut image = ImageBuilder::default();
     image.copy("bin/busybox", busybox);
-    for name in ["sh", "cat", "ls", "echo", "sleep", "nslookup", "nc", "wget", "hostname", "date", "ps", "id", "mount", "env", "httpd", "touch", "wc", "sync", "mkdir", "tr", "head", "tail", "true", "false", "kill", "test", "rm"] {
+    for name in [
+        "sh", "cat", "ls", "echo", "sleep", "nslookup", "nc", "wget", "hostname", "date", "ps", "id", "mount", "env",
+        "httpd", "touch", "wc", "sync", "mkdir", "tr", "head", "tail", "true", "false", "kill", "test", "rm",
+    ] {
         image.link(&format!("bin/{name}"), "busybox");
     }
     image.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n");

@@ -14,7 +14,7 @@ const SERVE: &str = "trap 'kill $!; exit 0' TERM; date >> /qdrant/storage/starts
 
 /// A cluster with what the lesson needs. The registry ends before the cluster goes.
 pub struct Lesson {
-    registry: Registry,
+    registry: Option<Registry>,
     cluster: Cluster,
 }
 
@@ -32,7 +32,7 @@ impl Lesson {
             let from = example(&format!("qdrant/{file}"));
             std::fs::copy(&from, cluster.scratch().join(file)).expect("the lesson's file can be copied");
         }
-        Self { registry, cluster }
+        Self { registry: Some(registry), cluster }
     }
 
     /// The cluster.
@@ -45,9 +45,9 @@ impl Lesson {
         &mut self.cluster
     }
 
-    /// The registry that serves Docker Hub's names.
-    pub fn registry(&self) -> &Registry {
-        &self.registry
+    /// Ends the registry: from now on only images that are on the node can be used.
+    pub fn stop_registry(&mut self) {
+        self.registry = None;
     }
 
     /// Applies the lesson's two files and waits until all three replicas are Ready.

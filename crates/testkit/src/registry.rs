@@ -48,7 +48,9 @@ impl Registry {
             .spawn()
             .expect("nsenter and docker-registry are installed; `cargo xtask test` does that");
         let registry = Self { child, port, netns: cluster.netns() };
-        eventually("the registry answers", READY_MAX, || registry.request("GET", "/v2/", "", &[]).ok().filter(|a| a.0 == 200));
+        eventually("the registry answers", READY_MAX, || {
+            registry.request("GET", "/v2/", "", &[]).ok().filter(|a| a.0 == 200)
+        });
         registry
     }
 
@@ -62,14 +64,17 @@ impl Registry {
     pub fn push(&self, repository: &str, tag: &str, image: ImageBuilder) {
         let built = image.build();
         for (bytes, digest) in [(&built.layer, &built.layer_digest), (&built.config, &built.config_digest)] {
-            let (status, headers, _) =
-                self.request("POST", &format!("/v2/{repository}/blobs/uploads/"), "", &[]).expect("the registry answers");
+            let (status, headers, _) = self
+                .request("POST", &format!("/v2/{repository}/blobs/uploads/"), "", &[])
+                .expect("the registry answers");
             assert_eq!(status, 202, "an upload can begin: {headers}");
             let location = headers.lines().find_map(|line| line.strip_prefix("Location: ")).expect("a location");
-            let path = location.split_once("://").map_or(location, |(_, rest)| &rest[rest.find('/').expect("a path")..]);
+            let path =
+                location.split_once("://").map_or(location, |(_, rest)| &rest[rest.find('/').expect("a path")..]);
             let join = if path.contains('?') { '&' } else { '?' };
             let put = format!("{path}{join}digest={digest}");
-            let (status, _, body) = self.request("PUT", &put, "application/octet-stream", bytes).expect("the registry answers");
+            let (status, _, body) =
+                self.request("PUT", &put, "application/octet-stream", bytes).expect("the registry answers");
             assert_eq!(status, 201, "a blob is taken: {body}");
         }
         let put = format!("/v2/{repository}/manifests/{tag}");

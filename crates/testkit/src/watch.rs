@@ -34,7 +34,18 @@ impl PodWatch {
         let template = "{{.type}} {{.object.metadata.name}} {{.object.metadata.uid}} \
             {{range .object.status.conditions}}{{if eq .type \"Ready\"}}{{.status}}{{end}}{{end}} \
             {{if .object.metadata.deletionTimestamp}}ending{{end}}\n";
-        let args = ["get", "pods", "-l", selector, "--watch", "--output-watch-events", "-o", "go-template", "--template", template];
+        let args = [
+            "get",
+            "pods",
+            "-l",
+            selector,
+            "--watch",
+            "--output-watch-events",
+            "-o",
+            "go-template",
+            "--template",
+            template,
+        ];
         let mut child = cluster
             .kubectl_command(&args)
             .stdout(Stdio::piped())

@@ -1,0 +1,23 @@
+//! Processes of pods, as the kernel knows them.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+/// Where in `/proc/PID/stat`, counted after the command's name, the start time stands.
+const START_TIME: usize = 19;
+
+/// The processes of the pod with this UID: by process id, when each was started (clock ticks since
+/// boot). Two equal answers are the same processes.
+pub fn pod_processes(uid: &str) -> BTreeMap<u32, u64> {
+    let pod = format!("pod{uid}");
+    let entries = fs::read_dir("/proc").expect("/proc is mounted").filter_map(Result::ok);
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter_map(|pid| {
+        let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, after_name) = stat.rsplit_once(") ")?;
+        let started = after_name.split(' ').nth(START_TIME)?.parse().ok()?;
+        cgroups.contains(&pod).then_some((pid, started))
+    })
+    .collect()
+}

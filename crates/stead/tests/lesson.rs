@@ -7,11 +7,8 @@ use stead_testkit::{Cluster, Lesson, PodWatch, Table, eventually};
 
 /// Longest wait for one step of the lesson.
 const STEP_MAX: Duration = Duration::from_secs(30);
-const RUNNING: [[&str; 4]; 3] = [
-    ["qdrant-0", "1/1", "Running", "0"],
-    ["qdrant-1", "1/1", "Running", "0"],
-    ["qdrant-2", "1/1", "Running", "0"],
-];
+const RUNNING: [[&str; 4]; 3] =
+    [["qdrant-0", "1/1", "Running", "0"], ["qdrant-1", "1/1", "Running", "0"], ["qdrant-2", "1/1", "Running", "0"]];
 
 #[test]
 fn the_lesson_runs_as_it_is_printed() {
@@ -121,7 +118,10 @@ fn updates_stop_at_the_partition(cluster: &Cluster) {
     assert_eq!(pod_rows(cluster), RUNNING);
 
     let history = cluster.shell("kubectl rollout history statefulset/qdrant");
-    assert!(history.starts_with("statefulset.apps/qdrant \nREVISION  CHANGE-CAUSE\n1         <none>\n2         "), "{history}");
+    assert!(
+        history.starts_with("statefulset.apps/qdrant \nREVISION  CHANGE-CAUSE\n1         <none>\n2         "),
+        "{history}"
+    );
     let cause = "set image statefulset/qdrant qdrant=qdrant/qdrant:v1.7.0 --record=true";
     assert!(history.contains(cause), "{history}");
     let second = cluster.shell("kubectl rollout history statefulset/qdrant --revision=2");
@@ -147,7 +147,8 @@ fn raising_the_partition_reverts(cluster: &Cluster) {
 /// (kubernetes#67250 is the opposite).
 fn a_broken_image_is_rolled_back(cluster: &Cluster) {
     let (zero, one) = (uid(cluster, "pod/qdrant-0"), uid(cluster, "pod/qdrant-1"));
-    for (image, reason) in [("qdrant/qdrant:broken", "CrashLoopBackOff"), ("qdrant/qdrant:absent", "ImagePullBackOff")] {
+    for (image, reason) in [("qdrant/qdrant:broken", "CrashLoopBackOff"), ("qdrant/qdrant:absent", "ImagePullBackOff")]
+    {
         cluster.kubectl(&["set", "image", "statefulset/qdrant", &format!("qdrant={image}")]);
         eventually(&format!("qdrant-2 is in {reason}"), STEP_MAX, || {
             pod_rows(cluster).last().is_some_and(|pod| pod[0] == "qdrant-2" && pod[2] == reason).then_some(())
@@ -172,7 +173,10 @@ fn a_deleted_pod_returns_as_itself(cluster: &Cluster) {
     let fresh = pod_ip(cluster, "qdrant-1");
     assert_ne!(fresh, address, "a fresh address");
     let answer = cluster.exec("qdrant-0", "nslookup qdrant-1.qdrant-service.default.svc.cluster.local");
-    assert!(answer.contains(&format!("Address: {fresh}")) && !answer.contains(&format!("Address: {address}\n")), "{answer}");
+    assert!(
+        answer.contains(&format!("Address: {fresh}")) && !answer.contains(&format!("Address: {address}\n")),
+        "{answer}"
+    );
     assert_eq!(cluster.exec("qdrant-0", "wget -qO- http://qdrant-1.qdrant-service:6333/shard"), "qdrant-1");
 }
 

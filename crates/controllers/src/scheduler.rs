@@ -169,10 +169,14 @@ impl Scheduler {
         if !scheduler::is_ours(&pod) || scheduler::is_gated(&pod) || lock(&self.bound).contains(&uid) {
             return Ok(());
         }
+        // Before anything is read: what changes while the decision is made brings the pod back.
+        let changes = {
+            let mut waiting = lock(&self.waiting);
+            waiting.register(key, claims::claims_of(&pod));
+            waiting.changes()
+        };
         let volumes = SeenVolumes::of(&self.ctx, &pod).await;
         let volumes = volumes.map_err(|source| ScheduleError::Claim { pod: key.clone(), source })?;
-        // Registered before the decision: a claim that is bound right after it brings the pod back.
-        lock(&self.waiting).register(key, claims::claims_of(&pod));
         match self.decide(&pod, &uid, &volumes) {
             Decision::Bind { node } => self.bind(key, &pod, &uid, node).await,
             Decision::Prepare { writes, .. } => {
@@ -182,7 +186,7 @@ impl Scheduler {
                 }
                 written
             }
-            Decision::Unschedulable { message } => self.refuse(key, &pod, message).await,
+            Decision::Unschedulable { message } => self.refuse(key, &pod, message, changes).await,
         }
     }
 
@@ -265,9 +269,9 @@ impl Scheduler {
     }
 
     /// Says why no node will do, once per reason, and waits for a change.
-    async fn refuse(&self, key: &ObjectKey, pod: &Pod, message: String) -> Result<(), ScheduleError> {
-        lock(&self.waiting).park(key, tokio::time::Instant::now());
-        self.queue.add_after(key.clone(), FORGOTTEN_RETRY);
+    async fn refuse(&self, key: &ObjectKey, pod: &Pod, message: String, changes: u64) -> Result<(), ScheduleError> {
+        let again = lock(&self.waiting).park(key, tokio::time::Instant::now(), changes);
+        self.queue.add_after(key.clone(), again.unwrap_or(FORGOTTEN_RETRY));
         let note = scheduler::note(&message);
         self.recorder.event(&reference_to(pod), EventType::Warning, "FailedScheduling", note);
         let Some(condition) = scheduler::unschedulable_condition(pod, &message, Time(Timestamp::now())) else {

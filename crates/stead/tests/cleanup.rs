@@ -6,12 +6,13 @@ use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::Duration;
 
-use stead_testkit::{Cluster, Leftovers, Lesson, run};
+use stead_testkit::{Cluster, Leftovers, Lesson, eventually, run};
 
 /// Longest wait for one step.
 const STEP_MAX: Duration = Duration::from_secs(40);
 /// What shows a network namespace to be as new: links, addresses, routes, policy rules, packet rules.
-const NETWORK: &str = "ip -brief link; ip -brief address; ip route show table all; ip rule; nft list ruleset";
+/// Loopback is up in both: a namespace without it is of no use to whoever holds it.
+const NETWORK: &str = "ip link set lo up; ip -brief link; ip -brief address; ip route show table all; ip rule; nft list ruleset";
 
 #[test]
 fn down_leaves_nothing_but_data() {
@@ -37,6 +38,13 @@ fn down_leaves_nothing_but_data() {
 
     // The images are on the node: no registry is needed to come back.
     lesson.cluster_mut().up();
+    for pod in PODS {
+        // The API shows what was until the agent has started the containers again.
+        eventually(&format!("{pod} runs again"), STEP_MAX, || {
+            let tried = lesson.cluster().kubectl_command(&["exec", pod, "--", "true"]).output();
+            tried.ok().filter(|output| output.status.success()).map(drop)
+        });
+    }
     lesson.cluster().rolled_out("statefulset/qdrant", STEP_MAX);
     for pod in PODS {
         lesson.cluster().wait_for(&format!("pod/{pod}"), "condition=Ready", STEP_MAX);

@@ -169,9 +169,10 @@ impl Cluster {
         self.kubectl(&["apply", "-f", &file.path().display().to_string()])
     }
 
-    /// One object as JSON.
+    /// What `kubectl get WHAT` gives, as JSON; `what` may have several words.
     pub fn get(&self, what: &str) -> serde_json::Value {
-        let text = self.kubectl(&["get", what, "-o", "json"]);
+        let words: Vec<&str> = ["get"].into_iter().chain(what.split(' ')).chain(["-o", "json"]).collect();
+        let text = self.kubectl(&words);
         serde_json::from_str(&text).expect("kubectl prints JSON")
     }
 

@@ -23,9 +23,16 @@ pub(super) struct Waiting {
     claims: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     of_pod: HashMap<ObjectKey, Vec<ObjectKey>>,
     parked: HashMap<ObjectKey, Parked>,
+    /// How often something changed that may make room.
+    changes: u64,
 }
 
 impl Waiting {
+    /// To be taken before a decision and given to [`Waiting::park`] after it.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// The pod is to be told about changes of these claims of its namespace.
     pub(super) fn register(&mut self, pod: &ObjectKey, claims: Vec<String>) {
         let claims: Vec<ObjectKey> = claims.into_iter().map(|name| ObjectKey::new(&pod.namespace, name)).collect();
@@ -42,24 +49,24 @@ impl Waiting {
         self.claims.get(claim).into_iter().flatten().cloned().collect()
     }
 
-    /// The pod fits nowhere for now.
-    pub(super) fn park(&mut self, pod: &ObjectKey, now: Instant) {
+    /// The pod fits nowhere, as things were when `changes` was taken. Gives how long to wait before the
+    /// next try if something has changed since; otherwise the pod sleeps until something does.
+    pub(super) fn park(&mut self, pod: &ObjectKey, now: Instant, changes: u64) -> Option<Duration> {
         let attempts = self.parked.get(pod).map_or(0, |parked| parked.attempts) + 1;
-        self.parked.insert(pod.clone(), Parked { attempts, last: now, asleep: true });
+        let asleep = changes == self.changes;
+        self.parked.insert(pod.clone(), Parked { attempts, last: now, asleep });
+        (!asleep).then(|| backoff(attempts))
     }
 
     /// The pods to try again, each with how long it still has to wait: the first retry is immediate,
     /// further ones keep a growing distance from the last attempt (contract 8.13).
     pub(super) fn wake(&mut self, now: Instant) -> Vec<(ObjectKey, Duration)> {
+        self.changes += 1;
         let asleep = self.parked.iter_mut().filter(|(_, parked)| parked.asleep);
         asleep
             .map(|(pod, parked)| {
                 parked.asleep = false;
-                let backoff = match parked.attempts {
-                    0 | 1 => Duration::ZERO,
-                    more => BACKOFF_FIRST.saturating_mul(1 << (more - 2).min(5)).min(BACKOFF_MAX),
-                };
-                (pod.clone(), (parked.last + backoff).saturating_duration_since(now))
+                (pod.clone(), (parked.last + backoff(parked.attempts)).saturating_duration_since(now))
             })
             .collect()
     }
@@ -78,9 +85,28 @@ impl Waiting {
     }
 }
 
+fn backoff(attempts: u32) -> Duration {
+    match attempts {
+        0 | 1 => Duration::ZERO,
+        more => BACKOFF_FIRST.saturating_mul(1 << (more - 2).min(5)).min(BACKOFF_MAX),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_between_a_decision_and_its_refusal_is_not_slept_through() {
+        let (pod, mut waiting) = (ObjectKey::new("ns", "p"), Waiting::default());
+        let now = Instant::now();
+        let changes = waiting.changes();
+        assert!(waiting.wake(now).is_empty(), "nothing is parked yet");
+        assert_eq!(waiting.park(&pod, now, changes), Some(Duration::ZERO), "tried again at once");
+        let changes = waiting.changes();
+        assert_eq!(waiting.park(&pod, now, changes), None, "then it sleeps");
+        assert_eq!(waiting.wake(now).len(), 1);
+    }
 
     #[test]
     fn the_first_retry_is_at_once_and_later_ones_keep_their_distance() {
@@ -88,7 +114,8 @@ mod tests {
         let now = Instant::now();
         let mut delays = Vec::new();
         for _ in 0..7 {
-            waiting.park(&pod, now);
+            let changes = waiting.changes();
+            assert_eq!(waiting.park(&pod, now, changes), None);
             delays.extend(waiting.wake(now).into_iter().map(|(_, delay)| delay.as_secs()));
             assert!(waiting.wake(now).is_empty(), "a pod that is awake is not woken");
         }

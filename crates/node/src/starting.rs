@@ -381,6 +381,7 @@ pub(crate) async fn start<R: Runtime, N: Network>(
             inner.recorder.event(&about, EventType::Normal, "Started", "Container started");
             Ok(Step::Again)
         }
+        Err(StartError::Runtime(_)) if is_there(inner, worker, name, attempt).await? => Ok(Step::Again),
         Err(error) => {
             let reason = error.reason();
             inner.recorder.event(&about, EventType::Warning, "Failed", format!("Error: {error}"));
@@ -395,6 +396,26 @@ pub(crate) async fn start<R: Runtime, N: Network>(
             Ok(Step::Again)
         }
     }
+}
+
+/// Whether the incarnation exists in spite of a failed start, which is then taken over: an agent that was
+/// killed while the supervisor carried out its request leaves a container that its successor's first look
+/// may have come too early for.
+async fn is_there<R: Runtime, N: Network>(
+    inner: &Arc<Inner<R, N>>,
+    worker: &Arc<Worker>,
+    name: &str,
+    attempt: u32,
+) -> Outcome<bool> {
+    let id = spec::container_id(&worker.uid, name, attempt);
+    let found = inner.runtime.list().await?.containers.into_iter().find(|container| container.spec.id == id);
+    let is_there = found.is_some();
+    if let Some(container) = found {
+        let mut state = worker.state();
+        state.start_failures.remove(name);
+        state.put_container(container);
+    }
+    Ok(is_there)
 }
 
 async fn try_start<R: Runtime, N: Network>(

@@ -90,7 +90,8 @@ pub(crate) async fn mount_volumes<R: Runtime, N: Network>(
                 message: text,
                 retry_at: later(SignedDuration::from_millis(RETRY_FIRST_MS)),
             });
-            Ok(Step::Wait)
+            // The plan knows when to try again.
+            Ok(Step::Again)
         }
     }
 }
@@ -141,7 +142,7 @@ pub(crate) async fn create_sandbox<R: Runtime, N: Network>(
                 message: text,
                 retry_at: later(SignedDuration::from_millis(wait)),
             });
-            Ok(Step::Wait)
+            Ok(Step::Again)
         }
     }
 }

@@ -66,7 +66,8 @@ impl State {
             pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).and_then(|ip| ip.parse().ok());
         let ended = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         let ended = matches!(ended, Some("Succeeded" | "Failed"));
-        let torn_down = ended && sandbox.is_none() && containers.is_empty() && !pod_dir.join("volumes").exists();
+        // While there is a record, an earlier agent may have been killed before it gave the claims back.
+        let torn_down = ended && sandbox.is_none() && containers.is_empty() && !pod_dir.exists();
         Self {
             pod: Arc::clone(pod),
             gone: false,

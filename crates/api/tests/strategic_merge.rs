@@ -28,7 +28,9 @@ fn set_image() {
             "$setElementOrder/containers": [{"name": "qdrant"}],
             "containers": [{"image": "q:2", "name": "qdrant"}],
         })),
-        expect![[r#"{"spec":{"template":{"spec":{"containers":[{"name":"qdrant","image":"q:2","ports":[{"containerPort":6333}]}]}}}}"#]],
+        expect![[
+            r#"{"spec":{"template":{"spec":{"containers":[{"name":"qdrant","image":"q:2","ports":[{"containerPort":6333}]}]}}}}"#
+        ]],
     );
 }
 
@@ -47,7 +49,9 @@ fn another_volume_source_takes_the_place_of_the_first() {
     check::<StatefulSet>(
         set(json!({"volumes": [{"name": "v", "emptyDir": {}}], "containers": []})),
         set(json!({"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}]})),
-        expect![[r#"{"spec":{"template":{"spec":{"volumes":[{"name":"v","hostPath":{"path":"/x"}}],"containers":[]}}}}"#]],
+        expect![[
+            r#"{"spec":{"template":{"spec":{"volumes":[{"name":"v","hostPath":{"path":"/x"}}],"containers":[]}}}}"#
+        ]],
     );
 }
 
@@ -63,5 +67,9 @@ fn lists_merge_by_the_keys_of_their_types() {
         json!({"metadata": {"finalizers": ["c/d"], "labels": {"x": null, "y": "2"}}}),
         expect![[r#"{"metadata":{"finalizers":["c/d","a/b"],"labels":{"y":"2"}}}"#]],
     );
-    check::<Service>(json!({"spec": {}}), json!({"spec": {"$setElementOrder/nope": [], "nope": []}}), expect![[r#"unable to find api field in struct ServiceSpec for the json field "nope""#]]);
+    check::<Service>(
+        json!({"spec": {}}),
+        json!({"spec": {"$setElementOrder/nope": [], "nope": []}}),
+        expect![[r#"unable to find api field in struct ServiceSpec for the json field "nope""#]],
+    );
 }

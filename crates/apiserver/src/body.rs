@@ -26,8 +26,8 @@ pub(crate) fn object(
     body: &Bytes,
     validation: FieldValidation,
 ) -> Result<Decoded, StatusError> {
-    let decoded =
-        decode::decode(kind, body, negotiate::body_format(headers)?).map_err(|error| StatusError::bad_request(error.to_string()))?;
+    let decoded = decode::decode(kind, body, negotiate::body_format(headers)?)
+        .map_err(|error| StatusError::bad_request(error.to_string()))?;
     let complaints = decoded.complaints();
     let warnings = match validation {
         FieldValidation::Ignore => Vec::new(),

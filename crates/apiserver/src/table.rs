@@ -143,7 +143,12 @@ fn column_definitions(columns: &[Column]) -> String {
 
 fn row_conditions(object: &Object) -> Vec<RowCondition> {
     let condition = (object.kind().row_condition)(object);
-    let row = |stead_api::registry::RowCondition { type_, reason, message }| RowCondition { type_, status: "True", reason, message };
+    let row = |stead_api::registry::RowCondition { type_, reason, message }| RowCondition {
+        type_,
+        status: "True",
+        reason,
+        message,
+    };
     condition.into_iter().map(row).collect()
 }
 

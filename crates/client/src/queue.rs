@@ -190,7 +190,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_key_asked_for_while_worked_on_is_worked_on_once_more_and_never_twice_at_once() {
         let queue = WorkQueue::new();
-        let (running, most, runs) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (running, most, runs) =
+            (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let shutdown = CancellationToken::new();
         queue.add("a");
         let handler = {

@@ -142,7 +142,10 @@ fn new_event(recorded: &Recorded, component: &str, host: &str) -> Event {
         type_: Some(occurrence.type_.as_str().to_owned()),
         reason: Some(occurrence.reason.clone()),
         message: Some(occurrence.message.clone()),
-        source: Some(EventSource { component: Some(component.to_owned()), host: Some(host.to_owned()).filter(|h| !h.is_empty()) }),
+        source: Some(EventSource {
+            component: Some(component.to_owned()),
+            host: Some(host.to_owned()).filter(|h| !h.is_empty()),
+        }),
         first_timestamp: Some(Time(recorded.at)),
         last_timestamp: Some(Time(recorded.at)),
         count: Some(1),

@@ -268,9 +268,8 @@ impl<'a> Writer<'a> {
         K: Tracked<Scope = k8s_openapi::NamespaceResourceScope>,
     {
         let live = self.read::<K>(&name_of(object)).await?;
-        let same = live.is_some_and(|live| {
-            live.meta().uid == object.meta().uid && live.meta().deletion_timestamp.is_none()
-        });
+        let same =
+            live.is_some_and(|live| live.meta().uid == object.meta().uid && live.meta().deletion_timestamp.is_none());
         if same { Ok(()) } else { Err(self.changed(&name_of(object))) }
     }
 

@@ -91,7 +91,9 @@ impl Execution<'_> {
     async fn act<'a>(&self, action: &'a Action) -> Result<(), (&'a Action, WriteError)> {
         let outcome = self.write(action).await;
         match (&outcome, action) {
-            (Ok(Some(name)), Action::CreatePod) => self.tell(false, "SuccessfulCreate", &format!("Created pod: {name}")),
+            (Ok(Some(name)), Action::CreatePod) => {
+                self.tell(false, "SuccessfulCreate", &format!("Created pod: {name}"))
+            }
             (Ok(_), Action::DeletePod(target)) => {
                 self.tell(false, "SuccessfulDelete", &format!("Deleted pod: {}", target.name));
             }

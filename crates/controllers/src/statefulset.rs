@@ -137,9 +137,7 @@ impl Execution<'_> {
         let adopt = |meta: &ObjectMeta| adopted(meta, render::reference(set));
         match action {
             Action::ConfirmSet => self.writer.confirm(set).await,
-            Action::AdoptRevision(target) => {
-                self.writer.rewrite(&caches.controller_revisions, target, adopt).await
-            }
+            Action::AdoptRevision(target) => self.writer.rewrite(&caches.controller_revisions, target, adopt).await,
             Action::CreateRevision { name, hash, number } => {
                 self.create(&render::revision(set, name, hash, *number)).await
             }

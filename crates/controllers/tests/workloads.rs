@@ -97,7 +97,11 @@ impl Cluster {
             }
         };
         let done = tokio::time::timeout(PATIENCE, waiting).await;
-        assert!(done.is_ok(), "waited in vain until {what}: {:#?}", sets.get("default", "web").map(|set| set.status.clone()));
+        assert!(
+            done.is_ok(),
+            "waited in vain until {what}: {:#?}",
+            sets.get("default", "web").map(|set| set.status.clone())
+        );
     }
 
     async fn stop(mut self) {
@@ -140,7 +144,8 @@ async fn tend(ctx: &Context, key: &ObjectKey) -> kube::Result<()> {
     }
     if spec.node_name.is_none() {
         let binding = json!({"metadata": {"name": key.name}, "target": {"kind": "Node", "name": "node"}});
-        let bound = api.create_subresource::<Value, Value>("binding", &key.name, &PostParams::default(), &binding).await;
+        let bound =
+            api.create_subresource::<Value, Value>("binding", &key.name, &PostParams::default(), &binding).await;
         return bound.map(drop);
     }
     let works = spec.containers.iter().all(|container| container.image.as_deref() != Some("broken"));
@@ -211,11 +216,15 @@ fn web(replicas: i32) -> Value {
 async fn a_stateful_set_lives_its_life() {
     let cluster = Cluster::start().await;
     create(&cluster.api::<StatefulSet>(), web(3)).await;
-    cluster.until("three replicas are up", |pods| are(pods, &["web-0@a ready", "web-1@a ready", "web-2@a ready"])).await;
+    cluster
+        .until("three replicas are up", |pods| are(pods, &["web-0@a ready", "web-1@a ready", "web-2@a ready"]))
+        .await;
     cluster
         .until_set("the status says so", |set| {
             let status = set.status.clone().unwrap_or_default();
-            status.ready_replicas == Some(3) && status.updated_replicas == Some(3) && status.observed_generation == Some(1)
+            status.ready_replicas == Some(3)
+                && status.updated_replicas == Some(3)
+                && status.observed_generation == Some(1)
         })
         .await;
     let claims = cluster.api::<PersistentVolumeClaim>().list(&ListParams::default()).await.expect("claims").items;

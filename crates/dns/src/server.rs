@@ -84,7 +84,11 @@ enum Step {
     Nothing,
     Send(Vec<u8>),
     /// Another server has to be asked this first.
-    Ask { request: Box<Request>, packet: Vec<u8>, chain: Option<Vec<Record>> },
+    Ask {
+        request: Box<Request>,
+        packet: Vec<u8>,
+        chain: Option<Vec<Record>>,
+    },
 }
 
 impl Server {
@@ -185,9 +189,7 @@ impl Server {
             Reply::Elsewhere { without } if self.forwarder.is_none() => {
                 Step::Send(self.respond(&request, &bare(without, Vec::new())))
             }
-            Reply::Elsewhere { .. } => {
-                Step::Ask { request: Box::new(request), packet: packet.to_vec(), chain: None }
-            }
+            Reply::Elsewhere { .. } => Step::Ask { request: Box::new(request), packet: packet.to_vec(), chain: None },
             Reply::Alias { chain, target } => match request.for_name(&target).filter(|_| self.forwarder.is_some()) {
                 Some(packet) => Step::Ask { request: Box::new(request), packet, chain: Some(chain) },
                 None => Step::Send(self.respond(&request, &bare(Code::NoError, chain))),

@@ -76,7 +76,8 @@ impl ServiceRecords {
             records.add_slice(slice, spec.publish_not_ready_addresses == Some(true), headless);
         }
         if headless {
-            let addresses = distinct(records.endpoints.values().flat_map(|endpoint| endpoint.addresses.iter().copied()));
+            let addresses =
+                distinct(records.endpoints.values().flat_map(|endpoint| endpoint.addresses.iter().copied()));
             records.bare = if addresses.is_empty() { Bare::Nothing } else { Bare::Endpoints(addresses) };
         } else {
             let listed = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip);
@@ -111,10 +112,8 @@ impl ServiceRecords {
 
     fn add_endpoint(&mut self, label: String, addresses: &[IpAddr]) -> Arc<str> {
         let full: Arc<str> = format!("{label}.{}", self.name).into();
-        let records = self
-            .endpoints
-            .entry(label.into())
-            .or_insert_with(|| EndpointRecords { name: full, addresses: Vec::new() });
+        let records =
+            self.endpoints.entry(label.into()).or_insert_with(|| EndpointRecords { name: full, addresses: Vec::new() });
         for address in addresses {
             if !records.addresses.contains(address) {
                 records.addresses.push(*address);

@@ -235,4 +235,3 @@ fn tell(message: &Message) -> Reject {
     debug_assert_eq!(message.metadata.message_type, MessageType::Response);
     encode(message).map_or(Reject::Ignore, Reject::Tell)
 }
-

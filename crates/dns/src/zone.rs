@@ -75,7 +75,11 @@ impl Zone {
         let mut name: Arc<str> = question.name.as_str().into();
         for _ in 0..ALIAS_DEPTH_MAX {
             let Some(below) = below(&name, &self.domain) else {
-                return if chain.is_empty() { self.outside(&name, question.kind) } else { Reply::Alias { chain, target: name } };
+                return if chain.is_empty() {
+                    self.outside(&name, question.kind)
+                } else {
+                    Reply::Alias { chain, target: name }
+                };
             };
             let labels: Vec<&str> = below.rsplit('.').filter(|label| !label.is_empty()).collect();
             let Some(target) = self.alias(&labels) else {
@@ -188,7 +192,8 @@ impl Zone {
 
     /// A name outside the domain: the address of something in the cluster, or another server's.
     fn outside(&self, name: &Arc<str>, kind: Kind) -> Reply {
-        let Some(reverse) = below(name, "in-addr.arpa").map(reverse_v4).or(below(name, "ip6.arpa").map(reverse_v6)) else {
+        let Some(reverse) = below(name, "in-addr.arpa").map(reverse_v4).or(below(name, "ip6.arpa").map(reverse_v6))
+        else {
             return Reply::Elsewhere { without: Code::Refused };
         };
         let names = reverse.map(|address| self.names_of(address)).unwrap_or_default();
@@ -203,7 +208,8 @@ impl Zone {
     /// The names of an address: its Service's, else one for every Service it is an endpoint of (5.8).
     fn names_of(&self, address: IpAddr) -> Vec<Arc<str>> {
         let all = || self.services.values().flat_map(|services| services.values());
-        let is_own = |service: &&Arc<ServiceRecords>| matches!(&service.bare, Bare::Cluster(own) if own.contains(&address));
+        let is_own =
+            |service: &&Arc<ServiceRecords>| matches!(&service.bare, Bare::Cluster(own) if own.contains(&address));
         if let Some(service) = all().find(is_own) {
             return vec![Arc::clone(&service.name)];
         }

@@ -28,8 +28,7 @@ const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4
 
 fn serve(zone: Zone, upstreams: Vec<SocketAddr>) -> Running {
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-    let server =
-        Server::new(Arc::new(ArcSwap::from_pointee(zone)), upstreams, tasks.clone(), shutdown.clone());
+    let server = Server::new(Arc::new(ArcSwap::from_pointee(zone)), upstreams, tasks.clone(), shutdown.clone());
     let sockets = Sockets::bind(LOOPBACK).unwrap();
     let address = sockets.address();
     server.serve(sockets);

@@ -164,10 +164,14 @@ fn what_is_published_not_ready_has_its_name_at_once() {
     early.spec.as_mut().unwrap().publish_not_ready_addresses = Some(true);
     let endpoints = vec![endpoint("db-0", "10.244.0.5", Some(false))];
     let zone = zone(vec![early], vec![slice("default/early-1", "early", endpoints, &[])]);
-    check(&zone, "A db-0.early.default.~", expect![[r#"
+    check(
+        &zone,
+        "A db-0.early.default.~",
+        expect![[r#"
         ? A db-0.early.default.~
           db-0.early.default.svc.cluster.local 5 A 10.244.0.5
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -395,5 +399,6 @@ fn names_follow_the_objects() {
         service deleted: ? A web-0.nginx.default.~
           no such name
           authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 6
-    "#]].assert_eq(&told);
+    "#]]
+    .assert_eq(&told);
 }

@@ -16,15 +16,8 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
 /// Directories of the layer and their permissions.
-const DIRECTORIES: [(&str, u32); 7] = [
-    ("dev", 0o755),
-    ("proc", 0o755),
-    ("sys", 0o755),
-    ("etc", 0o755),
-    ("root", 0o700),
-    ("tmp", 0o1777),
-    ("var", 0o755),
-];
+const DIRECTORIES: [(&str, u32); 7] =
+    [("dev", 0o755), ("proc", 0o755), ("sys", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777), ("var", 0o755)];
 
 /// Makes the image: the program at the path that is the first word of its entry point. Blocks.
 pub(crate) fn install(
@@ -34,17 +27,12 @@ pub(crate) fn install(
     config: ImageConfig,
 ) -> Result<Record, StoreError> {
     let _adding = layout.adding()?;
-    let place = config
-        .entrypoint
-        .first()
-        .map(Path::new)
-        .and_then(inside)
-        .ok_or_else(|| {
-            failed("install", binary)(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the entry point of a built-in image must begin with the absolute path its program is to have",
-            ))
-        })?;
+    let place = config.entrypoint.first().map(Path::new).and_then(inside).ok_or_else(|| {
+        failed("install", binary)(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the entry point of a built-in image must begin with the absolute path its program is to have",
+        ))
+    })?;
     let program = HashingReader::new(File::open(binary).map_err(failed("open", binary))?)
         .finish()
         .map_err(failed("read", binary))?;
@@ -54,13 +42,7 @@ pub(crate) fn install(
         None => {
             let draft = layout.draft()?;
             let bytes = fill(&draft.path().join("fs"), binary, place).map_err(failed("install", binary))?;
-            layout.commit_layer(
-                draft,
-                &LayerRecord {
-                    diff_id: diff_id.clone(),
-                    bytes,
-                },
-            )?;
+            layout.commit_layer(draft, &LayerRecord { diff_id: diff_id.clone(), bytes })?;
             bytes
         }
     };
@@ -81,9 +63,7 @@ pub(crate) fn install(
 /// An absolute path, relative to the layer; none where it is not absolute or leads upwards.
 fn inside(path: &Path) -> Option<&Path> {
     let relative = path.strip_prefix("/").ok()?;
-    let plain = relative
-        .components()
-        .all(|component| matches!(component, Component::Normal(_)));
+    let plain = relative.components().all(|component| matches!(component, Component::Normal(_)));
     (plain && relative.file_name().is_some()).then_some(relative)
 }
 

@@ -58,9 +58,7 @@ pub struct Auth {
 
 impl std::fmt::Debug for Auth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Auth")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
+        f.debug_struct("Auth").field("username", &self.username).finish_non_exhaustive()
     }
 }
 
@@ -75,9 +73,7 @@ pub struct Credential {
 
 impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credential")
-            .field("scope", &self.scope)
-            .finish_non_exhaustive()
+        f.debug_struct("Credential").field("scope", &self.scope).finish_non_exhaustive()
     }
 }
 
@@ -101,14 +97,9 @@ impl RegistryConfig {
     /// # Errors
     /// The file cannot be read, or is not what [`RegistryConfig`] describes.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::parse(&text).map_err(|reason| ConfigError::Invalid {
-            what: path.display().to_string(),
-            reason,
-        })
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|reason| ConfigError::Invalid { what: path.display().to_string(), reason })
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -153,70 +144,43 @@ impl Mirror {
         if host.is_empty() || host.contains('/') {
             return Err(format!("mirror {:?}: want a host and nothing after it", self.url));
         }
-        Ok(Endpoint {
-            host: host.to_owned(),
-            plain_http,
-        })
+        Ok(Endpoint { host: host.to_owned(), plain_http })
     }
 }
 
 impl RegistryConfig {
     /// Where to ask for images of `registry`, in order: mirrors first, the registry itself last.
     pub(crate) fn endpoints(&self, registry: &str) -> Result<Vec<Endpoint>, String> {
-        let mut endpoints = self
-            .mirrors
-            .get(registry)
-            .into_iter()
-            .flatten()
-            .map(Mirror::endpoint)
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut endpoints =
+            self.mirrors.get(registry).into_iter().flatten().map(Mirror::endpoint).collect::<Result<Vec<_>, _>>()?;
         let plain_http = self.plain_http.iter().any(|host| host == registry) || is_loopback(registry);
-        endpoints.push(Endpoint {
-            host: registry.to_owned(),
-            plain_http,
-        });
+        endpoints.push(Endpoint { host: registry.to_owned(), plain_http });
         Ok(endpoints)
     }
 }
 
 fn is_loopback(registry: &str) -> bool {
     let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
-    host == "localhost"
-        || host
-            .trim_matches(['[', ']'])
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 impl Auth {
     fn credential(&self, scope: &str) -> Result<Credential, ConfigError> {
-        let invalid = |reason: &str| ConfigError::Invalid {
-            what: format!("credentials for {scope}"),
-            reason: reason.to_owned(),
-        };
+        let invalid =
+            |reason: &str| ConfigError::Invalid { what: format!("credentials for {scope}"), reason: reason.to_owned() };
         let secret = if !self.registrytoken.is_empty() {
             Secret::Token(self.registrytoken.clone())
         } else if !self.username.is_empty() {
-            Secret::Basic {
-                username: self.username.clone(),
-                password: self.password.clone(),
-            }
+            Secret::Basic { username: self.username.clone(), password: self.password.clone() }
         } else {
             let bytes = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, self.auth.trim())
                 .map_err(|_| invalid("auth is not base64"))?;
             let text = String::from_utf8(bytes).map_err(|_| invalid("auth is not text"))?;
-            let (username, password) = text
-                .split_once(':')
-                .ok_or_else(|| invalid("auth is not user:password in base64"))?;
-            Secret::Basic {
-                username: username.to_owned(),
-                password: password.trim_end_matches('\0').to_owned(),
-            }
+            let (username, password) =
+                text.split_once(':').ok_or_else(|| invalid("auth is not user:password in base64"))?;
+            Secret::Basic { username: username.to_owned(), password: password.trim_end_matches('\0').to_owned() }
         };
-        Ok(Credential {
-            scope: scope.to_owned(),
-            secret,
-        })
+        Ok(Credential { scope: scope.to_owned(), secret })
     }
 }
 
@@ -236,11 +200,7 @@ impl Credential {
     /// The bytes are not such a document.
     pub fn from_dockercfg(bytes: &[u8]) -> Result<Vec<Self>, ConfigError> {
         let auths = parse_json("dockercfg", bytes)?;
-        RegistryConfig {
-            auths,
-            ..RegistryConfig::default()
-        }
-        .credentials()
+        RegistryConfig { auths, ..RegistryConfig::default() }.credentials()
     }
 
     /// The credentials that apply to an image, the most specific first (contract/pods.md 6.21).
@@ -250,10 +210,8 @@ impl Credential {
 
     /// The same for a repository at a host, which may be a mirror: only what is meant for that host is shown to it.
     pub(crate) fn matching_at<'a>(credentials: &'a [Self], host: &str, repository: &str) -> Vec<&'a Self> {
-        let mut matching: Vec<&Self> = credentials
-            .iter()
-            .filter(|credential| credential.applies_to(host, repository))
-            .collect();
+        let mut matching: Vec<&Self> =
+            credentials.iter().filter(|credential| credential.applies_to(host, repository)).collect();
         matching.sort_by_key(|credential| std::cmp::Reverse(scope_path(&credential.scope).len()));
         matching
     }
@@ -271,17 +229,12 @@ impl Credential {
 }
 
 fn parse_json<T: serde::de::DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, ConfigError> {
-    serde_json::from_slice(bytes).map_err(|error| ConfigError::Invalid {
-        what: what.to_owned(),
-        reason: error.to_string(),
-    })
+    serde_json::from_slice(bytes)
+        .map_err(|error| ConfigError::Invalid { what: what.to_owned(), reason: error.to_string() })
 }
 
 fn bare_scope(scope: &str) -> &str {
-    scope
-        .trim_start_matches("https://")
-        .trim_start_matches("http://")
-        .trim_end_matches('/')
+    scope.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/')
 }
 
 fn scope_path(scope: &str) -> &str {
@@ -291,9 +244,7 @@ fn scope_path(scope: &str) -> &str {
 fn path_covers(prefix: &str, repository: &str) -> bool {
     prefix.is_empty()
         || repository == prefix
-        || repository
-            .strip_prefix(prefix)
-            .is_some_and(|rest| rest.starts_with('/'))
+        || repository.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Same port, same number of labels, each label equal or matched by its `*`s.
@@ -303,10 +254,7 @@ fn host_matches(pattern: &str, host: &str) -> bool {
     let (patterns, labels): (Vec<_>, Vec<_>) = (pattern.split('.').collect(), host.split('.').collect());
     pattern_port == port
         && patterns.len() == labels.len()
-        && patterns
-            .iter()
-            .zip(&labels)
-            .all(|(pattern, label)| label_matches(pattern, label))
+        && patterns.iter().zip(&labels).all(|(pattern, label)| label_matches(pattern, label))
 }
 
 fn label_matches(pattern: &str, label: &str) -> bool {
@@ -314,9 +262,9 @@ fn label_matches(pattern: &str, label: &str) -> bool {
         None => pattern == label,
         Some((head, rest)) => match label.strip_prefix(head) {
             None => false,
-            Some(tail) => (0..=tail.len())
-                .filter(|at| tail.is_char_boundary(*at))
-                .any(|at| label_matches(rest, &tail[at..])),
+            Some(tail) => {
+                (0..=tail.len()).filter(|at| tail.is_char_boundary(*at)).any(|at| label_matches(rest, &tail[at..]))
+            }
         },
     }
 }
@@ -331,12 +279,8 @@ mod tests {
             "mirrors:\n  docker.io:\n  - url: http://127.0.0.1:5000\n  - url: https://mirror.example/\nauths:\n  mirror.example: {username: reader, password: secret}\n",
         )
         .expect("parses");
-        let hosts: Vec<_> = config
-            .endpoints("docker.io")
-            .expect("valid")
-            .into_iter()
-            .map(|e| (e.host, e.plain_http))
-            .collect();
+        let hosts: Vec<_> =
+            config.endpoints("docker.io").expect("valid").into_iter().map(|e| (e.host, e.plain_http)).collect();
         assert_eq!(
             hosts,
             [
@@ -358,27 +302,14 @@ mod tests {
     #[test]
     fn credentials_match_by_host_glob_port_and_longest_path() {
         let secret = || Secret::Token("t".to_owned());
-        let all: Vec<Credential> = [
-            "*.example.com",
-            "a.example.com/team",
-            "a.example.com:5000",
-            "https://index.docker.io/v1/",
-        ]
-        .map(|scope| Credential {
-            scope: scope.to_owned(),
-            secret: secret(),
-        })
-        .into();
+        let all: Vec<Credential> =
+            ["*.example.com", "a.example.com/team", "a.example.com:5000", "https://index.docker.io/v1/"]
+                .map(|scope| Credential { scope: scope.to_owned(), secret: secret() })
+                .into();
         let scopes = |image: &str| -> Vec<String> {
-            Credential::matching(&all, &image.parse().expect("a name"))
-                .into_iter()
-                .map(|c| c.scope.clone())
-                .collect()
+            Credential::matching(&all, &image.parse().expect("a name")).into_iter().map(|c| c.scope.clone()).collect()
         };
-        assert_eq!(
-            scopes("a.example.com/team/app"),
-            ["a.example.com/team", "*.example.com"]
-        );
+        assert_eq!(scopes("a.example.com/team/app"), ["a.example.com/team", "*.example.com"]);
         assert_eq!(scopes("a.example.com/teamwork"), ["*.example.com"]);
         assert_eq!(scopes("a.example.com:5000/x"), ["a.example.com:5000"]);
         assert_eq!(scopes("a.b.example.com/x"), Vec::<String>::new());
@@ -389,12 +320,6 @@ mod tests {
     fn docker_config_json_is_read() {
         let found =
             Credential::from_docker_config_json(br#"{"auths":{"r.example":{"auth":"dTpwOnc="}}}"#).expect("valid");
-        assert!(
-            found[0].secret
-                == Secret::Basic {
-                    username: "u".to_owned(),
-                    password: "p:w".to_owned()
-                }
-        );
+        assert!(found[0].secret == Secret::Basic { username: "u".to_owned(), password: "p:w".to_owned() });
     }
 }

@@ -45,8 +45,7 @@ impl FromStr for Digest {
         let hex = text
             .strip_prefix(PREFIX)
             .filter(|hex| hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
-        hex.map(|_| Self(text.to_owned()))
-            .ok_or_else(|| format!("{text:?} is not a SHA-256 digest"))
+        hex.map(|_| Self(text.to_owned())).ok_or_else(|| format!("{text:?} is not a SHA-256 digest"))
     }
 }
 
@@ -92,10 +91,7 @@ pub(crate) struct HashingReader<R> {
 
 impl<R: Read> HashingReader<R> {
     pub(crate) fn new(inner: R) -> Self {
-        Self {
-            inner,
-            hasher: Hasher::default(),
-        }
+        Self { inner, hasher: Hasher::default() }
     }
 
     /// Reads what is left and gives the digest of everything.

@@ -35,19 +35,12 @@ pub(crate) fn import(layout: &Layout, path: &Path) -> Result<Vec<ImageName>, Imp
     let draft = layout.draft()?;
     let archive = Archive::open(path, draft.path())?;
     let images = match archive.json::<Vec<Saved>>("manifest.json")? {
-        Some(saved) => saved
-            .iter()
-            .map(|saved| archive.saved_image(saved))
-            .collect::<Result<Vec<_>, _>>()?,
+        Some(saved) => saved.iter().map(|saved| archive.saved_image(saved)).collect::<Result<Vec<_>, _>>()?,
         None => {
             let index: Index = archive
                 .json("index.json")?
                 .ok_or_else(|| archive.wrong("it has neither manifest.json nor index.json"))?;
-            index
-                .manifests
-                .iter()
-                .map(|entry| archive.oci_image(entry))
-                .collect::<Result<Vec<_>, _>>()?
+            index.manifests.iter().map(|entry| archive.oci_image(entry)).collect::<Result<Vec<_>, _>>()?
         }
     };
     if images.iter().all(|image| image.names.is_empty()) {
@@ -99,27 +92,17 @@ enum Member {
 
 impl Archive {
     fn open(path: &Path, scratch: &Path) -> Result<Self, ImportError> {
-        let read_error = |source| ImportError::Read {
-            path: path.to_owned(),
-            source,
-        };
+        let read_error = |source| ImportError::Read { path: path.to_owned(), source };
         let file = plain(path, scratch).map_err(read_error)?;
         let members = contents(&file).map_err(|error| ImportError::Format {
             path: path.to_owned(),
             reason: format!("not a tar file: {error}"),
         })?;
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            members,
-        })
+        Ok(Self { path: path.to_owned(), file, members })
     }
 
     fn wrong(&self, reason: impl Into<String>) -> ImportError {
-        ImportError::Format {
-            path: self.path.clone(),
-            reason: reason.into(),
-        }
+        ImportError::Format { path: self.path.clone(), reason: reason.into() }
     }
 
     /// Where a member is; docker once stored layers that occur twice as links.
@@ -145,10 +128,7 @@ impl Archive {
             file.seek(SeekFrom::Start(offset))?;
             Ok(BufReader::new(file).take(size))
         };
-        open().map(Some).map_err(|source| ImportError::Read {
-            path: self.path.clone(),
-            source,
-        })
+        open().map(Some).map_err(|source| ImportError::Read { path: self.path.clone(), source })
     }
 
     fn document(&self, member: &str) -> Result<Option<Vec<u8>>, ImportError> {
@@ -159,10 +139,7 @@ impl Archive {
             return Err(self.wrong(format!("{member} is larger than {DOCUMENT_BYTES_MAX} bytes")));
         }
         let mut bytes = Vec::new();
-        reader.read_to_end(&mut bytes).map_err(|source| ImportError::Read {
-            path: self.path.clone(),
-            source,
-        })?;
+        reader.read_to_end(&mut bytes).map_err(|source| ImportError::Read { path: self.path.clone(), source })?;
         Ok(Some(bytes))
     }
 
@@ -170,17 +147,13 @@ impl Archive {
         let Some(bytes) = self.document(member)? else {
             return Ok(None);
         };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| self.wrong(format!("{member}: {error}")))
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| self.wrong(format!("{member}: {error}")))
     }
 
     /// A document that is named by its digest.
     fn blob(&self, digest: &Digest) -> Result<Vec<u8>, ImportError> {
         let member = blob_member(digest);
-        let bytes = self
-            .document(&member)?
-            .ok_or_else(|| self.wrong(format!("{member} is missing")))?;
+        let bytes = self.document(&member)?.ok_or_else(|| self.wrong(format!("{member} is missing")))?;
         let actual = Digest::of(&bytes);
         if actual != *digest {
             return Err(self.wrong(format!("{member} is damaged: it is {actual}")));
@@ -189,30 +162,19 @@ impl Archive {
     }
 
     fn saved_image(&self, saved: &Saved) -> Result<Found, ImportError> {
-        let config = self
-            .document(&saved.config)?
-            .ok_or_else(|| self.wrong(format!("{} is missing", saved.config)))?;
-        let names = saved.repo_tags.iter().flatten().map(|name| {
-            name.parse()
-                .map_err(|error: crate::NameError| self.wrong(error.to_string()))
-        });
-        let layers = saved
-            .layers
+        let config = self.document(&saved.config)?.ok_or_else(|| self.wrong(format!("{} is missing", saved.config)))?;
+        let names = saved
+            .repo_tags
             .iter()
-            .map(|member| Part {
-                member: member.clone(),
-                digest: None,
-            })
-            .collect();
+            .flatten()
+            .map(|name| name.parse().map_err(|error: crate::NameError| self.wrong(error.to_string())));
+        let layers = saved.layers.iter().map(|member| Part { member: member.clone(), digest: None }).collect();
         self.found(names.collect::<Result<_, _>>()?, &config, layers)
     }
 
     fn oci_image(&self, entry: &crate::manifest::Descriptor) -> Result<Found, ImportError> {
         let names = match entry.name() {
-            Some(name) => vec![
-                name.parse()
-                    .map_err(|error: crate::NameError| self.wrong(error.to_string()))?,
-            ],
+            Some(name) => vec![name.parse().map_err(|error: crate::NameError| self.wrong(error.to_string()))?],
             None => Vec::new(),
         };
         let manifest = self.manifest(&entry.digest)?;
@@ -220,10 +182,7 @@ impl Archive {
         let layers = manifest
             .layers
             .iter()
-            .map(|layer| Part {
-                member: blob_member(&layer.digest),
-                digest: Some(layer.digest.clone()),
-            })
+            .map(|layer| Part { member: blob_member(&layer.digest), digest: Some(layer.digest.clone()) })
             .collect();
         self.found(names, &config, layers)
     }
@@ -255,22 +214,14 @@ impl Archive {
                 layers.len()
             )));
         }
-        Ok(Found {
-            names,
-            id: Digest::of(config_bytes),
-            config,
-            config_bytes: config_bytes.len() as u64,
-            layers,
-        })
+        Ok(Found { names, id: Digest::of(config_bytes), config, config_bytes: config_bytes.len() as u64, layers })
     }
 
     /// Unpacks what is missing and names the image.
     fn take(&self, layout: &Layout, image: Found) -> Result<Vec<ImageName>, ImportError> {
         let mut size_bytes = image.config_bytes;
         for (part, diff_id) in image.layers.iter().zip(image.config.diff_ids()) {
-            let packed = self
-                .read(&part.member)?
-                .ok_or_else(|| self.wrong(format!("{} is missing", part.member)))?;
+            let packed = self.read(&part.member)?.ok_or_else(|| self.wrong(format!("{} is missing", part.member)))?;
             size_bytes += packed.limit();
             if layout.layer(diff_id)?.is_none() {
                 self.add_layer(layout, part, diff_id, packed)?;
@@ -292,26 +243,18 @@ impl Archive {
     }
 
     fn add_layer(&self, layout: &Layout, part: &Part, diff_id: &Digest, packed: impl Read) -> Result<(), ImportError> {
-        let layer_error = |source| ImportError::Layer {
-            path: self.path.clone(),
-            layer: part.member.clone(),
-            source,
-        };
+        let layer_error = |source| ImportError::Layer { path: self.path.clone(), layer: part.member.clone(), source };
         let mut packed = HashingReader::new(packed);
         layers::add(layout, diff_id, &mut packed).map_err(|error| match error {
             AddError::Layer(error) => layer_error(error),
             AddError::Store(error) => ImportError::Store(error),
         })?;
         // The diff id has already vouched for the content; a packed form that differs is damage all the same.
-        let actual = packed.finish().map_err(|source| ImportError::Read {
-            path: self.path.clone(),
-            source,
-        })?;
+        let actual = packed.finish().map_err(|source| ImportError::Read { path: self.path.clone(), source })?;
         match &part.digest {
-            Some(expected) if *expected != actual => Err(layer_error(LayerError::Digest {
-                expected: expected.to_string(),
-                actual: actual.to_string(),
-            })),
+            Some(expected) if *expected != actual => {
+                Err(layer_error(LayerError::Digest { expected: expected.to_string(), actual: actual.to_string() }))
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -337,11 +280,7 @@ fn plain(path: &Path, scratch: &Path) -> io::Result<File> {
         return Ok(file);
     }
     let copy_path = scratch.join("archive.tar");
-    let mut copy = File::options()
-        .create_new(true)
-        .read(true)
-        .write(true)
-        .open(&copy_path)?;
+    let mut copy = File::options().create_new(true).read(true).write(true).open(&copy_path)?;
     let mut inflated = flate2::read::MultiGzDecoder::new(BufReader::new(file)).take(ARCHIVE_BYTES_MAX + 1);
     if io::copy(&mut inflated, &mut copy)? > ARCHIVE_BYTES_MAX {
         return Err(io::Error::new(
@@ -360,18 +299,9 @@ fn contents(file: &File) -> io::Result<HashMap<String, Member>> {
         let entry = entry?;
         let name = clean_name(&entry.path_bytes());
         if entry.header().entry_type().is_file() {
-            members.insert(
-                name,
-                Member::File {
-                    offset: entry.raw_file_position(),
-                    size: entry.size(),
-                },
-            );
+            members.insert(name, Member::File { offset: entry.raw_file_position(), size: entry.size() });
         } else if let Some(target) = entry.link_name()? {
-            members.insert(
-                name,
-                Member::Link(String::from_utf8_lossy(target.as_os_str().as_bytes()).into_owned()),
-            );
+            members.insert(name, Member::Link(String::from_utf8_lossy(target.as_os_str().as_bytes()).into_owned()));
         }
         if members.len() > ARCHIVE_ENTRIES_MAX {
             return Err(io::Error::new(
@@ -384,10 +314,7 @@ fn contents(file: &File) -> io::Result<HashMap<String, Member>> {
 }
 
 fn clean_name(path: &[u8]) -> String {
-    String::from_utf8_lossy(path)
-        .trim_start_matches("./")
-        .trim_matches('/')
-        .to_owned()
+    String::from_utf8_lossy(path).trim_start_matches("./").trim_matches('/').to_owned()
 }
 
 /// The member that a link inside an archive names, relative to the link's directory. Only ever looked up

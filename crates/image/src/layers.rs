@@ -32,19 +32,9 @@ pub(crate) fn add(layout: &Layout, diff_id: &Digest, packed: impl Read) -> Resul
     std::fs::create_dir(&directory).map_err(crate::layout::failed("make directory", &directory))?;
     let unpacked = unpack(packed, &directory, &LIMITS)?;
     if unpacked.diff_id != *diff_id {
-        return Err(LayerError::Digest {
-            expected: diff_id.to_string(),
-            actual: unpacked.diff_id.to_string(),
-        }
-        .into());
+        return Err(LayerError::Digest { expected: diff_id.to_string(), actual: unpacked.diff_id.to_string() }.into());
     }
-    Ok(layout.commit_layer(
-        draft,
-        &LayerRecord {
-            diff_id: unpacked.diff_id,
-            bytes: unpacked.bytes,
-        },
-    )?)
+    Ok(layout.commit_layer(draft, &LayerRecord { diff_id: unpacked.diff_id, bytes: unpacked.bytes })?)
 }
 
 /// The writing end of a pipe between the network and an unpacking thread.
@@ -66,14 +56,7 @@ enum Piece {
 /// A bounded pipe. If the writer goes away before it has said that this is the end, reading fails.
 pub(crate) fn pipe() -> (PipeWriter, PipeReader) {
     let (sender, pieces) = mpsc::channel(PIECES_WAITING_MAX);
-    (
-        PipeWriter(sender),
-        PipeReader {
-            pieces,
-            current: Bytes::new(),
-            ended: false,
-        },
-    )
+    (PipeWriter(sender), PipeReader { pieces, current: Bytes::new(), ended: false })
 }
 
 impl PipeWriter {
@@ -99,10 +82,7 @@ impl Read for PipeReader {
                 Some(Piece::End) => self.ended = true,
                 Some(Piece::Failed(error)) => return Err(error),
                 None => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "the transfer was given up",
-                    ));
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the transfer was given up"));
                 }
             }
         }

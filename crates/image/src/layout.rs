@@ -94,11 +94,9 @@ impl Layout {
         let path = self.dir.join("format");
         match fs::read_to_string(&path) {
             Ok(found) if found.trim() == FORMAT => Ok(()),
-            Ok(found) => Err(StoreError::Format {
-                path: self.dir.clone(),
-                found: found.trim().to_owned(),
-                known: FORMAT,
-            }),
+            Ok(found) => {
+                Err(StoreError::Format { path: self.dir.clone(), found: found.trim().to_owned(), known: FORMAT })
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 write_durably(&path, FORMAT.as_bytes()).map_err(failed("write", &path))
             }
@@ -109,11 +107,7 @@ impl Layout {
     /// Removes all drafts; only under the exclusive lock.
     pub(crate) fn clear_drafts(&self) -> Result<(), StoreError> {
         for path in self.children("draft")? {
-            let removed = if path.is_dir() {
-                fs::remove_dir_all(&path)
-            } else {
-                fs::remove_file(&path)
-            };
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             removed.map_err(failed("remove", &path))?;
         }
         Ok(())
@@ -122,9 +116,7 @@ impl Layout {
     fn children(&self, sub: &str) -> Result<Vec<PathBuf>, StoreError> {
         let path = self.dir.join(sub);
         let entries = fs::read_dir(&path).map_err(failed("read directory", &path))?;
-        entries
-            .map(|entry| entry.map(|entry| entry.path()).map_err(failed("read directory", &path)))
-            .collect()
+        entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed("read directory", &path))).collect()
     }
 
     /// Keeps collections out while something is being added. Waits for one under way; blocks.
@@ -145,11 +137,7 @@ impl Layout {
 
     fn lock(&self, operation: FlockOperation) -> Result<Option<Guard>, StoreError> {
         let path = self.dir.join("lock");
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(failed("open", &path))?;
+        let file = File::options().create(true).append(true).open(&path).map_err(failed("open", &path))?;
         loop {
             match rustix::fs::flock(&file, operation) {
                 Ok(()) => return Ok(Some(Guard { _file: file.into() })),
@@ -176,9 +164,7 @@ impl Layout {
     }
 
     fn name_path(&self, name: &ImageName) -> PathBuf {
-        self.dir
-            .join("names")
-            .join(format!("{}.json", Digest::of(name.to_string().as_bytes()).file_name()))
+        self.dir.join("names").join(format!("{}.json", Digest::of(name.to_string().as_bytes()).file_name()))
     }
 
     /// What a name stands for.
@@ -271,18 +257,12 @@ impl Layout {
 
 /// Turns an I/O error into one that says what was being done to which file.
 pub(crate) fn failed<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StoreError + use<'a> {
-    move |source| StoreError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    }
+    move |source| StoreError::Io { action, path: path.to_owned(), source }
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
     match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| failed("read", path)(error.into())),
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| failed("read", path)(error.into())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed("read", path)(error)),
     }

@@ -78,10 +78,7 @@ impl Platform {
             "aarch64" => "arm64",
             other => other,
         };
-        Self {
-            os: "linux".to_owned(),
-            architecture: architecture.to_owned(),
-        }
+        Self { os: "linux".to_owned(), architecture: architecture.to_owned() }
     }
 }
 
@@ -95,10 +92,7 @@ impl Index {
     /// The entry for this machine; the only entry where it does not say what it is for.
     pub(crate) fn for_here(&self) -> Option<&Descriptor> {
         let here = Platform::here();
-        let exact = self
-            .manifests
-            .iter()
-            .find(|entry| entry.platform.as_ref() == Some(&here));
+        let exact = self.manifests.iter().find(|entry| entry.platform.as_ref() == Some(&here));
         exact.or_else(|| match self.manifests.as_slice() {
             [only] if only.platform.is_none() => Some(only),
             _ => None,
@@ -112,18 +106,12 @@ impl Descriptor {
         let annotations = self.annotations.as_ref()?;
         // A bare tag names no image.
         let full = |name: &&String| name.contains([':', '/']);
-        annotations
-            .get(CONTAINERD_NAME)
-            .or_else(|| annotations.get(REF_NAME).filter(full))
-            .map(String::as_str)
+        annotations.get(CONTAINERD_NAME).or_else(|| annotations.get(REF_NAME).filter(full)).map(String::as_str)
     }
 
     /// Refuses what is not a file system layer, such as a chart or a signature.
     pub(crate) fn check_is_layer(&self) -> Result<(), LayerError> {
-        if LAYER_MEDIA_TYPES
-            .iter()
-            .any(|prefix| self.media_type.starts_with(prefix))
-        {
+        if LAYER_MEDIA_TYPES.iter().any(|prefix| self.media_type.starts_with(prefix)) {
             return Ok(());
         }
         Err(LayerError::MediaType(self.media_type.clone()))

@@ -74,14 +74,9 @@ impl FromStr for ImageName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let wrong = |reason: String| NameError {
-            text: text.to_owned(),
-            reason,
-        };
+        let wrong = |reason: String| NameError { text: text.to_owned(), reason };
         if let Some(repository) = shouting_repository(text) {
-            return Err(wrong(format!(
-                "invalid reference format: repository name ({repository}) must be lowercase"
-            )));
+            return Err(wrong(format!("invalid reference format: repository name ({repository}) must be lowercase")));
         }
         let reference = Reference::try_from(text).map_err(|error| wrong(error.to_string()))?;
         Ok(Self(reference))
@@ -93,10 +88,7 @@ impl FromStr for ImageName {
 fn shouting_repository(text: &str) -> Option<String> {
     let quiet = Reference::try_from(text.to_ascii_lowercase()).ok()?;
     let name = text.split('@').next()?;
-    let tag_at = name
-        .rfind(':')
-        .filter(|at| !name[*at..].contains('/'))
-        .unwrap_or(name.len());
+    let tag_at = name.rfind(':').filter(|at| !name[*at..].contains('/')).unwrap_or(name.len());
     let path = &name[..tag_at];
     let known = path.len().min(quiet.repository().len());
     let tail = &path[path.len() - known..];
@@ -124,8 +116,7 @@ mod tests {
     use super::*;
 
     fn full(text: &str) -> String {
-        text.parse::<ImageName>()
-            .map_or_else(|error| error.to_string(), |name| name.to_string())
+        text.parse::<ImageName>().map_or_else(|error| error.to_string(), |name| name.to_string())
     }
 
     #[test]

@@ -71,9 +71,7 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
 
     /// Asks mirrors and registry in order, each with the credentials that fit and then with none, until one answers.
     async fn resolve(&self, registries: &RegistryConfig, credentials: &[Credential]) -> Result<Resolved, PullError> {
-        let endpoints = registries
-            .endpoints(self.name.registry())
-            .map_err(|reason| self.registry_error(reason))?;
+        let endpoints = registries.endpoints(self.name.registry()).map_err(|reason| self.registry_error(reason))?;
         let mut worst: Option<(Endpoint, Refusal)> = None;
         for endpoint in endpoints {
             let secrets = Credential::matching_at(credentials, &endpoint.host, self.name.repository())
@@ -86,10 +84,7 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
                     Err(Failed::TryNext(refusal)) => {
                         tracing::debug!(image = %self.name, host = %endpoint.host, ?refusal, "not from here");
                         let next_secret = matches!(refusal, Refusal::Unauthorized);
-                        if worst
-                            .as_ref()
-                            .is_none_or(|(_, known)| weight(&refusal) >= weight(known))
-                        {
+                        if worst.as_ref().is_none_or(|(_, known)| weight(&refusal) >= weight(known)) {
                             worst = Some((endpoint.clone(), refusal));
                         }
                         if !next_secret {
@@ -111,10 +106,8 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
         let manifest = match document {
             Document::Manifest(manifest) => manifest,
             Document::Index(index) => {
-                let no_platform = || PullError::Platform {
-                    name: self.name.clone(),
-                    platform: Platform::here().to_string(),
-                };
+                let no_platform =
+                    || PullError::Platform { name: self.name.clone(), platform: Platform::here().to_string() };
                 let entry = index.for_here().ok_or_else(|| Failed::Final(no_platform()))?;
                 match repository.entry(&entry.digest).await? {
                     Document::Manifest(manifest) => manifest,
@@ -134,21 +127,14 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
                 manifest.layers.len()
             ))));
         }
-        Ok(Resolved {
-            repository,
-            digest,
-            manifest,
-            config,
-        })
+        Ok(Resolved { repository, digest, manifest, config })
     }
 
     async fn fetch_layers(&self, resolved: &Resolved) -> Result<(), PullError> {
         let all = || resolved.manifest.layers.iter().zip(resolved.config.diff_ids());
         let mut missing = Vec::new();
         for (descriptor, diff_id) in all() {
-            descriptor
-                .check_is_layer()
-                .map_err(|source| self.layer_error(descriptor, source))?;
+            descriptor.check_is_layer().map_err(|source| self.layer_error(descriptor, source))?;
             if self.layout.layer(diff_id)?.is_none() && !missing.iter().any(|(_, known)| *known == diff_id) {
                 missing.push((descriptor, diff_id));
             }
@@ -156,26 +142,15 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
         let layers = resolved.manifest.layers.len();
         let layers_present = layers - missing.len();
         let bytes_total = missing.iter().map(|(descriptor, _)| descriptor.size).sum();
-        (self.progress)(Progress::Resolved {
-            layers,
-            layers_present,
-            bytes_total,
-        });
-        let tally = Tally {
-            bytes: AtomicU64::new(0),
-            bytes_total,
-            layers_ready: AtomicUsize::new(layers_present),
-            layers,
-        };
+        (self.progress)(Progress::Resolved { layers, layers_present, bytes_total });
+        let tally =
+            Tally { bytes: AtomicU64::new(0), bytes_total, layers_ready: AtomicUsize::new(layers_present), layers };
         // Made before the stream, so that the future of a pull holds no closure over borrowed pairs and is Send.
         let fetches: Vec<_> = missing
             .into_iter()
             .map(|(descriptor, diff_id)| self.fetch_layer(&resolved.repository, descriptor, diff_id, &tally))
             .collect();
-        futures::stream::iter(fetches)
-            .buffer_unordered(LAYERS_AT_ONCE)
-            .try_collect::<()>()
-            .await
+        futures::stream::iter(fetches).buffer_unordered(LAYERS_AT_ONCE).try_collect::<()>().await
     }
 
     async fn fetch_layer(
@@ -192,10 +167,7 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
             self.transfer(repository, descriptor, diff_id, tally).await?;
         }
         let layers_ready = tally.layers_ready.fetch_add(1, Ordering::Relaxed) + 1;
-        (self.progress)(Progress::LayerReady {
-            layers_ready,
-            layers: tally.layers,
-        });
+        (self.progress)(Progress::LayerReady { layers_ready, layers: tally.layers });
         Ok(())
     }
 
@@ -208,10 +180,7 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
         tally: &Tally,
     ) -> Result<(), PullError> {
         let mut stream = std::pin::pin!(
-            repository
-                .stream(descriptor)
-                .await
-                .map_err(|refusal| self.pull_error(self.name.registry(), refusal))?
+            repository.stream(descriptor).await.map_err(|refusal| self.pull_error(self.name.registry(), refusal))?
         );
         let (writer, reader) = layers::pipe();
         let (layout, diff_id) = (Arc::clone(self.layout), diff_id.clone());
@@ -244,26 +213,16 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
         let before = tally.bytes.fetch_add(bytes, Ordering::Relaxed);
         let now = before + bytes;
         if before / PROGRESS_STEP_BYTES != now / PROGRESS_STEP_BYTES || now == tally.bytes_total {
-            (self.progress)(Progress::Fetched {
-                bytes: now,
-                bytes_total: tally.bytes_total,
-            });
+            (self.progress)(Progress::Fetched { bytes: now, bytes_total: tally.bytes_total });
         }
     }
 
     fn layer_error(&self, descriptor: &Descriptor, source: LayerError) -> PullError {
-        PullError::Layer {
-            name: self.name.clone(),
-            digest: descriptor.digest.to_string(),
-            source,
-        }
+        PullError::Layer { name: self.name.clone(), digest: descriptor.digest.to_string(), source }
     }
 
     fn registry_error(&self, reason: String) -> PullError {
-        PullError::Registry {
-            name: self.name.clone(),
-            reason,
-        }
+        PullError::Registry { name: self.name.clone(), reason }
     }
 
     fn pull_error(&self, host: &str, refusal: Refusal) -> PullError {
@@ -271,20 +230,11 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
         match refusal {
             Refusal::NotFound => PullError::NotFound { name },
             Refusal::Unauthorized => PullError::Unauthorized { name },
-            Refusal::Unreachable(reason) => PullError::Unreachable {
-                name,
-                host: host.to_owned(),
-                reason,
-            },
-            Refusal::Digest { expected, actual } => PullError::Layer {
-                name,
-                digest: expected.clone(),
-                source: LayerError::Digest { expected, actual },
-            },
-            Refusal::Other(reason) => PullError::Registry {
-                name,
-                reason: format!("{host}: {reason}"),
-            },
+            Refusal::Unreachable(reason) => PullError::Unreachable { name, host: host.to_owned(), reason },
+            Refusal::Digest { expected, actual } => {
+                PullError::Layer { name, digest: expected.clone(), source: LayerError::Digest { expected, actual } }
+            }
+            Refusal::Other(reason) => PullError::Registry { name, reason: format!("{host}: {reason}") },
         }
     }
 }
@@ -315,7 +265,5 @@ fn weight(refusal: &Refusal) -> u8 {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| StoreError::Client(error.to_string()))?
+    tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Client(error.to_string()))?
 }

@@ -60,11 +60,7 @@ impl Repository {
             Some(Secret::Basic { username, password }) => RegistryAuth::Basic(username.clone(), password.clone()),
             Some(Secret::Token(token)) => RegistryAuth::Bearer(token.clone()),
         };
-        Ok(Self {
-            client: client(endpoint)?,
-            auth,
-            reference,
-        })
+        Ok(Self { client: client(endpoint)?, auth, reference })
     }
 
     /// What the name stands for, and its digest.
@@ -79,11 +75,8 @@ impl Repository {
     }
 
     async fn document_at(&self, reference: &Reference) -> Result<(Document, Digest), Refusal> {
-        let (bytes, digest) = self
-            .client
-            .pull_manifest_raw(reference, &self.auth, MANIFEST_MEDIA_TYPES)
-            .await
-            .map_err(refusal)?;
+        let (bytes, digest) =
+            self.client.pull_manifest_raw(reference, &self.auth, MANIFEST_MEDIA_TYPES).await.map_err(refusal)?;
         let document = serde_json::from_slice(&bytes)
             .map_err(|error| Refusal::Other(format!("not an image manifest: {error}")))?;
         let digest = digest.parse().map_err(Refusal::Other)?;
@@ -96,10 +89,7 @@ impl Repository {
         let mut content = Vec::new();
         while let Some(chunk) = stream.try_next().await.map_err(stream_refusal)? {
             if content.len() as u64 + chunk.len() as u64 > DOCUMENT_BYTES_MAX {
-                return Err(Refusal::Other(format!(
-                    "{} is larger than {DOCUMENT_BYTES_MAX} bytes",
-                    descriptor.digest
-                )));
+                return Err(Refusal::Other(format!("{} is larger than {DOCUMENT_BYTES_MAX} bytes", descriptor.digest)));
             }
             content.extend_from_slice(&chunk);
         }
@@ -125,11 +115,7 @@ fn client(endpoint: &Endpoint) -> Result<Client, Refusal> {
     // An error means that another part of the process has chosen one already, which serves as well.
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
     let config = |accept_invalid_certificates| ClientConfig {
-        protocol: if endpoint.plain_http {
-            ClientProtocol::Http
-        } else {
-            ClientProtocol::Https
-        },
+        protocol: if endpoint.plain_http { ClientProtocol::Http } else { ClientProtocol::Https },
         accept_invalid_certificates,
         connect_timeout: Some(Duration::from_secs(CONNECT_S)),
         read_timeout: Some(Duration::from_secs(SILENCE_S)),
@@ -138,11 +124,7 @@ fn client(endpoint: &Endpoint) -> Result<Client, Refusal> {
     };
     let made = Client::try_from(config(false));
     // A machine without any trusted certificates cannot make a TLS client at all; plain HTTP needs none.
-    let made = if endpoint.plain_http {
-        made.or_else(|_| Client::try_from(config(true)))
-    } else {
-        made
-    };
+    let made = if endpoint.plain_http { made.or_else(|_| Client::try_from(config(true))) } else { made };
     made.map_err(|error| Refusal::Other(format!("cannot make a client: {}", chain(&error))))
 }
 

@@ -38,9 +38,8 @@ impl ImageStore {
     /// # Errors
     /// The directory cannot be made or read, was written by a later version, or the configuration's credentials are malformed.
     pub fn open(dir: &Path, config: RegistryConfig) -> Result<Self, StoreError> {
-        let own_credentials = config
-            .credentials()
-            .map_err(|error: ConfigError| StoreError::Client(error.to_string()))?;
+        let own_credentials =
+            config.credentials().map_err(|error: ConfigError| StoreError::Client(error.to_string()))?;
         let layout = Arc::new(Layout::open(dir)?);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -82,22 +81,16 @@ impl ImageStore {
         progress: impl Fn(Progress) + Send + Sync,
     ) -> Result<Arc<Image>, PullError> {
         let name: ImageName = image.parse().map_err(PullError::Name)?;
-        let shown = credentials
-            .iter()
-            .map(|credential| (credential.scope.clone(), credential.secret.clone()))
-            .collect();
+        let shown =
+            credentials.iter().map(|credential| (credential.scope.clone(), credential.secret.clone())).collect();
         let flight = self.inner.pulls.of((name.clone(), shown));
         let mut found = flight.lock().await;
         if let Some(record) = &*found {
             return Ok(self.image(image, record.clone()));
         }
         let credentials: Vec<Credential> = credentials.iter().chain(&self.inner.own_credentials).cloned().collect();
-        let pull = Pull {
-            layout: &self.inner.layout,
-            layer_locks: &self.inner.layer_locks,
-            name: &name,
-            progress: &progress,
-        };
+        let pull =
+            Pull { layout: &self.inner.layout, layer_locks: &self.inner.layer_locks, name: &name, progress: &progress };
         let record = pull.run(&self.inner.registries, &credentials).await?;
         *found = Some(record.clone());
         Ok(self.image(image, record))
@@ -130,10 +123,7 @@ impl ImageStore {
     /// The directory cannot be read.
     pub fn list(&self) -> Result<Vec<Arc<Image>>, StoreError> {
         let records = self.inner.layout.records()?;
-        Ok(records
-            .into_iter()
-            .map(|record| self.image(&record.name.to_string(), record))
-            .collect())
+        Ok(records.into_iter().map(|record| self.image(&record.name.to_string(), record)).collect())
     }
 
     /// Takes a name away; its layers go with the next [`collect`](Self::collect). False: there was none.
@@ -155,13 +145,7 @@ impl ImageStore {
         let _alone = layout.exclusive()?;
         layout.clear_drafts()?;
         let mut kept: HashSet<PathBuf> = in_use.clone();
-        kept.extend(
-            layout
-                .records()?
-                .iter()
-                .flat_map(|record| &record.layers)
-                .map(|diff_id| layout.layer_fs(diff_id)),
-        );
+        kept.extend(layout.records()?.iter().flat_map(|record| &record.layers).map(|diff_id| layout.layer_fs(diff_id)));
         let mut collected = Collected::default();
         for layer in layout.layers()? {
             let files = layer.join("fs");
@@ -177,11 +161,7 @@ impl ImageStore {
     fn image(&self, reference: &str, record: Record) -> Arc<Image> {
         Arc::new(Image {
             reference: reference.to_owned(),
-            layers: record
-                .layers
-                .iter()
-                .map(|diff_id| self.inner.layout.layer_fs(diff_id))
-                .collect(),
+            layers: record.layers.iter().map(|diff_id| self.inner.layout.layer_fs(diff_id)).collect(),
             name: record.name,
             id: record.id,
             digest: record.digest,

@@ -47,14 +47,8 @@ impl<'a> Place<'a> {
             return None;
         }
         Some(match path.iter().rposition(|byte| *byte == b'/') {
-            Some(at) => Self {
-                parent: &path[..at],
-                name: &path[at + 1..],
-            },
-            None => Self {
-                parent: b"",
-                name: path,
-            },
+            Some(at) => Self { parent: &path[..at], name: &path[at + 1..] },
+            None => Self { parent: b"", name: path },
         })
     }
 
@@ -76,11 +70,7 @@ impl Tree {
     /// The tree below an existing directory.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
-            root: rustix::fs::open(
-                path,
-                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-                Mode::empty(),
-            )?,
+            root: rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?,
             recent: None,
         })
     }
@@ -89,12 +79,7 @@ impl Tree {
     pub(crate) fn create_file(&mut self, place: Place<'_>) -> io::Result<File> {
         self.make_room(place)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(
-            self.directory(place.parent)?,
-            place.os_name(),
-            flags,
-            Mode::RUSR | Mode::WUSR,
-        )?;
+        let fd = rustix::fs::openat(self.directory(place.parent)?, place.os_name(), flags, Mode::RUSR | Mode::WUSR)?;
         Ok(File::from(fd))
     }
 
@@ -147,19 +132,8 @@ impl Tree {
     pub(crate) fn fifo(&mut self, place: Place<'_>, attributes: &Attributes) -> io::Result<()> {
         self.make_room(place)?;
         let directory = self.directory(place.parent)?;
-        rustix::fs::mknodat(
-            directory,
-            place.os_name(),
-            FileType::Fifo,
-            Mode::from_raw_mode(attributes.mode),
-            0,
-        )?;
-        rustix::fs::chmodat(
-            directory,
-            place.os_name(),
-            Mode::from_raw_mode(attributes.mode),
-            AtFlags::empty(),
-        )?;
+        rustix::fs::mknodat(directory, place.os_name(), FileType::Fifo, Mode::from_raw_mode(attributes.mode), 0)?;
+        rustix::fs::chmodat(directory, place.os_name(), Mode::from_raw_mode(attributes.mode), AtFlags::empty())?;
         set_link_attributes(directory, place.os_name(), attributes)
     }
 
@@ -201,12 +175,7 @@ impl Tree {
     /// Sets a directory's time, which filling it has changed.
     pub(crate) fn set_directory_mtime(&mut self, path: &[u8], mtime_s: i64) -> io::Result<()> {
         let directory = self.directory(path)?;
-        Ok(rustix::fs::utimensat(
-            directory,
-            ".",
-            &times(mtime_s),
-            AtFlags::empty(),
-        )?)
+        Ok(rustix::fs::utimensat(directory, ".", &times(mtime_s), AtFlags::empty())?)
     }
 
     /// Whether something other than a directory is at a place directly below the root.
@@ -219,11 +188,7 @@ impl Tree {
     }
 
     fn present(&mut self, place: Place<'_>) -> io::Result<Present> {
-        match rustix::fs::statat(
-            self.directory(place.parent)?,
-            place.os_name(),
-            AtFlags::SYMLINK_NOFOLLOW,
-        ) {
+        match rustix::fs::statat(self.directory(place.parent)?, place.os_name(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => Present::Directory,
                 FileType::CharacterDevice if stat.st_rdev == Dev::default() => Present::Whiteout,
@@ -280,12 +245,7 @@ impl Tree {
 
     fn make_directories(&self, path: &[u8]) -> io::Result<OwnedFd> {
         let mut at = self.open_directory(b"")?;
-        let ends = path
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| **byte == b'/')
-            .map(|(end, _)| end)
-            .chain([path.len()]);
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end).chain([path.len()]);
         let mut start = 0;
         for end in ends {
             at = match self.open_directory(&path[..end]) {
@@ -310,11 +270,7 @@ impl Tree {
 
 /// Owner first: changing it clears set-user-id bits and capabilities.
 pub(crate) fn set_attributes(fd: BorrowedFd<'_>, attributes: &Attributes) -> io::Result<()> {
-    rustix::fs::fchown(
-        fd,
-        Some(Uid::from_raw(attributes.uid)),
-        Some(Gid::from_raw(attributes.gid)),
-    )?;
+    rustix::fs::fchown(fd, Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))?;
     rustix::fs::fchmod(fd, Mode::from_raw_mode(attributes.mode & 0o7777))?;
     Ok(rustix::fs::futimens(fd, &times(attributes.mtime_s))?)
 }
@@ -332,12 +288,7 @@ fn set_link_attributes(directory: BorrowedFd<'_>, name: &OsStr, attributes: &Att
         Some(Gid::from_raw(attributes.gid)),
         AtFlags::SYMLINK_NOFOLLOW,
     )?;
-    Ok(rustix::fs::utimensat(
-        directory,
-        name,
-        &times(attributes.mtime_s),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )?)
+    Ok(rustix::fs::utimensat(directory, name, &times(attributes.mtime_s), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 fn set_opaque(fd: BorrowedFd<'_>) -> io::Result<()> {
@@ -345,14 +296,8 @@ fn set_opaque(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 fn times(mtime_s: i64) -> Timestamps {
-    let time = Timespec {
-        tv_sec: mtime_s,
-        tv_nsec: 0,
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
-    }
+    let time = Timespec { tv_sec: mtime_s, tv_nsec: 0 };
+    Timestamps { last_access: time, last_modification: time }
 }
 
 /// Whether a directory of a layer hides what lower layers have under the same path.

@@ -99,10 +99,7 @@ pub(crate) fn unpack(packed: impl Read, directory: &Path, limits: &Limits) -> Re
     // Whatever follows the archive: the sender's own check of the packed bytes comes with their end.
     io::copy(&mut packed, &mut io::sink()).map_err(io_error("read the archive"))?;
     layer.finish()?;
-    Ok(Unpacked {
-        diff_id,
-        bytes: layer.bytes,
-    })
+    Ok(Unpacked { diff_id, bytes: layer.bytes })
 }
 
 /// A layer being filled.
@@ -120,16 +117,11 @@ impl Layer {
     fn take<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> Result<(), LayerError> {
         self.entries += 1;
         if self.entries > self.limits.entries_max {
-            return Err(LayerError::TooLarge {
-                what: "entries",
-                max: self.limits.entries_max,
-            });
+            return Err(LayerError::TooLarge { what: "entries", max: self.limits.entries_max });
         }
         let shown = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let path = clean_path(&entry.path_bytes()).map_err(|reason| LayerError::Unsafe {
-            path: shown.clone(),
-            reason,
-        })?;
+        let path =
+            clean_path(&entry.path_bytes()).map_err(|reason| LayerError::Unsafe { path: shown.clone(), reason })?;
         self.place(entry, &path).map_err(|error| match error {
             Refused::Unsafe(reason) => LayerError::Unsafe { path: shown, reason },
             Refused::Io(source) => layer_error(format!("unpack {shown:?}"), source),
@@ -181,10 +173,7 @@ impl Layer {
         if hidden.is_empty() || hidden == b"." || hidden == b".." {
             return Err(Refused::Unsafe("hides no name".to_owned()));
         }
-        Ok(self.tree.whiteout(Place {
-            parent: place.parent,
-            name: hidden,
-        })?)
+        Ok(self.tree.whiteout(Place { parent: place.parent, name: hidden })?)
     }
 
     fn file<R: Read>(
@@ -217,15 +206,8 @@ impl Layer {
                 .map_err(|source| layer_error("set times".to_owned(), source))?;
         }
         for name in MOUNTED_OVER {
-            if self
-                .tree
-                .is_no_directory(name)
-                .map_err(|source| layer_error(format!("look at {name:?}"), source))?
-            {
-                return Err(LayerError::Unsafe {
-                    path: name.to_owned(),
-                    reason: "must be a directory".to_owned(),
-                });
+            if self.tree.is_no_directory(name).map_err(|source| layer_error(format!("look at {name:?}"), source))? {
+                return Err(LayerError::Unsafe { path: name.to_owned(), reason: "must be a directory".to_owned() });
             }
         }
         Ok(())
@@ -268,10 +250,8 @@ fn clean_path(path: &[u8]) -> Result<Vec<u8>, String> {
     if path.contains(&0) {
         return Err("holds a zero byte".to_owned());
     }
-    let components: Vec<&[u8]> = path
-        .split(|byte| *byte == b'/')
-        .filter(|component| !component.is_empty() && *component != b".")
-        .collect();
+    let components: Vec<&[u8]> =
+        path.split(|byte| *byte == b'/').filter(|component| !component.is_empty() && *component != b".").collect();
     if components.contains(&b"..".as_slice()) {
         return Err("leads upwards".to_owned());
     }
@@ -324,10 +304,7 @@ fn set_xattrs(fd: std::os::fd::BorrowedFd<'_>, xattrs: &[(String, Vec<u8>)]) -> 
 
 fn layer_error(action: String, source: io::Error) -> LayerError {
     match source.get_ref().and_then(|inner| inner.downcast_ref::<Excess>()) {
-        Some(excess) => LayerError::TooLarge {
-            what: excess.what,
-            max: excess.max,
-        },
+        Some(excess) => LayerError::TooLarge { what: excess.what, max: excess.max },
         None => LayerError::Io { action, source },
     }
 }
@@ -359,10 +336,7 @@ struct Metered<R> {
 
 impl<R: Read> Metered<R> {
     fn new(inner: R) -> Self {
-        Self {
-            inner: BufReader::with_capacity(BUFFER_BYTES, inner),
-            count: 0,
-        }
+        Self { inner: BufReader::with_capacity(BUFFER_BYTES, inner), count: 0 }
     }
 
     /// The first bytes, without taking them.
@@ -403,12 +377,7 @@ impl<'a, R: Read> Inflated<'a, R> {
             }
             _ => Inflater::Plain(packed),
         };
-        Ok(Self {
-            inner,
-            limits,
-            count: 0,
-            allowance,
-        })
+        Ok(Self { inner, limits, count: 0, allowance })
     }
 }
 
@@ -426,11 +395,7 @@ impl<R: Read> Read for Inflated<'_, R> {
             .checked_sub(read as u64)
             .ok_or_else(|| too_large("bytes of headers", self.limits.header_bytes_max))?;
         self.allowance.set(allowed);
-        let Limits {
-            ratio_max,
-            ratio_free_bytes,
-            ..
-        } = self.limits;
+        let Limits { ratio_max, ratio_free_bytes, .. } = self.limits;
         if self.count > ratio_free_bytes && self.count / ratio_max > packed {
             return Err(too_large("times its packed size", ratio_max));
         }

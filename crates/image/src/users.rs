@@ -64,25 +64,20 @@ fn find(layer: &std::path::Path, relative: &str) -> Found {
         }
     }
     let beneath = rustix::fs::ResolveFlags::IN_ROOT;
-    let opened = rustix::fs::open(
-        layer,
-        rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    )
-    .and_then(|root| {
-        rustix::fs::openat2(
-            root,
-            relative,
-            rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC,
-            rustix::fs::Mode::empty(),
-            beneath,
-        )
-    });
+    let opened =
+        rustix::fs::open(layer, rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
+            .and_then(|root| {
+                rustix::fs::openat2(
+                    root,
+                    relative,
+                    rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC,
+                    rustix::fs::Mode::empty(),
+                    beneath,
+                )
+            });
     let Ok(fd) = opened else { return Found::Answer(None) };
     let mut content = Vec::new();
-    let read = std::fs::File::from(fd)
-        .take(USER_FILE_BYTES_MAX)
-        .read_to_end(&mut content);
+    let read = std::fs::File::from(fd).take(USER_FILE_BYTES_MAX).read_to_end(&mut content);
     Found::Answer(read.ok().map(|_| content))
 }
 
@@ -91,16 +86,13 @@ fn find(layer: &std::path::Path, relative: &str) -> Found {
 /// # Errors
 /// A name that the image does not know. Unknown numbers are taken as they are, with group 0.
 pub fn resolve(root: &impl RootReader, user: &str) -> Result<ResolvedUser, UserError> {
-    let (user, group) = user
-        .split_once(':')
-        .map_or((user, None), |(user, group)| (user, Some(group)));
+    let (user, group) = user.split_once(':').map_or((user, None), |(user, group)| (user, Some(group)));
     let user = if user.is_empty() { "0" } else { user };
     let passwd = root.read("/etc/passwd").unwrap_or_default();
     let groups = root.read("/etc/group").unwrap_or_default();
     let number: Option<u32> = user.parse().ok();
-    let entry = lines(&passwd)
-        .filter_map(PasswdEntry::parse)
-        .find(|entry| entry.name == user || number == Some(entry.uid));
+    let entry =
+        lines(&passwd).filter_map(PasswdEntry::parse).find(|entry| entry.name == user || number == Some(entry.uid));
     let mut resolved = match (&entry, number) {
         (Some(entry), _) => ResolvedUser {
             uid: entry.uid,
@@ -108,10 +100,7 @@ pub fn resolve(root: &impl RootReader, user: &str) -> Result<ResolvedUser, UserE
             additional_gids: Vec::new(),
             home: Some(entry.home.to_owned()),
         },
-        (None, Some(uid)) => ResolvedUser {
-            uid,
-            ..ResolvedUser::default()
-        },
+        (None, Some(uid)) => ResolvedUser { uid, ..ResolvedUser::default() },
         (None, None) => return Err(UserError::NoUser(user.to_owned())),
     };
     if let Some(group) = group.filter(|group| !group.is_empty()) {
@@ -133,17 +122,12 @@ pub fn resolve(root: &impl RootReader, user: &str) -> Result<ResolvedUser, UserE
 
 fn gid_of(groups: &[u8], group: &str) -> Result<u32, UserError> {
     let number: Option<u32> = group.parse().ok();
-    let named = lines(groups)
-        .filter_map(GroupEntry::parse)
-        .find(|entry| entry.name == group)
-        .map(|entry| entry.gid);
+    let named = lines(groups).filter_map(GroupEntry::parse).find(|entry| entry.name == group).map(|entry| entry.gid);
     named.or(number).ok_or_else(|| UserError::NoGroup(group.to_owned()))
 }
 
 fn lines(content: &[u8]) -> impl Iterator<Item = &str> {
-    content
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| std::str::from_utf8(line).ok())
+    content.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok())
 }
 
 struct PasswdEntry<'a> {
@@ -178,11 +162,7 @@ impl<'a> GroupEntry<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let mut fields = line.splitn(4, ':');
         let (name, _, gid) = (fields.next()?, fields.next()?, fields.next()?);
-        Some(Self {
-            name,
-            gid: gid.parse().ok()?,
-            members: fields.next().unwrap_or(""),
-        })
+        Some(Self { name, gid: gid.parse().ok()?, members: fields.next().unwrap_or("") })
     }
 
     fn has(&self, user: &str) -> bool {

@@ -69,9 +69,8 @@ impl AddressBook {
         if let Some(ip) = open.page.pods.get(pod) {
             return Ok(*ip);
         }
-        let ip = next_free(&open.page, self.cidr, self.gateway).ok_or_else(|| NetError::Exhausted {
-            cidr: self.cidr.to_string(),
-        })?;
+        let ip = next_free(&open.page, self.cidr, self.gateway)
+            .ok_or_else(|| NetError::Exhausted { cidr: self.cidr.to_string() })?;
         open.page.pods.insert(pod.clone(), ip);
         open.page.last_given = Some(ip);
         open.changes += 1;
@@ -88,12 +87,7 @@ impl AddressBook {
 
     /// Addresses in use, by pod.
     pub(crate) fn entries(&self) -> Vec<(PodKey, Ipv4Addr)> {
-        lock(&self.open)
-            .page
-            .pods
-            .iter()
-            .map(|(pod, ip)| (pod.clone(), *ip))
-            .collect()
+        lock(&self.open).page.pods.iter().map(|(pod, ip)| (pod.clone(), *ip)).collect()
     }
 
     /// Makes every change made so far durable. Blocks; callers that wait share one write.
@@ -116,10 +110,7 @@ fn next_free(page: &Page, cidr: Cidr, gateway: Ipv4Addr) -> Option<Ipv4Addr> {
     let taken: HashSet<Ipv4Addr> = page.pods.values().copied().chain([gateway]).collect();
     let behind = |ip: &Ipv4Addr| page.last_given.is_none_or(|last| *ip > last);
     let free = |ip: &Ipv4Addr| !taken.contains(ip);
-    cidr.hosts()
-        .filter(behind)
-        .find(free)
-        .or_else(|| cidr.hosts().find(free))
+    cidr.hosts().filter(behind).find(free).or_else(|| cidr.hosts().find(free))
 }
 
 fn write_durably(path: &Path, page: &Page) -> io::Result<()> {
@@ -134,10 +125,7 @@ fn write_durably(path: &Path, page: &Page) -> io::Result<()> {
 }
 
 fn book_error(path: &Path, source: io::Error) -> NetError {
-    NetError::Book {
-        path: path.display().to_string(),
-        source,
-    }
+    NetError::Book { path: path.display().to_string(), source }
 }
 
 /// A panic while the lock was held leaves a page that is whole: every change to it is one statement.
@@ -164,10 +152,7 @@ mod tests {
         let book = book(&dir.path().join("book.json"));
         assert_eq!([give(&book, "a"), give(&book, "b"), give(&book, "a")], [2, 3, 2]);
         book.release(&PodKey("a".to_owned()));
-        assert_eq!(
-            [give(&book, "a2"), give(&book, "c"), give(&book, "d"), give(&book, "e")],
-            [4, 5, 6, 2]
-        );
+        assert_eq!([give(&book, "a2"), give(&book, "c"), give(&book, "d"), give(&book, "e")], [4, 5, 6, 2]);
         let full = book.assign(&PodKey("f".to_owned())).expect_err("no address is left");
         assert_eq!(full.to_string(), "no free address in 10.1.0.0/29");
     }
@@ -195,13 +180,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("book.json");
         fs::write(&path, b"{").expect("written");
-        let refused = AddressBook::open(
-            &path,
-            "10.1.0.0/29".parse().expect("a network"),
-            Ipv4Addr::new(10, 1, 0, 1),
-        )
-        .err()
-        .expect("refused");
+        let refused = AddressBook::open(&path, "10.1.0.0/29".parse().expect("a network"), Ipv4Addr::new(10, 1, 0, 1))
+            .err()
+            .expect("refused");
         assert!(refused.to_string().contains("book.json"), "{refused}");
     }
 }

@@ -30,19 +30,14 @@ impl Cidr {
 
     /// How many places after the network address `ip` lies; none outside the network.
     pub fn offset_of(&self, ip: Ipv4Addr) -> Option<u64> {
-        self.contains(ip)
-            .then(|| u64::from(u32::from(ip) - u32::from(self.base)))
+        self.contains(ip).then(|| u64::from(u32::from(ip) - u32::from(self.base)))
     }
 
     /// The addresses that hosts may have, ascending: all but the network and the broadcast address, which
     /// networks of one or two addresses do not have.
     pub fn hosts(&self) -> impl Iterator<Item = Ipv4Addr> + use<> {
         let this = *self;
-        let range = if self.prefix_len >= 31 {
-            0..self.size()
-        } else {
-            1..self.size() - 1
-        };
+        let range = if self.prefix_len >= 31 { 0..self.size() } else { 1..self.size() - 1 };
         range.filter_map(move |n| this.nth(n))
     }
 
@@ -75,16 +70,9 @@ impl FromStr for Cidr {
         let (ip, prefix_len) = text.split_once('/').ok_or_else(bad)?;
         let ip: Ipv4Addr = ip.parse().map_err(|_| bad())?;
         let digits = !prefix_len.is_empty() && prefix_len.bytes().all(|byte| byte.is_ascii_digit());
-        let prefix_len: u8 = prefix_len
-            .parse()
-            .ok()
-            .filter(|len| digits && *len <= 32)
-            .ok_or_else(bad)?;
+        let prefix_len: u8 = prefix_len.parse().ok().filter(|len| digits && *len <= 32).ok_or_else(bad)?;
         let network = Cidr { base: ip, prefix_len };
-        Ok(Cidr {
-            base: Ipv4Addr::from(u32::from(ip) & network.mask()),
-            prefix_len,
-        })
+        Ok(Cidr { base: Ipv4Addr::from(u32::from(ip) & network.mask()), prefix_len })
     }
 }
 
@@ -100,15 +88,7 @@ mod tests {
     fn parsing_keeps_the_network_and_refuses_the_rest() {
         assert_eq!(cidr("10.244.0.7/16").to_string(), "10.244.0.0/16");
         assert_eq!(cidr("0.0.0.0/0").size(), 1 << 32);
-        for text in [
-            "",
-            "10.0.0.0",
-            "10.0.0.0/33",
-            "10.0.0/8",
-            "10.0.0.0/+8",
-            "fd00::/8",
-            "10.0.0.0/",
-        ] {
+        for text in ["", "10.0.0.0", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/+8", "fd00::/8", "10.0.0.0/"] {
             assert!(text.parse::<Cidr>().is_err(), "{text:?}");
         }
     }
@@ -116,10 +96,7 @@ mod tests {
     #[test]
     fn hosts_leave_out_network_and_broadcast() {
         let hosts: Vec<String> = cidr("10.0.0.0/29").hosts().map(|ip| ip.to_string()).collect();
-        assert_eq!(
-            hosts,
-            ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]
-        );
+        assert_eq!(hosts, ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]);
         assert_eq!(cidr("10.0.0.9/32").hosts().count(), 1);
         assert_eq!(cidr("10.0.0.8/31").hosts().count(), 2);
     }

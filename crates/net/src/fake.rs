@@ -20,10 +20,7 @@ struct State {
     failures: VecDeque<NetError>,
 }
 
-const NETWORK: Cidr = Cidr {
-    base: Ipv4Addr::new(10, 244, 0, 0),
-    prefix_len: 16,
-};
+const NETWORK: Cidr = Cidr { base: Ipv4Addr::new(10, 244, 0, 0), prefix_len: 16 };
 
 impl FakeNetwork {
     /// A network with no pods.
@@ -42,11 +39,7 @@ impl FakeNetwork {
 }
 
 fn address(ip: Ipv4Addr) -> PodAddress {
-    PodAddress {
-        ip,
-        prefix_len: NETWORK.prefix_len,
-        gateway: Ipv4Addr::new(10, 244, 0, 1),
-    }
+    PodAddress { ip, prefix_len: NETWORK.prefix_len, gateway: Ipv4Addr::new(10, 244, 0, 1) }
 }
 
 impl Network for FakeNetwork {
@@ -59,9 +52,7 @@ impl Network for FakeNetwork {
             return Err(error);
         }
         // The network and the gateway address come first.
-        let ip = NETWORK.nth(state.given + 2).ok_or_else(|| NetError::Exhausted {
-            cidr: NETWORK.to_string(),
-        })?;
+        let ip = NETWORK.nth(state.given + 2).ok_or_else(|| NetError::Exhausted { cidr: NETWORK.to_string() })?;
         state.given += 1;
         state.pods.insert(pod.clone(), ip);
         Ok(address(ip))
@@ -73,10 +64,6 @@ impl Network for FakeNetwork {
     }
 
     fn addresses(&self) -> Vec<(PodKey, PodAddress)> {
-        self.state()
-            .pods
-            .iter()
-            .map(|(pod, ip)| (pod.clone(), address(*ip)))
-            .collect()
+        self.state().pods.iter().map(|(pod, ip)| (pod.clone(), address(*ip))).collect()
     }
 }

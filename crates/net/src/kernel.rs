@@ -53,20 +53,11 @@ impl NetworkConfig {
     /// The design's defaults for the first node: pods 10.244.0.0/16 of which this node has the first /24,
     /// Services 10.96.0.0/12, API at 10.96.0.1, DNS at 10.96.0.10, bridge `stead0`.
     pub fn for_first_node(net_dir: &Path) -> Self {
-        let node = Cidr {
-            base: Ipv4Addr::new(10, 244, 0, 0),
-            prefix_len: 24,
-        };
+        let node = Cidr { base: Ipv4Addr::new(10, 244, 0, 0), prefix_len: 24 };
         Self {
-            pod_cidr: Cidr {
-                base: node.base,
-                prefix_len: 16,
-            },
+            pod_cidr: Cidr { base: node.base, prefix_len: 16 },
             node_cidr: node,
-            service_cidr: Cidr {
-                base: Ipv4Addr::new(10, 96, 0, 0),
-                prefix_len: 12,
-            },
+            service_cidr: Cidr { base: Ipv4Addr::new(10, 96, 0, 0), prefix_len: 12 },
             dns_ip: Ipv4Addr::new(10, 96, 0, 10),
             api_ip: Ipv4Addr::new(10, 96, 0, 1),
             bridge: "stead0".to_owned(),
@@ -89,10 +80,7 @@ impl NetworkConfig {
             ));
         }
         if self.pod_cidr.covers(&self.service_cidr) || self.service_cidr.covers(&self.pod_cidr) {
-            return refuse(format!(
-                "pod network {} and service network {} overlap",
-                self.pod_cidr, self.service_cidr
-            ));
+            return refuse(format!("pod network {} and service network {} overlap", self.pod_cidr, self.service_cidr));
         }
         for ip in [self.dns_ip, self.api_ip] {
             if !self.service_cidr.contains(ip) {
@@ -139,14 +127,8 @@ impl KernelNetwork {
         for cidr in config.sinks() {
             netlink.ensure_unreachable(cidr, UNREACHABLE_METRIC).await?;
         }
-        let bridge = netlink
-            .ensure_bridge(&config.bridge, mac_of(config.gateway()), config.mtu)
-            .await?;
-        let wanted = [
-            (config.gateway(), config.node_cidr.prefix_len),
-            (config.dns_ip, 32),
-            (config.api_ip, 32),
-        ];
+        let bridge = netlink.ensure_bridge(&config.bridge, mac_of(config.gateway()), config.mtu).await?;
+        let wanted = [(config.gateway(), config.node_cidr.prefix_len), (config.dns_ip, 32), (config.api_ip, 32)];
         for (ip, prefix_len) in netlink.addresses_of(bridge).await? {
             if !wanted.contains(&(ip, prefix_len)) {
                 netlink.delete_address(bridge, ip, prefix_len).await?;
@@ -157,12 +139,7 @@ impl KernelNetwork {
         }
         netlink.up("lo").await?;
         set_sysctls(&config.bridge)?;
-        Ok(Self {
-            config,
-            bridge,
-            netlink,
-            book: Arc::new(book),
-        })
+        Ok(Self { config, bridge, netlink, book: Arc::new(book) })
     }
 
     /// Takes away every link, address, route and rule that [`up`](Self::up) and attaching pods made in the calling
@@ -173,9 +150,7 @@ impl KernelNetwork {
     pub async fn down(config: &NetworkConfig) -> Result<(), NetError> {
         ServiceRules::remove(config).await?;
         let netlink = Netlink::open()?;
-        netlink
-            .delete_route_for_rules(config.service_cidr, config.gateway())
-            .await?;
+        netlink.delete_route_for_rules(config.service_cidr, config.gateway()).await?;
         if let Some(bridge) = netlink.index_of(&config.bridge).await? {
             netlink.delete_ports(bridge).await?;
             netlink.delete_link(&config.bridge).await?;
@@ -199,21 +174,15 @@ impl KernelNetwork {
     }
 
     fn address(&self, ip: Ipv4Addr) -> PodAddress {
-        PodAddress {
-            ip,
-            prefix_len: self.config.node_cidr.prefix_len,
-            gateway: self.config.gateway(),
-        }
+        PodAddress { ip, prefix_len: self.config.node_cidr.prefix_len, gateway: self.config.gateway() }
     }
 
     async fn save_book(&self) -> Result<(), NetError> {
         let book = Arc::clone(&self.book);
-        tokio::task::spawn_blocking(move || book.save())
-            .await
-            .map_err(|error| NetError::Book {
-                path: self.config.book.display().to_string(),
-                source: std::io::Error::other(error),
-            })?
+        tokio::task::spawn_blocking(move || book.save()).await.map_err(|error| NetError::Book {
+            path: self.config.book.display().to_string(),
+            source: std::io::Error::other(error),
+        })?
     }
 
     /// Makes the pair; one that is there already but whose pod end is elsewhere is made anew.
@@ -231,14 +200,10 @@ impl KernelNetwork {
             self.netlink.delete_link(&host_name).await?;
             self.netlink.ensure_veth(&spec).await?;
         }
-        let port = self
-            .netlink
-            .index_of(&host_name)
-            .await?
-            .ok_or_else(|| NetError::Netlink {
-                action: format!("find link {host_name}"),
-                reason: "it is gone again".to_owned(),
-            })?;
+        let port = self.netlink.index_of(&host_name).await?.ok_or_else(|| NetError::Netlink {
+            action: format!("find link {host_name}"),
+            reason: "it is gone again".to_owned(),
+        })?;
         self.netlink.hairpin(port).await
     }
 }
@@ -254,9 +219,7 @@ impl Network for KernelNetwork {
             reason: "no such link".to_owned(),
         })?;
         pod_side.up("lo").await?;
-        pod_side
-            .ensure_address(link, ip, self.config.node_cidr.prefix_len)
-            .await?;
+        pod_side.ensure_address(link, ip, self.config.node_cidr.prefix_len).await?;
         pod_side.up(POD_LINK).await?;
         pod_side.ensure_default_route(link, self.config.gateway()).await?;
         Ok(self.address(ip))
@@ -269,11 +232,7 @@ impl Network for KernelNetwork {
     }
 
     fn addresses(&self) -> Vec<(PodKey, PodAddress)> {
-        self.book
-            .entries()
-            .into_iter()
-            .map(|(pod, ip)| (pod, self.address(ip)))
-            .collect()
+        self.book.entries().into_iter().map(|(pod, ip)| (pod, self.address(ip))).collect()
     }
 }
 
@@ -281,10 +240,7 @@ impl Network for KernelNetwork {
 /// its making needs a thread there: a short-lived one, because a thread's namespace must never change
 /// under the runtime's other tasks.
 async fn open_in(netns: &Path) -> Result<(File, Netlink), NetError> {
-    let failed = |path: &Path, source| NetError::Namespace {
-        path: path.display().to_string(),
-        source,
-    };
+    let failed = |path: &Path, source| NetError::Namespace { path: path.display().to_string(), source };
     let runtime = tokio::runtime::Handle::current();
     let path = netns.to_owned();
     let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -292,19 +248,15 @@ async fn open_in(netns: &Path) -> Result<(File, Netlink), NetError> {
         .name("pod-netns".to_owned())
         .spawn(move || {
             let _context = runtime.enter();
-            let opened = File::open(&path)
-                .map_err(|error| failed(&path, error))
-                .and_then(|file| {
-                    nix::sched::setns(&file, CloneFlags::CLONE_NEWNET).map_err(|error| failed(&path, error.into()))?;
-                    Ok((file, Netlink::open()?))
-                });
+            let opened = File::open(&path).map_err(|error| failed(&path, error)).and_then(|file| {
+                nix::sched::setns(&file, CloneFlags::CLONE_NEWNET).map_err(|error| failed(&path, error.into()))?;
+                Ok((file, Netlink::open()?))
+            });
             // The receiver is gone only when the attach itself was given up.
             drop(sender.send(opened));
         })
         .map_err(|error| failed(netns, error))?;
-    receiver
-        .await
-        .map_err(|_| failed(netns, std::io::Error::other("the thread in the namespace panicked")))?
+    receiver.await.map_err(|_| failed(netns, std::io::Error::other("the thread in the namespace panicked")))?
 }
 
 /// Forwarding on; no redirects, because pods on one bridge are told to go through it on purpose; replies
@@ -319,10 +271,7 @@ fn set_sysctls(bridge: &str) -> Result<(), NetError> {
         (conf.join("route_localnet"), "0"),
     ];
     for (path, value) in wanted {
-        let failed = |source| NetError::Sysctl {
-            path: path.display().to_string(),
-            source,
-        };
+        let failed = |source| NetError::Sysctl { path: path.display().to_string(), source };
         // Read first: in a container /proc/sys is often read-only and already right.
         if fs::read_to_string(&path).map_err(failed)?.trim() != value {
             fs::write(&path, value).map_err(failed)?;
@@ -334,9 +283,10 @@ fn set_sysctls(bridge: &str) -> Result<(), NetError> {
 /// The name of the host end of a pod's veth pair: always the same for the same pod UID.
 fn host_link_name(pod: &PodKey) -> String {
     // FNV-1a: stable over versions of the compiler, which std's hashers are not.
-    let hash = pod.0.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = pod
+        .0
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("veth{:011x}", hash >> 20)
 }
 
@@ -363,26 +313,11 @@ mod tests {
     fn configurations_that_do_not_fit_are_refused() {
         let good = NetworkConfig::for_first_node(Path::new("/nowhere"));
         assert!(good.validate().is_ok());
-        let overlap = NetworkConfig {
-            service_cidr: "10.0.0.0/8".parse().expect("a network"),
-            ..good.clone()
-        };
+        let overlap = NetworkConfig { service_cidr: "10.0.0.0/8".parse().expect("a network"), ..good.clone() };
         assert!(overlap.validate().expect_err("refused").to_string().contains("overlap"));
-        let outside = NetworkConfig {
-            dns_ip: Ipv4Addr::new(10, 1, 0, 10),
-            ..good.clone()
-        };
-        assert!(
-            outside
-                .validate()
-                .expect_err("refused")
-                .to_string()
-                .contains("10.1.0.10")
-        );
-        let long = NetworkConfig {
-            bridge: "a-name-of-17-byte".to_owned(),
-            ..good
-        };
+        let outside = NetworkConfig { dns_ip: Ipv4Addr::new(10, 1, 0, 10), ..good.clone() };
+        assert!(outside.validate().expect_err("refused").to_string().contains("10.1.0.10"));
+        let long = NetworkConfig { bridge: "a-name-of-17-byte".to_owned(), ..good };
         assert!(long.validate().is_err());
     }
 }

@@ -51,10 +51,7 @@ impl Netlink {
     pub(crate) fn open() -> Result<Self, NetError> {
         let (connection, handle, _) =
             rtnetlink::new_connection().map_err(|error| failed("open a netlink socket", error))?;
-        Ok(Self {
-            handle,
-            connection: tokio::spawn(connection),
-        })
+        Ok(Self { handle, connection: tokio::spawn(connection) })
     }
 
     /// Index of the link with this name; none where there is no such link.
@@ -73,21 +70,11 @@ impl Netlink {
         match self.handle.link().add(request).execute().await {
             Ok(()) => {}
             Err(error) if errno(&error) == Some(libc::EEXIST) => {
-                self.set(
-                    name,
-                    LinkUnspec::new_with_name(name)
-                        .address(mac.to_vec())
-                        .mtu(mtu)
-                        .up()
-                        .build(),
-                )
-                .await?
+                self.set(name, LinkUnspec::new_with_name(name).address(mac.to_vec()).mtu(mtu).up().build()).await?
             }
             Err(error) => return Err(failed(action(), error)),
         }
-        self.index_of(name)
-            .await?
-            .ok_or_else(|| failed(action(), "it is gone again"))
+        self.index_of(name).await?.ok_or_else(|| failed(action(), "it is gone again"))
     }
 
     /// Makes a veth pair: one end on the bridge here, the other in the pod's namespace, in one request.
@@ -113,12 +100,7 @@ impl Netlink {
     /// Lets a bridge port send a frame back out of the port it came from, for pods that call themselves through a Service.
     pub(crate) async fn hairpin(&self, port: u32) -> Result<(), NetError> {
         let request = LinkBridgePort::new(port).hairpin(true).build();
-        self.handle
-            .link()
-            .set_port(request)
-            .execute()
-            .await
-            .map_err(|error| failed("set hairpin mode", error))
+        self.handle.link().set_port(request).execute().await.map_err(|error| failed("set hairpin mode", error))
     }
 
     /// Brings a link up.
@@ -127,12 +109,7 @@ impl Netlink {
     }
 
     async fn set(&self, name: &str, request: LinkMessage) -> Result<(), NetError> {
-        self.handle
-            .link()
-            .set(request)
-            .execute()
-            .await
-            .map_err(|error| failed(format!("set link {name}"), error))
+        self.handle.link().set(request).execute().await.map_err(|error| failed(format!("set link {name}"), error))
     }
 
     /// Removes a link; one that is not there is success.
@@ -153,18 +130,9 @@ impl Netlink {
 
     /// Removes every link that is a port of this bridge.
     pub(crate) async fn delete_ports(&self, bridge: u32) -> Result<(), NetError> {
-        let links: Vec<LinkMessage> = self
-            .handle
-            .link()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .map_err(|error| failed("list links", error))?;
-        for link in links
-            .iter()
-            .filter(|link| link.attributes.contains(&LinkAttribute::Controller(bridge)))
-        {
+        let links: Vec<LinkMessage> =
+            self.handle.link().get().execute().try_collect().await.map_err(|error| failed("list links", error))?;
+        for link in links.iter().filter(|link| link.attributes.contains(&LinkAttribute::Controller(bridge))) {
             self.delete_index(link.header.index).await?;
         }
         Ok(())
@@ -173,23 +141,14 @@ impl Netlink {
     /// Gives a link an address.
     pub(crate) async fn ensure_address(&self, link: u32, ip: Ipv4Addr, prefix_len: u8) -> Result<(), NetError> {
         let request = self.handle.address().add(link, IpAddr::V4(ip), prefix_len).replace();
-        request
-            .execute()
-            .await
-            .map_err(|error| failed(format!("add address {ip}/{prefix_len}"), error))
+        request.execute().await.map_err(|error| failed(format!("add address {ip}/{prefix_len}"), error))
     }
 
     /// Sends what no other route takes to `gateway`.
     pub(crate) async fn ensure_default_route(&self, link: u32, gateway: Ipv4Addr) -> Result<(), NetError> {
-        let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .gateway(gateway)
-            .output_interface(link)
-            .build();
+        let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(link).build();
         let request = self.handle.route().add(route).replace();
-        request
-            .execute()
-            .await
-            .map_err(|error| failed(format!("add default route via {gateway}"), error))
+        request.execute().await.map_err(|error| failed(format!("add default route via {gateway}"), error))
     }
 
     /// Routes a network nowhere in particular, with `source` as the node's own address, so that packets live long
@@ -199,15 +158,8 @@ impl Netlink {
         let Some(loopback) = self.index_of("lo").await? else {
             return Err(failed(format!("add route for {cidr}"), "there is no loopback link"));
         };
-        let request = self
-            .handle
-            .route()
-            .add(route_for_rules(cidr, loopback, source))
-            .replace();
-        request
-            .execute()
-            .await
-            .map_err(|error| failed(format!("add route for {cidr}"), error))
+        let request = self.handle.route().add(route_for_rules(cidr, loopback, source)).replace();
+        request.execute().await.map_err(|error| failed(format!("add route for {cidr}"), error))
     }
 
     /// Takes the route of [`ensure_route_for_rules`](Self::ensure_route_for_rules) away; one that is not there is
@@ -216,13 +168,7 @@ impl Netlink {
         let Some(loopback) = self.index_of("lo").await? else {
             return Ok(());
         };
-        match self
-            .handle
-            .route()
-            .del(route_for_rules(cidr, loopback, source))
-            .execute()
-            .await
-        {
+        match self.handle.route().del(route_for_rules(cidr, loopback, source)).execute().await {
             Ok(()) => Ok(()),
             Err(error) if errno(&error) == Some(libc::ESRCH) => Ok(()),
             Err(error) => Err(failed(format!("delete route for {cidr}"), error)),
@@ -232,10 +178,7 @@ impl Netlink {
     /// Answers `unreachable` for a network wherever no better route exists.
     pub(crate) async fn ensure_unreachable(&self, cidr: Cidr, metric: u32) -> Result<(), NetError> {
         let request = self.handle.route().add(unreachable(cidr, metric)).replace();
-        request
-            .execute()
-            .await
-            .map_err(|error| failed(format!("add unreachable route for {cidr}"), error))
+        request.execute().await.map_err(|error| failed(format!("add unreachable route for {cidr}"), error))
     }
 
     /// Takes the route of [`ensure_unreachable`](Self::ensure_unreachable) away; one that is not there is success.
@@ -251,11 +194,8 @@ impl Netlink {
     pub(crate) async fn addresses_of(&self, link: u32) -> Result<Vec<(Ipv4Addr, u8)>, NetError> {
         use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
         let request = self.handle.address().get().set_link_index_filter(link);
-        let messages: Vec<AddressMessage> = request
-            .execute()
-            .try_collect()
-            .await
-            .map_err(|error| failed("list addresses", error))?;
+        let messages: Vec<AddressMessage> =
+            request.execute().try_collect().await.map_err(|error| failed("list addresses", error))?;
         let address = |message: &AddressMessage| {
             message.attributes.iter().find_map(|attribute| match attribute {
                 AddressAttribute::Local(IpAddr::V4(ip)) => Some((*ip, message.header.prefix_len)),
@@ -267,10 +207,7 @@ impl Netlink {
 
     /// Takes an address from a link; one that is not there is success.
     pub(crate) async fn delete_address(&self, link: u32, ip: Ipv4Addr, prefix_len: u8) -> Result<(), NetError> {
-        let message = rtnetlink::AddressMessageBuilder::<Ipv4Addr>::new()
-            .index(link)
-            .address(ip, prefix_len)
-            .build();
+        let message = rtnetlink::AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(ip, prefix_len).build();
         match self.handle.address().del(message).execute().await {
             Ok(()) => Ok(()),
             Err(error) if errno(&error) == Some(libc::EADDRNOTAVAIL) => Ok(()),
@@ -307,8 +244,5 @@ fn errno(error: &rtnetlink::Error) -> Option<i32> {
 }
 
 fn failed(action: impl Into<String>, reason: impl std::fmt::Display) -> NetError {
-    NetError::Netlink {
-        action: action.into(),
-        reason: reason.to_string(),
-    }
+    NetError::Netlink { action: action.into(), reason: reason.to_string() }
 }

@@ -66,11 +66,8 @@ pub(crate) fn render_removal(config: &NetworkConfig) -> String {
 pub fn render(config: &NetworkConfig, ports: &[ServicePort]) -> String {
     let bound_here = |port: &&ServicePort| port.cluster_ip != config.dns_ip && port.cluster_ip != config.api_ip;
     // Ordered, and each address, protocol and port once: two rows of one key would fail the whole transaction.
-    let by_key: BTreeMap<_, _> = ports
-        .iter()
-        .filter(bound_here)
-        .map(|port| ((port.cluster_ip, port.protocol, port.port), port))
-        .collect();
+    let by_key: BTreeMap<_, _> =
+        ports.iter().filter(bound_here).map(|port| ((port.cluster_ip, port.protocol, port.port), port)).collect();
     let serving: Vec<&ServicePort> = by_key.into_values().filter(|port| !port.endpoints.is_empty()).collect();
     let mut text = render_removal(config);
     // Writing to a String cannot fail.
@@ -101,17 +98,11 @@ fn write_service(text: &mut String, index: usize, port: &ServicePort) -> std::fm
         )?;
     }
     let choice = if port.sticky { "jhash ip saddr" } else { "numgen random" };
-    let verdicts: Vec<String> = (0..endpoints.len())
-        .map(|number| format!("{number} : goto service-{index}-{number}"))
-        .collect();
+    let verdicts: Vec<String> =
+        (0..endpoints.len()).map(|number| format!("{number} : goto service-{index}-{number}")).collect();
     let label: String = port.label.chars().filter(|c| !c.is_control()).collect();
     writeln!(text, "\t# {label}")?;
-    writeln!(
-        text,
-        "\tchain service-{index} {{ {choice} mod {} vmap {{ {} }}; }}",
-        endpoints.len(),
-        verdicts.join(", ")
-    )
+    writeln!(text, "\tchain service-{index} {{ {choice} mod {} vmap {{ {} }}; }}", endpoints.len(), verdicts.join(", "))
 }
 
 fn write_maps(text: &mut String, serving: &[&ServicePort]) -> std::fmt::Result {
@@ -119,12 +110,7 @@ fn write_maps(text: &mut String, serving: &[&ServicePort]) -> std::fmt::Result {
         .iter()
         .enumerate()
         .map(|(index, port)| {
-            format!(
-                "{} . {} . {} : goto service-{index}",
-                port.cluster_ip,
-                port.protocol.name(),
-                port.port
-            )
+            format!("{} . {} . {} : goto service-{index}", port.cluster_ip, port.protocol.name(), port.port)
         })
         .collect();
     // The API hands out each node port once; should it not, the first Service keeps it.
@@ -151,12 +137,7 @@ fn write_map(text: &mut String, name: &str, key: &str, elements: &[String]) -> s
 }
 
 fn write_hooks(text: &mut String, config: &NetworkConfig) -> std::fmt::Result {
-    let NetworkConfig {
-        pod_cidr,
-        service_cidr,
-        bridge,
-        ..
-    } = config;
+    let NetworkConfig { pod_cidr, service_cidr, bridge, .. } = config;
     writeln!(
         text,
         "\tchain services {{
@@ -166,15 +147,9 @@ fn write_hooks(text: &mut String, config: &NetworkConfig) -> std::fmt::Result {
 \tchain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump services; }}
 \tchain output {{ type nat hook output priority -100; policy accept; jump services; }}"
     )?;
-    writeln!(
-        text,
-        "\tchain postrouting {{\n\t\ttype nat hook postrouting priority srcnat; policy accept;"
-    )?;
+    writeln!(text, "\tchain postrouting {{\n\t\ttype nat hook postrouting priority srcnat; policy accept;")?;
     // Between two pods of one bridge the answer would not come back this way, and not be translated back.
-    writeln!(
-        text,
-        "\t\tct status dnat ip saddr {pod_cidr} oifname \"{bridge}\" masquerade"
-    )?;
+    writeln!(text, "\t\tct status dnat ip saddr {pod_cidr} oifname \"{bridge}\" masquerade")?;
     if config.masquerade {
         writeln!(
             text,
@@ -222,22 +197,12 @@ mod tests {
     fn a_ruleset() {
         let web = ServicePort {
             node_port: Some(30080),
-            ..port(
-                "default/web",
-                [10, 96, 3, 4],
-                80,
-                &[([10, 244, 0, 9], 8080), ([10, 244, 0, 2], 8080)],
-            )
+            ..port("default/web", [10, 96, 3, 4], 80, &[([10, 244, 0, 9], 8080), ([10, 244, 0, 2], 8080)])
         };
         let sticky = ServicePort {
             protocol: Protocol::Udp,
             sticky: true,
-            ..port(
-                "default/log\nflush ruleset",
-                [10, 96, 1, 1],
-                514,
-                &[([10, 244, 0, 5], 514)],
-            )
+            ..port("default/log\nflush ruleset", [10, 96, 1, 1], 514, &[([10, 244, 0, 5], 514)])
         };
         let rows = [
             web,

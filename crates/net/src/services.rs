@@ -42,11 +42,7 @@ impl ServiceRules {
         if nft.is_none() {
             tracing::warn!("{}", unavailable_reason());
         }
-        Self {
-            config,
-            nft,
-            applied: Mutex::new(None),
-        }
+        Self { config, nft, applied: Mutex::new(None) }
     }
 
     /// Makes these the node's only Service rules, in one transaction; nothing is done where they already are. Call
@@ -56,9 +52,7 @@ impl ServiceRules {
     /// The kernel or `nft` refuses; the rules are as they were.
     pub async fn apply(&self, ports: &[ServicePort]) -> Result<Availability, NetError> {
         let Some(nft) = &self.nft else {
-            return Ok(Availability::Unavailable {
-                reason: unavailable_reason(),
-            });
+            return Ok(Availability::Unavailable { reason: unavailable_reason() });
         };
         let wanted = render(&self.config, ports);
         let mut applied = self.applied.lock().await;
@@ -67,16 +61,12 @@ impl ServiceRules {
         }
         let netlink = Netlink::open()?;
         if netlink.index_of(&self.config.bridge).await?.is_none() {
-            return Err(NetError::Rules {
-                reason: format!("bridge {} is gone", self.config.bridge),
-            });
+            return Err(NetError::Rules { reason: format!("bridge {} is gone", self.config.bridge) });
         }
         *applied = None;
         run(nft, &wanted).await?;
         // The node's own processes ask the routing table before the rules see their packets.
-        netlink
-            .ensure_route_for_rules(self.config.service_cidr, self.config.gateway())
-            .await?;
+        netlink.ensure_route_for_rules(self.config.service_cidr, self.config.gateway()).await?;
         *applied = Some(wanted);
         Ok(Availability::Applied)
     }
@@ -99,15 +89,11 @@ fn unavailable_reason() -> String {
 fn find_nft() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&path).chain(EXTRA_DIRECTORIES.map(PathBuf::from));
-    directories
-        .map(|directory| directory.join("nft"))
-        .find(|program| program.is_file())
+    directories.map(|directory| directory.join("nft")).find(|program| program.is_file())
 }
 
 async fn run(nft: &Path, ruleset: &str) -> Result<(), NetError> {
-    let failed = |action: &str, error: std::io::Error| NetError::Rules {
-        reason: format!("{action} nft: {error}"),
-    };
+    let failed = |action: &str, error: std::io::Error| NetError::Rules { reason: format!("{action} nft: {error}") };
     let mut child = Command::new(nft)
         .args(["-f", "-"])
         .stdin(Stdio::piped())
@@ -122,15 +108,10 @@ async fn run(nft: &Path, ruleset: &str) -> Result<(), NetError> {
         // It gave up reading; why shows below.
         tracing::debug!(%error, "nft did not read the whole ruleset");
     }
-    let output = child
-        .wait_with_output()
-        .await
-        .map_err(|error| failed("wait for", error))?;
+    let output = child.wait_with_output().await.map_err(|error| failed("wait for", error))?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(NetError::Rules {
-        reason: said.lines().next().unwrap_or("nft failed without a word").to_owned(),
-    })
+    Err(NetError::Rules { reason: said.lines().next().unwrap_or("nft failed without a word").to_owned() })
 }

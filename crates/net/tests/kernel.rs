@@ -21,11 +21,7 @@ fn on_a_node<F: Future<Output = ()>>(story: impl FnOnce() -> F + Send) {
     std::thread::scope(|scope| {
         let node = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace; these tests need root");
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime")
-                .block_on(story());
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(story());
         });
         if let Err(panic) = node.join() {
             std::panic::resume_unwind(panic);
@@ -49,12 +45,8 @@ impl Pod {
         let (tell, told) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
-            tell.send(PathBuf::from(format!(
-                "/proc/{}/task/{}/ns/net",
-                std::process::id(),
-                nix::unistd::gettid()
-            )))
-            .expect("the test waits");
+            tell.send(PathBuf::from(format!("/proc/{}/task/{}/ns/net", std::process::id(), nix::unistd::gettid())))
+                .expect("the test waits");
             inbox.into_iter().for_each(|task| task());
         });
         Self {
@@ -117,17 +109,10 @@ fn connect(to: SocketAddr) -> std::io::Result<TcpStream> {
 /// Links and IPv4 addresses of the calling thread's namespace, as the kernel lists them.
 fn kernel_state() -> (Vec<String>, String) {
     let dev = fs::read_to_string("/proc/thread-self/net/dev").expect("readable");
-    let mut links: Vec<String> = dev
-        .lines()
-        .skip(2)
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, _)| name.trim().to_owned())
-        .collect();
+    let mut links: Vec<String> =
+        dev.lines().skip(2).filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned()).collect();
     links.sort();
-    (
-        links,
-        fs::read_to_string("/proc/thread-self/net/fib_trie").expect("readable"),
-    )
+    (links, fs::read_to_string("/proc/thread-self/net/fib_trie").expect("readable"))
 }
 
 fn config(dir: &Path) -> NetworkConfig {
@@ -142,14 +127,8 @@ fn pods_reach_each_other_the_node_and_the_service_addresses() {
         let (a, b) = (Pod::new("a"), Pod::new("b"));
         let a_address = network.attach(&a.key, &a.netns).await.expect("attached");
         let b_address = network.attach(&b.key, &b.netns).await.expect("attached");
-        assert_eq!(
-            (a_address.ip, b_address.ip),
-            (Ipv4Addr::new(10, 244, 0, 2), Ipv4Addr::new(10, 244, 0, 3))
-        );
-        assert_eq!(
-            (a_address.gateway, a_address.prefix_len),
-            (Ipv4Addr::new(10, 244, 0, 1), 24)
-        );
+        assert_eq!((a_address.ip, b_address.ip), (Ipv4Addr::new(10, 244, 0, 2), Ipv4Addr::new(10, 244, 0, 3)));
+        assert_eq!((a_address.gateway, a_address.prefix_len), (Ipv4Addr::new(10, 244, 0, 1), 24));
 
         let (b_listener, b_socket) = b.run(move || listen(b_address.ip));
         let seen = echo(|| a.run(move || connect(b_socket)).expect("pod to pod"), &b_listener);
@@ -177,14 +156,8 @@ fn private_addresses_that_nobody_has_are_unreachable_at_once() {
         network.attach(&pod.key, &pod.netns).await.expect("attached");
         for nobody in ["10.244.77.1:80", "10.96.99.99:80"] {
             let nobody: SocketAddr = nobody.parse().expect("an address");
-            assert_eq!(
-                connect(nobody).expect_err("from the node").kind(),
-                ErrorKind::HostUnreachable
-            );
-            assert_eq!(
-                pod.run(move || connect(nobody)).expect_err("from a pod").kind(),
-                ErrorKind::HostUnreachable
-            );
+            assert_eq!(connect(nobody).expect_err("from the node").kind(), ErrorKind::HostUnreachable);
+            assert_eq!(pod.run(move || connect(nobody)).expect_err("from a pod").kind(), ErrorKind::HostUnreachable);
         }
     });
 }
@@ -205,14 +178,8 @@ fn a_second_run_takes_over_and_connections_live_on() {
 
         let second = KernelNetwork::up(config(dir.path())).await.expect("up again");
         assert_eq!(kernel_state(), before);
-        assert_eq!(
-            second.addresses(),
-            [(a.key.clone(), a_address), (b.key.clone(), b_address)]
-        );
-        assert_eq!(
-            second.attach(&a.key, &a.netns).await.expect("attached again"),
-            a_address
-        );
+        assert_eq!(second.addresses(), [(a.key.clone(), a_address), (b.key.clone(), b_address)]);
+        assert_eq!(second.attach(&a.key, &a.netns).await.expect("attached again"), a_address);
         assert_eq!(kernel_state(), before);
         near.write_all(b"on").expect("sent");
         let mut heard = [0; 2];
@@ -249,14 +216,7 @@ fn a_detached_pod_leaves_no_link_and_its_successor_has_a_fresh_address() {
         assert_eq!(kernel_state(), before);
         assert_eq!(network.addresses(), []);
         let successor = Pod::new("a, the second");
-        assert_ne!(
-            network
-                .attach(&successor.key, &successor.netns)
-                .await
-                .expect("attached")
-                .ip,
-            address.ip
-        );
+        assert_ne!(network.attach(&successor.key, &successor.netns).await.expect("attached").ip, address.ip);
     });
 }
 
@@ -334,28 +294,19 @@ fn services_lead_to_their_endpoints_or_say_that_they_cannot() {
         let cluster: SocketAddr = "10.96.7.7:80".parse().expect("an address");
         let node_port = SocketAddr::from((gateway, 30080));
         for (caller, target) in [(&a, cluster), (&a, node_port), (&b, cluster)] {
-            echo(
-                || caller.run(move || connect(target)).expect("pod to Service"),
-                &listener,
-            );
+            echo(|| caller.run(move || connect(target)).expect("pod to Service"), &listener);
         }
         echo(|| connect(cluster).expect("node to Service"), &listener);
         echo(|| connect(node_port).expect("node to its own port"), &listener);
 
         rules.apply(&[service(&[])]).await.expect("nft takes the rules");
-        assert_eq!(
-            connect(cluster).expect_err("no endpoints").kind(),
-            ErrorKind::ConnectionRefused
-        );
+        assert_eq!(connect(cluster).expect_err("no endpoints").kind(), ErrorKind::ConnectionRefused);
         let refused = a.run(move || connect(cluster)).expect_err("no endpoints");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         drop(network);
         KernelNetwork::down(&config(dir.path())).await.expect("down");
         assert_eq!(kernel_state(), before);
-        let again = ServiceRules::open(config(dir.path()))
-            .apply(&[])
-            .await
-            .expect_err("no bridge any more");
+        let again = ServiceRules::open(config(dir.path())).apply(&[]).await.expect_err("no bridge any more");
         assert!(matches!(again, NetError::Rules { .. }), "{again}");
     });
 }

@@ -289,11 +289,7 @@ pub fn resource_value(
 }
 
 /// The variables that tell a pod where Services are (rules 6 and 7).
-fn service_variables(
-    pod: &Pod,
-    services: &[std::sync::Arc<Service>],
-    links: bool,
-) -> Vec<(String, String)> {
+fn service_variables(pod: &Pod, services: &[std::sync::Arc<Service>], links: bool) -> Vec<(String, String)> {
     let mut chosen: BTreeMap<&str, &Service> = BTreeMap::new();
     for service in services {
         let meta = &service.metadata;

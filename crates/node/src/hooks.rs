@@ -90,7 +90,8 @@ pub(crate) async fn exec_output<R: Runtime, N: Network>(
     kept.read_to_end(&mut output).await?;
     // What is beyond the limit is read and thrown away, so that the command is not held up.
     tokio::io::copy(&mut kept.into_inner(), &mut tokio::io::sink()).await?;
-    let code = handle.exit.await.map_err(|_| RuntimeError::Unreachable("exec ended without an exit code".to_owned()))?;
+    let code =
+        handle.exit.await.map_err(|_| RuntimeError::Unreachable("exec ended without an exit code".to_owned()))?;
     Ok((code, String::from_utf8_lossy(&output).into_owned()))
 }
 
@@ -120,7 +121,12 @@ pub(crate) async fn http_get(
         return Err(CheckError::Https);
     }
     let port = port_number(container, &get.port)?;
-    let host = get.host.clone().filter(|host| !host.is_empty()).or_else(|| pod_ip.map(|ip| ip.to_string())).unwrap_or_default();
+    let host = get
+        .host
+        .clone()
+        .filter(|host| !host.is_empty())
+        .or_else(|| pod_ip.map(|ip| ip.to_string()))
+        .unwrap_or_default();
     let path = get.path.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".to_owned());
     let path = if path.starts_with('/') { path } else { format!("/{path}") };
     let url = format!("http://{host}:{port}{path}");
@@ -130,7 +136,10 @@ pub(crate) async fn http_get(
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(error.to_string()))?;
     let driver = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(connection));
-    let mut request = http::Request::get(&path).header("User-Agent", user_agent).header("Accept", "*/*").header("Connection", "close");
+    let mut request = http::Request::get(&path)
+        .header("User-Agent", user_agent)
+        .header("Accept", "*/*")
+        .header("Connection", "close");
     let mut has_host = false;
     for header in get.http_headers.iter().flatten() {
         has_host |= header.name.eq_ignore_ascii_case("host");

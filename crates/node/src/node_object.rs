@@ -41,7 +41,9 @@ impl Capacity {
     /// Asks the kernel.
     pub(crate) fn measure(config: &AgentConfig) -> Self {
         let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let total_kib = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse::<i64>().ok());
+        let total_kib = memory
+            .lines()
+            .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse::<i64>().ok());
         let disk = rustix::fs::statvfs(&config.data_dir).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
         Self {
             cpus: std::thread::available_parallelism().map_or(1, |cpus| i64::try_from(cpus.get()).unwrap_or(1)),
@@ -173,7 +175,9 @@ fn conditions(old: &[NodeCondition]) -> Vec<NodeCondition> {
             reason: Some(reason.to_owned()),
             message: Some(message.to_owned()),
             last_heartbeat_time: Some(now.clone()),
-            last_transition_time: before.and_then(|before| before.last_transition_time.clone()).or_else(|| Some(now.clone())),
+            last_transition_time: before
+                .and_then(|before| before.last_transition_time.clone())
+                .or_else(|| Some(now.clone())),
         }
     })
     .to_vec()
@@ -182,7 +186,10 @@ fn conditions(old: &[NodeCondition]) -> Vec<NodeCondition> {
 fn system_info() -> NodeSystemInfo {
     let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
     let release = read("/etc/os-release");
-    let pretty = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).map(|name| name.trim_matches('"').to_owned());
+    let pretty = release
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="))
+        .map(|name| name.trim_matches('"').to_owned());
     let version = env!("CARGO_PKG_VERSION");
     NodeSystemInfo {
         machine_id: read("/etc/machine-id"),

@@ -38,7 +38,8 @@ pub(crate) fn match_containers<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>,
         let resumed = info.started_at < state.agent_started;
         let reported = declared.reported.filter(|_| resumed);
         let initial = Probed {
-            started: declared.spec.startup_probe.is_none() || reported.is_some_and(|status| status.started == Some(true)),
+            started: declared.spec.startup_probe.is_none()
+                || reported.is_some_and(|status| status.started == Some(true)),
             ready: declared.spec.readiness_probe.is_none() || reported.is_some_and(|status| status.ready),
             ..Probed::default()
         };

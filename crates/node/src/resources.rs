@@ -55,7 +55,9 @@ pub fn pod_resources(pod: &Pod) -> Resources {
         cpu_shares: Some(shares(Some(requested.milli()))),
         cpu_quota_us: cpu_limit.map(quota_us),
         cpu_period_us: cpu_limit.map(|_| PERIOD_US),
-        memory_limit_bytes: total(&|resources| limit(resources, "memory")).map(Amount::units).filter(|bytes| *bytes > 0),
+        memory_limit_bytes: total(&|resources| limit(resources, "memory"))
+            .map(Amount::units)
+            .filter(|bytes| *bytes > 0),
         pids_max: None,
     }
 }

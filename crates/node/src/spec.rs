@@ -6,9 +6,7 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, SecurityContext};
 use stead_image::{Image, users};
-use stead_runtime::{
-    BindMount, ContainerId, ContainerSpec, RootFs, SandboxId, Seccomp, User,
-};
+use stead_runtime::{BindMount, ContainerId, ContainerSpec, RootFs, SandboxId, Seccomp, User};
 
 use crate::env;
 use crate::resources;
@@ -83,10 +81,7 @@ pub fn container_spec(parts: Parts<'_>) -> Result<ContainerSpec, SpecError> {
         attempt: parts.attempt,
         image: container.image.clone().unwrap_or_default(),
         image_id: image.digest.clone().unwrap_or_else(|| image.id.to_string()),
-        rootfs: RootFs {
-            layers: image.layers.clone(),
-            readonly: security.read_only_root_filesystem.unwrap_or(false),
-        },
+        rootfs: RootFs { layers: image.layers.clone(), readonly: security.read_only_root_filesystem.unwrap_or(false) },
         args,
         env,
         cwd: cwd.filter(|dir| !dir.is_empty()).map_or_else(|| PathBuf::from("/"), PathBuf::from),
@@ -109,10 +104,8 @@ pub fn container_spec(parts: Parts<'_>) -> Result<ContainerSpec, SpecError> {
 
 /// Image environment, then the pod's, then what is filled in when nobody set it.
 fn full_environment(parts: &Parts<'_>) -> Vec<(String, String)> {
-    let mut all: Vec<(String, String)> = vec![
-        ("PATH".to_owned(), PATH_DEFAULT.to_owned()),
-        ("HOSTNAME".to_owned(), parts.hostname.to_owned()),
-    ];
+    let mut all: Vec<(String, String)> =
+        vec![("PATH".to_owned(), PATH_DEFAULT.to_owned()), ("HOSTNAME".to_owned(), parts.hostname.to_owned())];
     if parts.container.tty == Some(true) {
         all.push(("TERM".to_owned(), "xterm".to_owned()));
     }
@@ -153,11 +146,13 @@ fn user(
     let run_as_user = security.run_as_user.or(pod_security.run_as_user);
     let of_image = image.config.user.clone().unwrap_or_default();
     let name = run_as_user.map_or(of_image.clone(), |id| id.to_string());
-    let resolved = users::resolve(&users::Layers(&image.layers), &name).map_err(|error| SpecError::User(error.to_string()))?;
+    let resolved =
+        users::resolve(&users::Layers(&image.layers), &name).map_err(|error| SpecError::User(error.to_string()))?;
     let gid = security.run_as_group.or(pod_security.run_as_group).map_or(resolved.gid, number);
     if security.run_as_non_root.or(pod_security.run_as_non_root) == Some(true) {
         let place = format!("(pod: \"{}\", container: {})", stead_plan::pod::long_name(pod), container.name);
-        let by_name = !of_image.is_empty() && of_image.split(':').next().is_some_and(|user| user.parse::<u32>().is_err());
+        let by_name =
+            !of_image.is_empty() && of_image.split(':').next().is_some_and(|user| user.parse::<u32>().is_err());
         if run_as_user == Some(0) {
             return Err(SpecError::Root(format!("container's runAsUser breaks non-root policy {place}")));
         }

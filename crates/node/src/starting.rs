@@ -133,7 +133,12 @@ pub(crate) async fn create_sandbox<R: Runtime, N: Network>(
         }
         Err(error) => {
             let text = format!("Failed to create pod sandbox: {error}");
-            inner.recorder.event(&reference_to(pod.as_ref()), EventType::Warning, "FailedCreatePodSandBox", text.clone());
+            inner.recorder.event(
+                &reference_to(pod.as_ref()),
+                EventType::Warning,
+                "FailedCreatePodSandBox",
+                text.clone(),
+            );
             let mut state = worker.state();
             let wait = growing(state.sandbox_failures, RETRY_FIRST_MS, RETRY_MAX_MS);
             state.sandbox_failures += 1;
@@ -285,9 +290,7 @@ fn pull_reason(worker: &Worker, container: &str, image: &str, error: &PullError)
     let again = worker.state().pull_failures.get(container).copied().unwrap_or(0) > 0;
     match error {
         PullError::Name(_) => ("InvalidImageName", error.to_string()),
-        _ if again => {
-            ("ImagePullBackOff", format!("Back-off pulling image {image:?}: ErrImagePull: {error}"))
-        }
+        _ if again => ("ImagePullBackOff", format!("Back-off pulling image {image:?}: ErrImagePull: {error}")),
         _ => ("ErrImagePull", error.to_string()),
     }
 }
@@ -297,8 +300,7 @@ fn pull_failed(worker: &Worker, container: &str, reason: &str, message: String) 
         let failures = state.pull_failures.entry(container.to_owned()).or_insert(0);
         let wait = growing(*failures, PULL_RETRY_FIRST_S, PULL_RETRY_MAX_S);
         *failures += 1;
-        let failure =
-            Failure { reason: reason.to_owned(), message, retry_at: later(SignedDuration::from_secs(wait)) };
+        let failure = Failure { reason: reason.to_owned(), message, retry_at: later(SignedDuration::from_secs(wait)) };
         state.images.insert(container.to_owned(), ImageState::Failed(failure));
     });
 }
@@ -451,7 +453,8 @@ async fn try_start<R: Runtime, N: Network>(
     })?;
     let info = inner.runtime.start_container(spec).await?;
     let mut state = worker.state();
-    if let Some(before) = state.containers.values().filter(|known| known.spec.name == container.name).max_by_key(|k| k.spec.attempt)
+    if let Some(before) =
+        state.containers.values().filter(|known| known.spec.name == container.name).max_by_key(|k| k.spec.attempt)
         && let stead_runtime::ContainerState::Exited { finished_at, .. } = before.state
     {
         let started_at = before.started_at;

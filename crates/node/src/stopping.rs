@@ -47,7 +47,15 @@ pub(crate) fn stop<R: Runtime, N: Network>(
     }
     let first = under_way.is_none();
     let grace = Duration::from_secs(grace_s.max(0).unsigned_abs());
-    let task = tokio::spawn(ask_then_kill(Arc::clone(inner), Arc::clone(worker), pod, id.clone(), container.to_owned(), grace, first));
+    let task = tokio::spawn(ask_then_kill(
+        Arc::clone(inner),
+        Arc::clone(worker),
+        pod,
+        id.clone(),
+        container.to_owned(),
+        grace,
+        first,
+    ));
     state.stops.insert(id.0.clone(), Stop { deadline, _task: AbortOnDropHandle::new(task) });
 }
 
@@ -75,8 +83,10 @@ async fn ask_then_kill<R: Runtime, N: Network>(
     first: bool,
 ) {
     let started = tokio::time::Instant::now();
-    let found = declared(&pod).into_iter().find(|declared| declared.spec.name == container).map(|found| found.spec.clone());
-    let hook = found.as_ref().and_then(|container| container.lifecycle.as_ref()).and_then(|life| life.pre_stop.as_ref());
+    let found =
+        declared(&pod).into_iter().find(|declared| declared.spec.name == container).map(|found| found.spec.clone());
+    let hook =
+        found.as_ref().and_then(|container| container.lifecycle.as_ref()).and_then(|life| life.pre_stop.as_ref());
     let hook = hook.filter(|_| first && !grace.is_zero());
     let floor = if hook.is_some() { GRACE_AFTER_HOOK_MIN } else { Duration::ZERO };
     if let Some(hook) = hook {

@@ -94,11 +94,15 @@ pub fn tear_down(pod: &Pod, pod_dir: &Path, sources: &impl VolumeSources) -> Res
     }
     let root = pod_dir.join("volumes");
     for mount in mounts_below(pod_dir).map_err(io("read mounts"))? {
-        rustix::mount::unmount(&mount, UnmountFlags::DETACH)
-            .map_err(|error| VolumeError::Io { action: format!("unmount {}", mount.display()), source: error.into() })?;
+        rustix::mount::unmount(&mount, UnmountFlags::DETACH).map_err(|error| VolumeError::Io {
+            action: format!("unmount {}", mount.display()),
+            source: error.into(),
+        })?;
     }
     match std::fs::remove_dir_all(&root) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(format!("remove {}", root.display()))(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(io(format!("remove {}", root.display()))(error))
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }
@@ -106,7 +110,8 @@ pub fn tear_down(pod: &Pod, pod_dir: &Path, sources: &impl VolumeSources) -> Res
 /// Mounts at or below a directory, innermost first.
 fn mounts_below(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     let table = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| PathBuf::from(point.replace("\\040", " ")));
+    let points =
+        table.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| PathBuf::from(point.replace("\\040", " ")));
     let mut below: Vec<PathBuf> = points.filter(|point| point.starts_with(dir)).collect();
     below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
     Ok(below)
@@ -162,10 +167,12 @@ fn kind_of(volume: &Volume) -> Result<&'static str, VolumeError> {
 }
 
 fn claim_path(name: &str, sources: &impl VolumeSources) -> Result<PathBuf, VolumeError> {
-    let claim = sources.claim(name).ok_or_else(|| VolumeError::Claim(format!("persistentvolumeclaim {name:?} not found")))?;
+    let claim =
+        sources.claim(name).ok_or_else(|| VolumeError::Claim(format!("persistentvolumeclaim {name:?} not found")))?;
     let bound = claim.spec.as_ref().and_then(|spec| spec.volume_name.clone()).filter(|name| !name.is_empty());
     let bound = bound.ok_or_else(|| VolumeError::Claim(format!("persistentvolumeclaim {name:?} is not bound")))?;
-    let volume = sources.volume(&bound).ok_or_else(|| VolumeError::Claim(format!("persistentvolume {bound:?} not found")))?;
+    let volume =
+        sources.volume(&bound).ok_or_else(|| VolumeError::Claim(format!("persistentvolume {bound:?} not found")))?;
     let owner = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref()).and_then(|claim| claim.uid.as_ref());
     if owner != claim.metadata.uid.as_ref() {
         return Err(VolumeError::Claim(format!("persistentvolume {bound:?} is bound to another claim")));
@@ -177,7 +184,8 @@ fn claim_path(name: &str, sources: &impl VolumeSources) -> Result<PathBuf, Volum
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<(), VolumeError> {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(io(format!("chmod {}", path.display())))
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(io(format!("chmod {}", path.display())))
 }
 
 fn mount_tmpfs(dir: &Path, size_bytes: Option<i64>) -> Result<(), VolumeError> {

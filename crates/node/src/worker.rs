@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::Pod;
 use stead_client::ObjectKey;
 use stead_net::Network;
 use stead_plan::pod::{Action, Volumes, plan};
-use stead_runtime::{ContainerInfo, ContainerId, Inventory, Runtime};
+use stead_runtime::{ContainerId, ContainerInfo, Inventory, Runtime};
 use tokio::sync::{Notify, watch};
 
 use crate::agent::Inner;
@@ -188,10 +188,7 @@ async fn act<R: Runtime, N: Network>(
     }
 }
 
-async fn tear_down<R: Runtime, N: Network>(
-    inner: &Arc<Inner<R, N>>,
-    worker: &Arc<Worker>,
-) -> step::Outcome<Step> {
+async fn tear_down<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) -> step::Outcome<Step> {
     let (pod, ids) = {
         let mut state = worker.state();
         state.probers.clear();

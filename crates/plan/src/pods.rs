@@ -258,11 +258,8 @@ mod tests {
             waiting: Some(ContainerStateWaiting { reason: Some("CrashLoopBackOff".to_owned()), ..Default::default() }),
             ..ContainerState::default()
         };
-        pod.status.get_or_insert_default().container_statuses = Some(vec![ContainerStatus {
-            state: Some(waiting),
-            last_state: Some(ended),
-            ..ContainerStatus::default()
-        }]);
+        pod.status.get_or_insert_default().container_statuses =
+            Some(vec![ContainerStatus { state: Some(waiting), last_state: Some(ended), ..ContainerStatus::default() }]);
         pod
     }
 

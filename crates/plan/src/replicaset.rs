@@ -77,11 +77,7 @@ pub fn plan(set: &ReplicaSet, observed: &Observed<'_>, now: Timestamp) -> Plan {
     let confirm = if adopts { vec![Action::ConfirmSet] } else { Vec::new() };
     let mut batches = vec![confirm, bookkeeping, changes];
     batches.retain(|batch| !batch.is_empty());
-    Plan {
-        batches,
-        status: status::count(set, &mine, &active, now),
-        wake_at: status::next_change(set, &active, now),
-    }
+    Plan { batches, status: status::count(set, &mine, &active, now), wake_at: status::next_change(set, &active, now) }
 }
 
 /// The pod to make: the API gives it its name (contract 0.3).

@@ -182,8 +182,12 @@ impl World {
     /// `a=3 b=1`, the sets with any pods wanted.
     fn sizes(&self) -> String {
         let size = |set: &ReplicaSet| set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
-        let mut sizes: Vec<_> =
-            self.sets.values().filter(|set| size(set) > 0).map(|set| format!("{}={}", image_of(set), size(set))).collect();
+        let mut sizes: Vec<_> = self
+            .sets
+            .values()
+            .filter(|set| size(set) > 0)
+            .map(|set| format!("{}={}", image_of(set), size(set)))
+            .collect();
         sizes.sort();
         sizes.join(" ")
     }
@@ -220,9 +224,12 @@ fn a_new_deployment_makes_one_set_at_full_size() {
     let mut world = World::new(3);
     world.run();
     check(&world.tell(), expect!["Scaled up replica set a from 0 to 3"]);
-    check(&world.conditions(), expect![[r#"
+    check(
+        &world.conditions(),
+        expect![[r#"
         Available=True MinimumReplicasAvailable
-        Progressing=True NewReplicaSetAvailable"#]]);
+        Progressing=True NewReplicaSetAvailable"#]],
+    );
     let set = world.sets.values().next().expect("one set");
     let hash = name_of(set).strip_prefix("web-").map(str::to_owned).expect("named after the deployment");
     assert!(hash.chars().all(|letter| "456789bcdf".contains(letter)), "{hash}");
@@ -241,16 +248,22 @@ fn a_rolling_update_moves_within_surge_and_unavailability() {
     let mut world = World::running(4);
     world.image("b");
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         Scaled up replica set b from 0 to 1
         Scaled down replica set a from 4 to 2
         Scaled up replica set b from 1 to 3
         Scaled down replica set a from 2 to 0
-        Scaled up replica set b from 3 to 4"#]]);
+        Scaled up replica set b from 3 to 4"#]],
+    );
     assert_eq!(world.sizes(), "b=4");
-    check(&world.conditions(), expect![[r#"
+    check(
+        &world.conditions(),
+        expect![[r#"
         Available=True MinimumReplicasAvailable
-        Progressing=True NewReplicaSetAvailable"#]]);
+        Progressing=True NewReplicaSetAvailable"#]],
+    );
 }
 
 #[test]
@@ -259,13 +272,16 @@ fn without_surge_the_old_go_first() {
     world.budget(0, 1);
     world.image("b");
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         Scaled down replica set a from 3 to 2
         Scaled up replica set b from 0 to 1
         Scaled down replica set a from 2 to 1
         Scaled up replica set b from 1 to 2
         Scaled down replica set a from 1 to 0
-        Scaled up replica set b from 2 to 3"#]]);
+        Scaled up replica set b from 2 to 3"#]],
+    );
 }
 
 #[test]
@@ -277,21 +293,33 @@ fn a_broken_update_stops_within_the_budget_and_can_be_taken_back() {
     let deadline = world.plan().wake_at.expect("it knows when to look again");
     world.now = deadline;
     world.run_with(|image| if image == "broken" { 0 } else { i32::MAX });
-    check(&world.conditions(), expect![[r#"
+    check(
+        &world.conditions(),
+        expect![[r#"
         Available=True MinimumReplicasAvailable
-        Progressing=False ProgressDeadlineExceeded"#]]);
+        Progressing=False ProgressDeadlineExceeded"#]],
+    );
     world.image("a");
     world.run();
     assert_eq!(world.sizes(), "a=4");
     assert_eq!(world.annotation("a", deployment::REVISION).as_deref(), Some("3"));
     assert_eq!(world.annotation("a", "deployment.kubernetes.io/revision-history").as_deref(), Some("1"));
     assert_eq!(
-        world.deployment.metadata.annotations.as_ref().and_then(|all| all.get(deployment::REVISION)).map(String::as_str),
+        world
+            .deployment
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(deployment::REVISION))
+            .map(String::as_str),
         Some("3")
     );
-    check(&world.conditions(), expect![[r#"
+    check(
+        &world.conditions(),
+        expect![[r#"
         Available=True MinimumReplicasAvailable
-        Progressing=True NewReplicaSetAvailable"#]]);
+        Progressing=True NewReplicaSetAvailable"#]],
+    );
 }
 
 #[test]
@@ -308,9 +336,12 @@ fn recreate_removes_everything_first() {
     world.sync();
     assert_eq!(world.sizes(), "");
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         Scaled down replica set a from 3 to 0
-        Scaled up replica set b from 0 to 3"#]]);
+        Scaled up replica set b from 0 to 3"#]],
+    );
 }
 
 #[test]
@@ -334,9 +365,12 @@ fn a_paused_deployment_scales_but_does_not_roll() {
     world.edit(|spec| spec.replicas = Some(3));
     world.run();
     assert_eq!(world.sizes(), "a=3");
-    check(&world.conditions(), expect![[r#"
+    check(
+        &world.conditions(),
+        expect![[r#"
         Available=True MinimumReplicasAvailable
-        Progressing=Unknown DeploymentPaused"#]]);
+        Progressing=Unknown DeploymentPaused"#]],
+    );
     world.edit(|spec| spec.paused = Some(false));
     world.run();
     assert_eq!(world.sizes(), "b=3");
@@ -391,7 +425,10 @@ fn the_api_error_of_a_set_that_cannot_be_made_is_shown() {
     let note = deployment::creation_failed(&mut status, "web-5d4f", "quota exceeded", world.now);
     assert_eq!(note.message, "Failed to create new replica set \"web-5d4f\": quota exceeded");
     world.deployment.status = Some(status);
-    check(&world.conditions(), expect![[r#"
+    check(
+        &world.conditions(),
+        expect![[r#"
         Available=False MinimumReplicasUnavailable
-        Progressing=False ReplicaSetCreateError"#]]);
+        Progressing=False ReplicaSetCreateError"#]],
+    );
 }

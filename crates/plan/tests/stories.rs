@@ -22,8 +22,7 @@ fn parallel(spec: &mut StatefulSetSpec) {
 }
 
 fn on_delete(spec: &mut StatefulSetSpec) {
-    spec.update_strategy =
-        Some(StatefulSetUpdateStrategy { type_: Some("OnDelete".to_owned()), rolling_update: None });
+    spec.update_strategy = Some(StatefulSetUpdateStrategy { type_: Some("OnDelete".to_owned()), rolling_update: None });
 }
 
 fn retention(spec: &mut StatefulSetSpec, when_scaled: &str, when_deleted: &str) {
@@ -44,20 +43,26 @@ fn u01_replicas_appear_strictly_one_after_the_other() {
     assert_eq!(world.waits(), ["web-0 is not running and ready"]);
     assert_eq!(world.claims.keys().collect::<Vec<_>>(), ["data-web-0"], "claims come with their pod");
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         create web-0@a
         create web-1@a
         create web-2@a
-    "#]]);
+    "#]],
+    );
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@a updated=3@a"]);
     assert_eq!(world.history(), "a:1");
-    check(&world.events.join("\n"), expect![[r#"
+    check(
+        &world.events.join("\n"),
+        expect![[r#"
         Normal SuccessfulCreate Create Claim data-web-0 Pod web-0 in StatefulSet web success
         Normal SuccessfulCreate Create Pod web-0 in StatefulSet web successful
         Normal SuccessfulCreate Create Claim data-web-1 Pod web-1 in StatefulSet web success
         Normal SuccessfulCreate Create Pod web-1 in StatefulSet web successful
         Normal SuccessfulCreate Create Claim data-web-2 Pod web-2 in StatefulSet web success
-        Normal SuccessfulCreate Create Pod web-2 in StatefulSet web successful"#]]);
+        Normal SuccessfulCreate Create Pod web-2 in StatefulSet web successful"#]],
+    );
 }
 
 #[test]
@@ -78,14 +83,17 @@ fn u03_an_update_goes_from_the_top_one_at_a_time() {
     world.sync();
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=2@a updated=0@b"]);
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         delete web-2 (outdated)
         create web-2@b
         delete web-1 (outdated)
         create web-1@b
         delete web-0 (outdated)
         create web-0@b
-    "#]]);
+    "#]],
+    );
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@b updated=3@b"]);
 }
 
@@ -97,7 +105,9 @@ fn u04_going_back_makes_no_new_revision() {
     world.image("a");
     world.tell();
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         renumber a to 3
         delete web-2 (outdated)
         create web-2@a
@@ -105,7 +115,8 @@ fn u04_going_back_makes_no_new_revision() {
         create web-1@a
         delete web-0 (outdated)
         create web-0@a
-    "#]]);
+    "#]],
+    );
     assert_eq!(world.history(), "b:2 a:3");
 }
 
@@ -119,21 +130,27 @@ fn u05_a_broken_update_stops_at_the_top_and_heals_when_the_template_is_put_back(
         let mut world = World::up(set);
         world.image("broken");
         world.run_but(&["web-2"]);
-        check(&world.show(), expect![[r#"
+        check(
+            &world.show(),
+            expect![[r#"
             web-0@a ready
             web-1@a ready
             web-2@broken not ready
-        "#]]);
+        "#]],
+        );
         assert_eq!(world.waits(), ["web-2 is not running and ready"], "it says which pod it waits for");
         world.image("a");
         world.tell();
         world.run();
         // Kubernetes waits here for somebody to delete web-2 (kubernetes#67250).
-        check(&world.tell(), expect![[r#"
+        check(
+            &world.tell(),
+            expect![[r#"
             renumber a to 3
             delete web-2 (broken)
             create web-2@a
-        "#]]);
+        "#]],
+        );
         check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@a updated=3@a"]);
     }
 }
@@ -149,14 +166,17 @@ fn u05_a_replica_that_once_stood_halts_the_rollout() {
     assert_eq!(world.waits(), ["web-2 is not running and ready"]);
     world.ready("web-2");
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         delete web-2 (outdated)
         create web-2@b
         delete web-1 (outdated)
         create web-1@b
         delete web-0 (outdated)
         create web-0@b
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -167,14 +187,17 @@ fn u05_a_fix_may_come_as_a_third_revision() {
     world.image("fixed");
     world.tell();
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         delete web-2 (broken)
         create web-2@fixed
         delete web-1 (outdated)
         create web-1@fixed
         delete web-0 (outdated)
         create web-0@fixed
-    "#]]);
+    "#]],
+    );
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@fixed updated=3@fixed"]);
 }
 
@@ -190,19 +213,25 @@ fn u05_an_update_to_a_crashing_image_stops_at_the_top_though_it_looks_ready_for_
     assert_eq!(world.waits(), ["web-2 has not been up for long enough to be trusted"]);
     world.crash("web-2", 1);
     world.run_but(&["web-2"]);
-    check(&world.show(), expect![[r#"
+    check(
+        &world.show(),
+        expect![[r#"
         web-0@a ready
         web-1@a ready
         web-2@crashing not ready
-    "#]]);
+    "#]],
+    );
     world.image("a");
     world.tell();
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         renumber a to 3
         delete web-2 (broken)
         create web-2@a
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -213,9 +242,12 @@ fn u05_a_replica_lost_while_the_update_is_in_doubt_returns_at_the_old_revision()
     world.delete_pod("web-0");
     world.tell();
     world.run_but(&["web-2"]);
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         create web-0@a
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -245,25 +277,34 @@ fn u06_the_partition_holds_back_the_lower_replicas() {
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@a updated=0@b"]);
     world.partition(2);
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         delete web-2 (outdated)
         create web-2@b
-    "#]]);
+    "#]],
+    );
     world.delete_pod("web-0");
     world.delete_pod("web-2");
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         create web-0@a
         create web-2@b
-    "#]]);
+    "#]],
+    );
     world.partition(0);
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         delete web-1 (outdated)
         create web-1@b
         delete web-0 (outdated)
         create web-0@b
-    "#]]);
+    "#]],
+    );
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@b updated=3@b"]);
 }
 
@@ -281,9 +322,12 @@ fn u07_a_failed_pod_that_is_held_is_waited_for() {
     assert_eq!(world.waits(), ["web-0 is terminating and holds its ordinal until it is gone"]);
     world.gone("web-0");
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         create web-0@a
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -295,12 +339,15 @@ fn u08_raising_the_partition_moves_replicas_back() {
     world.tell();
     world.partition(3);
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         delete web-2 (outdated)
         create web-2@a
         delete web-1 (outdated)
         create web-1@a
-    "#]]);
+    "#]],
+    );
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@a updated=0@b"]);
 }
 
@@ -317,9 +364,12 @@ fn u08_raising_the_partition_leaves_replicas_alone_when_told_so() {
     assert_eq!(world.tell(), "\n");
     world.delete_pod("web-2");
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         create web-2@a
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -339,15 +389,21 @@ fn u08_the_partition_never_moves_replicas_forward() {
     world.run();
     world.image("c");
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         adopt revision a
         adopt web-0
         adopt web-1
-    "#]]);
-    check(&world.show(), expect![[r#"
+    "#]],
+    );
+    check(
+        &world.show(),
+        expect![[r#"
         web-0@a ready
         web-1@a ready
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -358,22 +414,28 @@ fn u09_ordinals_may_start_elsewhere() {
         spec.replicas = Some(3);
     });
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         create web-2@a
         create web-3@a
         create web-4@a
         delete web-1 (condemned)
         delete web-0 (condemned)
-    "#]]);
+    "#]],
+    );
     world.partition(1);
     world.image("b");
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         delete web-4 (outdated)
         create web-4@b
         delete web-3 (outdated)
         create web-3@b
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -381,22 +443,28 @@ fn u10_scaling_down_goes_from_the_top_past_one_unhealthy_replica_only() {
     let mut healthy = World::running(5);
     healthy.scale(2);
     healthy.run();
-    check(&healthy.tell(), expect![[r#"
+    check(
+        &healthy.tell(),
+        expect![[r#"
         delete web-4 (condemned)
         delete web-3 (condemned)
         delete web-2 (condemned)
-    "#]]);
+    "#]],
+    );
 
     let mut one = World::running(5);
     one.wait_s(60);
     one.unready("web-3");
     one.scale(2);
     one.run_but(&["web-3"]);
-    check(&one.tell(), expect![[r#"
+    check(
+        &one.tell(),
+        expect![[r#"
         delete web-4 (condemned)
         delete web-3 (condemned)
         delete web-2 (condemned)
-    "#]]);
+    "#]],
+    );
 
     let mut two = World::running(5);
     two.wait_s(60);
@@ -408,11 +476,14 @@ fn u10_scaling_down_goes_from_the_top_past_one_unhealthy_replica_only() {
     assert_eq!(two.waits(), ["web-4 is unhealthy, and so is a lower replica that is to go"]);
     two.ready("web-3");
     two.run_but(&["web-4"]);
-    check(&two.tell(), expect![[r#"
+    check(
+        &two.tell(),
+        expect![[r#"
         delete web-4 (condemned)
         delete web-3 (condemned)
         delete web-2 (condemned)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -422,11 +493,14 @@ fn u10_replicas_that_ended_for_good_do_not_hold_up_scaling_down() {
     world.phase("web-0", "Failed");
     world.phase("web-2", "Failed");
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         delete web-2 (condemned)
         delete web-1 (condemned)
         delete web-0 (condemned)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -453,11 +527,14 @@ fn u12_an_evicted_replica_returns_with_its_name_and_claim() {
     world.phase("web-1", "Failed");
     let (claim, above) = (world.claims["data-web-1"].metadata.uid.clone(), world.uid("web-2"));
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         delete web-1 (ended)
         create web-1@a
         create web-3@a
-    "#]]);
+    "#]],
+    );
     assert_eq!(world.claims["data-web-1"].metadata.uid, claim);
     assert_eq!(world.uid("web-2"), above);
 }
@@ -480,20 +557,26 @@ fn u14_claims_of_condemned_replicas_go_with_them() {
     let mut world = World::up(set);
     world.scale(1);
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         own data-web-1: pod
         own data-web-2: pod
         delete web-2 (condemned)
         collected data-web-2
         delete web-1 (condemned)
         collected data-web-1
-    "#]]);
+    "#]],
+    );
     world.scale(3);
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         create web-1@a
         create web-2@a
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -514,10 +597,13 @@ fn u14_a_doomed_claim_is_not_used_again() {
     assert_eq!(world.waits(), ["data-web-1 belongs to a pod that is gone and will be deleted"]);
     world.collect();
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         collected data-web-1
         create web-1@a
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -532,9 +618,12 @@ fn u15_claims_may_go_with_the_set() {
     assert_eq!(owner(&world), ["StatefulSet"]);
     world.edit(|spec| retention(spec, "Retain", "Retain"));
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         own data-web-0: nobody
-    "#]]);
+    "#]],
+    );
     assert!(owner(&world).is_empty());
 }
 
@@ -545,10 +634,13 @@ fn u16_a_deleted_claim_and_pod_both_come_back_fresh() {
     world.delete_claim("data-web-1");
     world.delete_pod("web-1");
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         collected data-web-1
         create web-1@a
-    "#]]);
+    "#]],
+    );
     assert_ne!(world.claims["data-web-1"].metadata.uid, old.0);
     assert_eq!((world.uid("web-0"), world.uid("web-2")), (old.1, old.2), "the others are untouched");
 }
@@ -564,7 +656,12 @@ fn u16_a_pod_is_not_made_on_a_claim_that_is_going() {
     world.events.clear();
     world.settle();
     assert_eq!(world.waits(), ["data-web-0 is being deleted"]);
-    check(&world.events[0], expect!["Warning FailedCreate Create Pod web-0 in StatefulSet web failed error: pvc data-web-0 is being deleted"]);
+    check(
+        &world.events[0],
+        expect![
+            "Warning FailedCreate Create Pod web-0 in StatefulSet web failed error: pvc data-web-0 is being deleted"
+        ],
+    );
     world.collect();
     world.run();
     assert!(world.pods.contains_key("web-0"));
@@ -587,10 +684,13 @@ fn u17_a_pod_without_the_labels_is_let_go_and_taken_back() {
     assert_eq!(world.waits(), ["web-0 is not this set's pod, but has its name"]);
     relabel(&mut world, Some("web"));
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         release web-0
         adopt web-0
-    "#]]);
+    "#]],
+    );
     assert_eq!(world.uid("web-0"), uid);
 }
 
@@ -608,13 +708,16 @@ fn u18_a_set_made_again_over_its_orphans_restarts_nothing() {
     world.set.status = None;
     world.scale(2);
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         adopt revision a
         adopt web-0
         adopt web-1
         adopt web-2
         delete web-2 (condemned)
-    "#]]);
+    "#]],
+    );
     assert_eq!(world.history(), "a:1");
 }
 
@@ -659,10 +762,13 @@ fn u20_on_delete_leaves_the_replacing_to_others_and_completes_all_the_same() {
     check(&world.counts(), expect!["replicas=2 ready=2 available=2 current=1@a updated=1@b"]);
     world.delete_pod("web-1");
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         create web-0@b
         create web-1@b
-    "#]]);
+    "#]],
+    );
     // Kubernetes would leave currentRevision at a for ever (kubernetes#73492).
     check(&world.counts(), expect!["replicas=2 ready=2 available=2 current=2@b updated=2@b"]);
 }
@@ -705,7 +811,12 @@ fn u23_a_claim_controlled_by_somebody_else_survives_scaling_down() {
     world.run();
     assert!(world.claims.contains_key("data-web-1"));
     let warning = world.events.iter().find(|event| event.starts_with("Warning")).expect("a warning");
-    check(warning, expect!["Warning ConflictingController PersistentVolumeClaim data-web-1 has a conflicting OwnerReference that acts as a manging controller, the retention policy is ignored for this claim"]);
+    check(
+        warning,
+        expect![
+            "Warning ConflictingController PersistentVolumeClaim data-web-1 has a conflicting OwnerReference that acts as a manging controller, the retention policy is ignored for this claim"
+        ],
+    );
 }
 
 #[test]
@@ -728,30 +839,39 @@ fn the_lesson_update_with_partition_break_and_raise() {
     world.run();
     world.scale(3);
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         delete web-2 (condemned)
         create web-2@a
-    "#]]);
+    "#]],
+    );
     world.partition(1);
     world.annotate("kubernetes.io/change-cause", "kubectl set image statefulset/web web=b --record=true");
     world.image("b");
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         delete web-2 (outdated)
         create web-2@b
         delete web-1 (outdated)
         create web-1@b
-    "#]]);
+    "#]],
+    );
     let causes: Vec<_> = world.revisions.values().filter_map(|r| r.metadata.annotations.clone()).collect();
     assert_eq!(causes.len(), 1, "the change cause is kept with its revision: {causes:?}");
     world.partition(3);
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         delete web-2 (outdated)
         create web-2@a
         delete web-1 (outdated)
         create web-1@a
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -763,15 +883,21 @@ fn raising_the_partition_over_a_broken_replica_brings_it_back_though_another_wai
     world.tell();
     world.partition(3);
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         delete web-2 (broken)
         create web-2@a
-    "#]]);
-    check(&world.show(), expect![[r#"
+    "#]],
+    );
+    check(
+        &world.show(),
+        expect![[r#"
         web-0@a ready
         web-1@a ready
         web-2@a ready
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -801,21 +927,27 @@ fn several_replicas_may_be_down_when_the_set_says_so() {
     let mut world = World::up(set);
     world.image("b");
     world.sync();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         delete web-3 (outdated)
         delete web-2 (outdated)
-    "#]]);
+    "#]],
+    );
     world.settle();
     assert_eq!(world.tell(), "\n", "no more than two at once");
     world.run();
-    check(&world.tell(), expect![[r#"
+    check(
+        &world.tell(),
+        expect![[r#"
         create web-2@b
         create web-3@b
         delete web-1 (outdated)
         delete web-0 (outdated)
         create web-0@b
         create web-1@b
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -52,7 +52,9 @@ impl ClusterOptions {
     /// Reads the flags of `up`.
     pub(crate) fn from_flags(flags: &UpOptions) -> anyhow::Result<Self> {
         let registry = match &flags.registry_config {
-            Some(file) => RegistryConfig::load(file).with_context(|| format!("--registry-config {}", file.display()))?,
+            Some(file) => {
+                RegistryConfig::load(file).with_context(|| format!("--registry-config {}", file.display()))?
+            }
             None => RegistryConfig::default(),
         };
         Ok(Self {
@@ -126,20 +128,15 @@ impl Cluster {
         let shutdown = CancellationToken::new();
         let store = Arc::new(Embedded::open(&data.join("store"), Limits::default())?);
         let dialer = Arc::new(LocalDialer::default());
-        let server_config = Config {
-            service_cidr: (options.service_cidr.base, options.service_cidr.prefix_len),
-            ..Config::default()
-        };
+        let server_config =
+            Config { service_cidr: (options.service_cidr.base, options.service_cidr.prefix_len), ..Config::default() };
         let api = ApiServer::new(server_config, store, Arc::clone(&dialer) as Arc<dyn NodeDialer>);
         let service = api.local_service(Identity::component("system:stead"));
         let client = kube::Client::new(service, "default");
         let context = Context::start(client.clone());
         let listen = listener.local_addr()?;
-        let names = ServerNames {
-            listen: Some(listen.ip()),
-            service: network_config.api_ip,
-            node: options.node_name.clone(),
-        };
+        let names =
+            ServerNames { listen: Some(listen.ip()), service: network_config.api_ip, node: options.node_name.clone() };
         let pki = Pki::open(&data.join("pki"), &names, Timestamp::now())?;
         let tls = pki.server_config()?;
         let network = KernelNetwork::up(network_config.clone()).await.context("cannot bring the pod network up")?;
@@ -265,9 +262,10 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 
 /// FNV-1a of a path: tells the cgroups of two clusters on one machine apart.
 fn fingerprint(path: &Path) -> u32 {
-    path.as_os_str().as_encoded_bytes().iter().fold(0x811c_9dc5, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    })
+    path.as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 type LocalAgent = Agent<SupervisorRuntime, KernelNetwork>;
@@ -291,7 +289,8 @@ impl NodeDialer for LocalDialer {
         let agent = self.agent.get().filter(|agent| agent.config().node_name == node).cloned();
         let node = node.to_owned();
         Box::pin(async move {
-            let agent = agent.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, format!("node {node} is not here")))?;
+            let agent =
+                agent.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, format!("node {node} is not here")))?;
             let (ours, theirs) = tokio::io::duplex(STREAM_BYTES);
             tokio::spawn(async move { agent.serve_stream(theirs).await });
             Ok(Box::new(ours) as Box<dyn NodeStream>)

@@ -39,7 +39,10 @@ impl DataDir {
         let mut lock = open_lock(&path)?;
         if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             let holder = holder(&mut lock);
-            bail!("data directory {} is in use by process {holder}: stop it, or use another --data-dir", path.display());
+            bail!(
+                "data directory {} is in use by process {holder}: stop it, or use another --data-dir",
+                path.display()
+            );
         }
         lock.set_len(0)?;
         lock.rewind()?;
@@ -94,16 +97,14 @@ impl DataDir {
             File::create(&path)?;
             #[expect(unsafe_code, reason = "rustix marks leaving a namespace unsafe for what other threads may hold")]
             // SAFETY: no other thread exists yet, and no file descriptor is unshared.
-            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.context("cannot make a network namespace")?;
+            unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
+                .context("cannot make a network namespace")?;
             rustix::mount::mount_bind("/proc/self/ns/net", &path).context("cannot keep the network namespace")?;
             return Ok(());
         }
         let netns = File::open(&path)?;
-        rustix::thread::move_into_link_name_space(
-            std::os::fd::AsFd::as_fd(&netns),
-            Some(LinkNameSpaceType::Network),
-        )
-        .context("cannot enter the cluster's network namespace")
+        rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&netns), Some(LinkNameSpaceType::Network))
+            .context("cannot enter the cluster's network namespace")
     }
 
     /// Lets the network namespace go.

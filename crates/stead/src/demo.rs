@@ -50,10 +50,8 @@ pub(crate) fn run(once: bool) -> anyhow::Result<()> {
 
 /// Makes the replicas' image from this very binary.
 fn install_image(data: &DataDir) -> anyhow::Result<()> {
-    let config = ImageConfig {
-        entrypoint: vec!["/bin/stead".to_owned(), "demo-replica".to_owned()],
-        ..ImageConfig::default()
-    };
+    let config =
+        ImageConfig { entrypoint: vec!["/bin/stead".to_owned(), "demo-replica".to_owned()], ..ImageConfig::default() };
     let store = ImageStore::open(&data.join("images"), RegistryConfig::default())?;
     let binary = std::env::current_exe()?;
     store.install_builtin(demo::IMAGE, &binary, config).context("cannot make the demo's image")?;

@@ -58,7 +58,8 @@ async fn stop_pods(data: &DataDir) -> anyhow::Result<()> {
     let mut exits = runtime.exits();
     let inventory = runtime.list().await?;
     let running = |container: &&stead_runtime::ContainerInfo| matches!(container.state, ContainerState::Running { .. });
-    let mut left: Vec<_> = inventory.containers.iter().filter(running).map(|container| container.spec.id.clone()).collect();
+    let mut left: Vec<_> =
+        inventory.containers.iter().filter(running).map(|container| container.spec.id.clone()).collect();
     for id in &left {
         runtime.kill_container(id, SIGTERM).await?;
     }
@@ -119,10 +120,12 @@ fn remove_tree(dir: &Path) -> anyhow::Result<()> {
 fn unmount_below(dir: &Path) -> anyhow::Result<()> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
-    let mut below: Vec<PathBuf> = points.filter(|point| point.starts_with(dir) && *point != dir.join("netns")).collect();
+    let mut below: Vec<PathBuf> =
+        points.filter(|point| point.starts_with(dir) && *point != dir.join("netns")).collect();
     below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
     for point in below {
-        rustix::mount::unmount(&point, UnmountFlags::DETACH).with_context(|| format!("cannot unmount {}", point.display()))?;
+        rustix::mount::unmount(&point, UnmountFlags::DETACH)
+            .with_context(|| format!("cannot unmount {}", point.display()))?;
     }
     Ok(())
 }

@@ -12,14 +12,16 @@ use stead_testkit::{Cluster, Leftovers, Lesson, eventually, run};
 const STEP_MAX: Duration = Duration::from_secs(40);
 /// What shows a network namespace to be as new: links, addresses, routes, policy rules, packet rules.
 /// Loopback is up in both: a namespace without it is of no use to whoever holds it.
-const NETWORK: &str = "ip link set lo up; ip -brief link; ip -brief address; ip route show table all; ip rule; nft list ruleset";
+const NETWORK: &str =
+    "ip link set lo up; ip -brief link; ip -brief address; ip route show table all; ip rule; nft list ruleset";
 
 #[test]
 fn down_leaves_nothing_but_data() {
     let mut lesson = Lesson::start(env!("CARGO_BIN_EXE_stead"));
     lesson.apply();
     // Not pulled again at every start, as `latest` is: the registry ends with the namespace it is in.
-    let policy = r#"{"spec":{"template":{"spec":{"containers":[{"name":"qdrant","imagePullPolicy":"IfNotPresent"}]}}}}"#;
+    let policy =
+        r#"{"spec":{"template":{"spec":{"containers":[{"name":"qdrant","imagePullPolicy":"IfNotPresent"}]}}}}"#;
     lesson.cluster().kubectl(&["patch", "statefulset", "qdrant", "-p", policy]);
     lesson.cluster().rolled_out("statefulset/qdrant", STEP_MAX);
     for pod in PODS {
@@ -53,7 +55,11 @@ fn down_leaves_nothing_but_data() {
     for pod in PODS {
         lesson.cluster().wait_for(&format!("pod/{pod}"), "condition=Ready", STEP_MAX);
         assert_eq!(lesson.cluster().exec(pod, "cat /qdrant/storage/shard"), pod);
-        assert_eq!(lesson.cluster().exec(pod, "wc -l < /qdrant/storage/starts"), "3", "started for the patch and once more");
+        assert_eq!(
+            lesson.cluster().exec(pod, "wc -l < /qdrant/storage/starts"),
+            "3",
+            "started for the patch and once more"
+        );
     }
 
     let data = lesson.cluster().data_dir();

@@ -40,19 +40,22 @@ fn replicas_have_random_names_and_start_all_at_once() {
     assert!(history.contains("\n1 ") && history.contains("\n2 "), "{history}");
     cluster.kubectl(&["rollout", "undo", "deployment/web"]);
     cluster.rolled_out("deployment/web", STEP_MAX);
-    let back = cluster.field("replicasets -l app=web --sort-by=.status.replicas", "/items/1/metadata/labels/pod-template-hash");
+    let back = cluster
+        .field("replicasets -l app=web --sort-by=.status.replicas", "/items/1/metadata/labels/pod-template-hash");
     assert_eq!(back, hash, "the first revision's replica set is used again");
 }
 
 fn pods(cluster: &Cluster) -> BTreeSet<String> {
-    let names = cluster.kubectl(&["get", "pods", "-l", "app=web", "-o", "name", "--field-selector=status.phase=Running"]);
+    let names =
+        cluster.kubectl(&["get", "pods", "-l", "app=web", "-o", "name", "--field-selector=status.phase=Running"]);
     names.lines().filter_map(|line| line.strip_prefix("pod/")).map(str::to_owned).collect()
 }
 
 /// Every replica was created before any was Ready: none waited for another.
 fn assert_started_together(cluster: &Cluster) {
     let events = cluster.get("events");
-    let created = events["items"].as_array().expect("a list").iter().filter(|event| event["reason"] == "SuccessfulCreate");
+    let created =
+        events["items"].as_array().expect("a list").iter().filter(|event| event["reason"] == "SuccessfulCreate");
     let by_set = created.filter(|event| event["involvedObject"]["kind"] == "ReplicaSet").count();
     assert_eq!(by_set, 3, "the replica set made three pods");
     let list = cluster.get("pods -l app=web");

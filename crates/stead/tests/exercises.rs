@@ -47,7 +47,8 @@ fn updates_go_from_the_highest_down(cluster: &Cluster) {
 fn one_replica_is_reset(cluster: &Cluster) {
     let uid = |what: &str| cluster.field(what, "/metadata/uid");
     let others = || -> Vec<String> {
-        let names = ["pod/inference-0", "pod/inference-2", "pvc/model-cache-inference-0", "pvc/model-cache-inference-2"];
+        let names =
+            ["pod/inference-0", "pod/inference-2", "pvc/model-cache-inference-0", "pvc/model-cache-inference-2"];
         names.iter().map(|name| uid(name)).collect()
     };
     cluster.exec("inference-1", "echo corrupt > /models/model");

@@ -127,12 +127,7 @@ impl Store for Embedded {
         self.shared.index().range(&range)
     }
 
-    async fn watch(
-        &self,
-        resource: Resource,
-        namespace: Option<Box<str>>,
-        from: Revision,
-    ) -> Result<Watch, ReadError> {
+    async fn watch(&self, resource: Resource, namespace: Option<Box<str>>, from: Revision) -> Result<Watch, ReadError> {
         // Locked before the index, so that no change falls between the replay and the live part.
         let mut watchers = self.shared.watchers();
         let index = self.shared.index();

@@ -11,7 +11,9 @@ use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 use crate::log::Log;
-use crate::{DeleteError, Draft, Embedded, Expect, Header, Key, Limits, OpenError, PutError, Resource, Revision, Store as _};
+use crate::{
+    DeleteError, Draft, Embedded, Expect, Header, Key, Limits, OpenError, PutError, Resource, Revision, Store as _,
+};
 
 #[derive(Clone, Debug)]
 enum Operation {

@@ -28,13 +28,16 @@ use std::sync::Arc;
 /// What the API server needs from a back end.
 pub trait Store: Send + Sync + 'static {
     /// Stores `draft` under `key` if the key is in the expected state. Durable when it returns.
-    fn put(&self, key: Key, expect: Expect, draft: Draft)
-    -> impl Future<Output = Result<Arc<Entry>, PutError>> + Send;
+    fn put(&self, key: Key, expect: Expect, draft: Draft) -> impl Future<Output = Result<Arc<Entry>, PutError>> + Send;
 
     /// Removes `key` if it is at revision `at`. `last` is the object's final state, which watchers
     /// are shown with the revision of the deletion. Durable when it returns.
-    fn delete(&self, key: Key, at: Revision, last: Draft)
-    -> impl Future<Output = Result<Arc<Entry>, DeleteError>> + Send;
+    fn delete(
+        &self,
+        key: Key,
+        at: Revision,
+        last: Draft,
+    ) -> impl Future<Output = Result<Arc<Entry>, DeleteError>> + Send;
 
     /// The newest durable state of one key.
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Arc<Entry>>, ReadError>> + Send;

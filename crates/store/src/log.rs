@@ -104,7 +104,11 @@ impl Log {
         Ok(self.append(events, is_current)?)
     }
 
-    fn append(&mut self, events: &[Arc<Event>], is_current: impl Fn(&Key, Revision) -> bool) -> Result<(), redb::Error> {
+    fn append(
+        &mut self,
+        events: &[Arc<Event>],
+        is_current: impl Fn(&Key, Revision) -> bool,
+    ) -> Result<(), redb::Error> {
         let Some(last) = events.last() else { return Ok(()) };
         let mut usage = self.usage;
         usage.add(events);

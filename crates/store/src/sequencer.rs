@@ -33,8 +33,13 @@ pub(crate) enum Change {
 pub(crate) enum Verdict {
     Done(Arc<Entry>),
     /// The key was not as required; nothing was changed.
-    Refused { key: Key, current: Option<Arc<Entry>> },
-    Unavailable { reason: String },
+    Refused {
+        key: Key,
+        current: Option<Arc<Entry>>,
+    },
+    Unavailable {
+        reason: String,
+    },
 }
 
 /// What readers share with the sequencer. `watchers` is locked before `index` by whoever needs

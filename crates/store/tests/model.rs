@@ -8,9 +8,7 @@ use std::collections::BTreeMap;
 
 use common::{draft, drain, key, resource, stored, text};
 use proptest::prelude::*;
-use stead_store::{
-    DeleteError, Embedded, Expect, Key, Limits, PutError, Range, ReadError, Revision, Store as _,
-};
+use stead_store::{DeleteError, Embedded, Expect, Key, Limits, PutError, Range, ReadError, Revision, Store as _};
 
 const HISTORY_EVENTS_MAX: usize = 6;
 const KEYS: [&str; 6] = ["pods/a/x", "pods/a/y", "pods/b/x", "pods/b/z", "nodes//n", "pods/aa/x"];
@@ -19,8 +17,14 @@ const KEYS: [&str; 6] = ["pods/a/x", "pods/a/y", "pods/b/x", "pods/b/z", "nodes/
 enum Step {
     Create(usize),
     /// Replaces the newest state, or tries to at a stale revision.
-    Replace { key: usize, stale: bool },
-    Delete { key: usize, stale: bool },
+    Replace {
+        key: usize,
+        stale: bool,
+    },
+    Delete {
+        key: usize,
+        stale: bool,
+    },
     Restart,
 }
 
@@ -183,7 +187,8 @@ async fn check(store: &Embedded, reference: &Reference) {
         check_ranges(store, reference, at).await;
         check_watches(store, reference, at).await;
     }
-    let range = |at| Range { resource: resource("pods"), namespace: None, after: None, limit: 0, at: Some(Revision(at)) };
+    let range =
+        |at| Range { resource: resource("pods"), namespace: None, after: None, limit: 0, at: Some(Revision(at)) };
     if let Some(at) = oldest.checked_sub(1) {
         let error = ReadError::Compacted { at: Revision(at), oldest: Revision(oldest) };
         assert_eq!(store.range(range(at)).await.unwrap_err(), error);

@@ -27,10 +27,7 @@ async fn a_watch_shows_the_past_then_the_present() {
     for _ in 0..4 {
         shown.push(line(&everywhere.events.recv().await.unwrap().unwrap()));
     }
-    assert_eq!(
-        shown,
-        ["1 pods a/x added", "2 pods b/y added", "3 pods a/x modified", "5 pods a/x deleted"]
-    );
+    assert_eq!(shown, ["1 pods a/x added", "2 pods b/y added", "3 pods a/x modified", "5 pods a/x deleted"]);
     let mut shown = Vec::new();
     for _ in 0..2 {
         shown.push(line(&in_a.events.recv().await.unwrap().unwrap()));

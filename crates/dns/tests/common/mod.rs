@@ -42,11 +42,8 @@ pub(crate) fn service(path: &str, cluster_ips: &[&str], ports: &[&str]) -> Servi
 }
 
 pub(crate) fn external(path: &str, name: &str) -> Service {
-    let spec = ServiceSpec {
-        type_: Some("ExternalName".into()),
-        external_name: Some(name.into()),
-        ..ServiceSpec::default()
-    };
+    let spec =
+        ServiceSpec { type_: Some("ExternalName".into()), external_name: Some(name.into()), ..ServiceSpec::default() };
     Service { metadata: meta(path), spec: Some(spec), ..Service::default() }
 }
 
@@ -127,7 +124,8 @@ pub(crate) fn ask(zone: &Zone, question: &str) -> String {
                 Code::ServFail => "failure",
                 Code::Refused => "refused",
             };
-            let sections = [("  ", &answer.answers), ("  authority: ", &answer.authority), ("  also: ", &answer.additional)];
+            let sections =
+                [("  ", &answer.answers), ("  authority: ", &answer.authority), ("  also: ", &answer.additional)];
             told += &if what.is_empty() { String::new() } else { format!("  {what}\n") };
             for (mark, records) in sections {
                 records.iter().for_each(|record| told += &format!("{mark}{record}\n"));

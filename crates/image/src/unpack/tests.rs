@@ -52,9 +52,7 @@ impl Draft {
     }
 
     fn xattr(mut self, name: &str, value: &[u8]) -> Self {
-        self.0
-            .append_pax_extensions([(format!("SCHILY.xattr.{name}").as_str(), value)])
-            .expect("written");
+        self.0.append_pax_extensions([(format!("SCHILY.xattr.{name}").as_str(), value)]).expect("written");
         self
     }
 
@@ -69,10 +67,8 @@ fn unpacked_with(limits: &Limits, packed: &[u8]) -> (TempDir, Result<Unpacked, L
     let layer = dir.path().join("layer");
     fs::create_dir(&layer).expect("made");
     let outcome = unpack(packed, &layer, limits);
-    let beside: Vec<_> = fs::read_dir(dir.path())
-        .expect("readable")
-        .map(|entry| entry.expect("an entry").file_name())
-        .collect();
+    let beside: Vec<_> =
+        fs::read_dir(dir.path()).expect("readable").map(|entry| entry.expect("an entry").file_name()).collect();
     assert_eq!(beside, ["layer"], "nothing is written outside the layer");
     (dir, outcome)
 }
@@ -84,10 +80,7 @@ fn unpacked(draft: Draft) -> TempDir {
 }
 
 fn refused(draft: Draft) -> String {
-    unpacked_with(&LIMITS, &draft.bytes())
-        .1
-        .expect_err("refused")
-        .to_string()
+    unpacked_with(&LIMITS, &draft.bytes()).1.expect_err("refused").to_string()
 }
 
 fn read(dir: &TempDir, path: &str) -> String {
@@ -117,29 +110,13 @@ fn files_keep_content_owner_mode_and_time() {
     );
     let plain = meta(&dir, "a/plain");
     assert_eq!(
-        (
-            read(&dir, "a/plain").as_str(),
-            plain.uid(),
-            plain.gid(),
-            plain.mode() & 0o7777,
-            plain.mtime()
-        ),
+        (read(&dir, "a/plain").as_str(), plain.uid(), plain.gid(), plain.mode() & 0o7777, plain.mtime()),
         ("plain", 1000, 1001, 0o644, 1_600_000_000)
     );
     assert_eq!(meta(&dir, "a/suid").mode() & 0o7777, 0o4755);
-    assert_eq!(
-        (meta(&dir, "a").mode() & 0o7777, meta(&dir, "a").mtime()),
-        (0o750, 1_600_000_000)
-    );
-    assert_eq!(
-        meta(&dir, "").mode() & 0o7777,
-        0o750,
-        "the root takes its own attributes"
-    );
-    assert_eq!(
-        fs::read_link(dir.path().join("layer/a/link")).expect("a link"),
-        Path::new("/absolute/../is/fine")
-    );
+    assert_eq!((meta(&dir, "a").mode() & 0o7777, meta(&dir, "a").mtime()), (0o750, 1_600_000_000));
+    assert_eq!(meta(&dir, "").mode() & 0o7777, 0o750, "the root takes its own attributes");
+    assert_eq!(fs::read_link(dir.path().join("layer/a/link")).expect("a link"), Path::new("/absolute/../is/fine"));
     assert_eq!(meta(&dir, "a/link").uid(), 1000);
     assert_eq!(meta(&dir, "b").ino(), plain.ino());
     assert_eq!(meta(&dir, "deep").mode() & 0o7777, 0o755);
@@ -179,10 +156,7 @@ fn whiteouts_become_those_of_overlayfs() {
     let layer = dir.path().join("layer");
     assert!(is_whiteout(&meta(&dir, "a/gone")) && !is_opaque(&layer.join("a")));
     assert!(is_opaque(&layer.join("b")));
-    assert!(
-        is_opaque(&layer.join("c/again")),
-        "a directory made over its own whiteout hides the old one"
-    );
+    assert!(is_opaque(&layer.join("c/again")), "a directory made over its own whiteout hides the old one");
     assert_eq!(read(&dir, "d/file"), "replaced");
     assert!(fs::symlink_metadata(layer.join("e/plnk")).is_err());
     assert!(is_opaque(&layer.join("f/kept")));
@@ -199,11 +173,7 @@ fn nothing_gets_out_of_the_layer() {
     assert!(refused(Draft::new().hard_link("stolen", "../../../etc/passwd")).contains("leads upwards"));
     refused(Draft::new().hard_link("stolen", &format!("{out}/secret")));
     refused(Draft::new().symlink("way", out).hard_link("stolen", "way/secret"));
-    refused(
-        Draft::new()
-            .symlink("way", "../..")
-            .hard_link("stolen", "way/etc/passwd"),
-    );
+    refused(Draft::new().symlink("way", "../..").hard_link("stolen", "way/etc/passwd"));
     assert!(refused(Draft::new().file(".wh...", "")).contains("hides no name"));
 
     // Links are followed as the container would see them: inside.
@@ -228,10 +198,7 @@ fn nothing_gets_out_of_the_layer() {
             .hard_link("x", "nothing"),
     );
     assert_eq!(fs::read_dir(outside.path()).expect("readable").count(), 1);
-    assert_eq!(
-        fs::read_to_string(outside.path().join("secret")).expect("readable"),
-        "secret"
-    );
+    assert_eq!(fs::read_to_string(outside.path().join("secret")).expect("readable"), "secret");
 }
 
 #[test]
@@ -245,19 +212,13 @@ fn a_link_replaced_by_an_archive_is_not_followed_any_more() {
             .symlink("way", "two")
             .file("way/x", "y"),
     );
-    assert_eq!(
-        (read(&dir, "one/x"), read(&dir, "two/x")),
-        ("x".to_owned(), "y".to_owned())
-    );
+    assert_eq!((read(&dir, "one/x"), read(&dir, "two/x")), ("x".to_owned(), "y".to_owned()));
 }
 
 #[test]
 fn places_the_runtime_mounts_over_must_be_directories() {
     for name in MOUNTED_OVER {
-        assert!(
-            refused(Draft::new().symlink(name, "/etc")).contains("must be a directory"),
-            "{name}"
-        );
+        assert!(refused(Draft::new().symlink(name, "/etc")).contains("must be a directory"), "{name}");
     }
     unpacked(Draft::new().directory("dev/").directory("proc/"));
 }
@@ -291,44 +252,22 @@ fn devices_are_left_out() {
 
 #[test]
 fn every_limit_holds() {
-    let small = Limits {
-        bytes_max: 1000,
-        entries_max: 3,
-        ratio_max: 20,
-        ratio_free_bytes: 1 << 16,
-        header_bytes_max: 8 << 10,
-    };
+    let small =
+        Limits { bytes_max: 1000, entries_max: 3, ratio_max: 20, ratio_free_bytes: 1 << 16, header_bytes_max: 8 << 10 };
     let check = |packed: &[u8], expected: &str| {
         let refused = unpacked_with(&small, packed).1.expect_err("too much").to_string();
         assert!(refused.contains(expected), "{refused}");
     };
-    check(
-        &Draft::new().file("x", &"x".repeat(1001)).bytes(),
-        "more than 1000 bytes",
-    );
-    check(
-        &Draft::new()
-            .file("a", "")
-            .file("b", "")
-            .file("c", "")
-            .file("d", "")
-            .bytes(),
-        "more than 3 entries",
-    );
+    check(&Draft::new().file("x", &"x".repeat(1001)).bytes(), "more than 1000 bytes");
+    check(&Draft::new().file("a", "").file("b", "").file("c", "").file("d", "").bytes(), "more than 3 entries");
     let bomb = zstd::stream::encode_all(
-        Draft::new()
-            .entry(EntryType::Char, "x", "", &vec![0; 1 << 20], 0)
-            .bytes()
-            .as_slice(),
+        Draft::new().entry(EntryType::Char, "x", "", &vec![0; 1 << 20], 0).bytes().as_slice(),
         1,
     )
     .expect("packed");
     check(&bomb, "more than 20 times its packed size");
     check(
-        &Draft::new()
-            .xattr("user.large", &vec![b'x'; 16 << 10])
-            .file("x", "")
-            .bytes(),
+        &Draft::new().xattr("user.large", &vec![b'x'; 16 << 10]).file("x", "").bytes(),
         "more than 8192 bytes of headers",
     );
 }

@@ -34,10 +34,7 @@ pub(crate) struct Blob {
 
 impl Blob {
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        Self {
-            digest: digest(&bytes),
-            bytes,
-        }
+        Self { digest: digest(&bytes), bytes }
     }
 
     pub(crate) fn hex(&self) -> &str {
@@ -65,9 +62,7 @@ pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// A layer with these files.
@@ -80,9 +75,7 @@ pub(crate) fn layer(files: &[(&str, &str)], packing: Packing) -> Layer {
         header.set_mtime(1);
         header.set_uid(0);
         header.set_gid(0);
-        builder
-            .append_data(&mut header, path, content.as_bytes())
-            .expect("written");
+        builder.append_data(&mut header, path, content.as_bytes()).expect("written");
     }
     let plain = builder.into_inner().expect("written");
     let diff_id = digest(&plain);
@@ -94,11 +87,7 @@ pub(crate) fn layer(files: &[(&str, &str)], packing: Packing) -> Layer {
             "application/vnd.oci.image.layer.v1.tar+zstd",
         ),
     };
-    Layer {
-        blob: Blob::new(packed),
-        diff_id,
-        media_type,
-    }
+    Layer { blob: Blob::new(packed), diff_id, media_type }
 }
 
 pub(crate) fn gzip(plain: &[u8]) -> Vec<u8> {
@@ -120,11 +109,7 @@ pub(crate) fn image(layers: Vec<Layer>) -> TestImage {
     });
     let config = Blob::new(config.to_string().into_bytes());
     let manifest = manifest_of(&config, &layers);
-    TestImage {
-        config,
-        layers,
-        manifest,
-    }
+    TestImage { config, layers, manifest }
 }
 
 pub(crate) fn manifest_of(config: &Blob, layers: &[Layer]) -> Blob {
@@ -184,20 +169,16 @@ impl Registry {
                 );
             }
         });
-        Self {
-            host: address.to_string(),
-            state,
-        }
+        Self { host: address.to_string(), state }
     }
 
     /// Serves an image under `repository` and `tag`.
     pub(crate) fn push(&self, repository: &str, tag: &str, image: &TestImage) {
         let mut state = self.state.lock().expect("not poisoned");
         for reference in [tag, &image.manifest.digest] {
-            state.manifests.insert(
-                format!("{repository}/manifests/{reference}"),
-                (MANIFEST, image.manifest.bytes.clone()),
-            );
+            state
+                .manifests
+                .insert(format!("{repository}/manifests/{reference}"), (MANIFEST, image.manifest.bytes.clone()));
         }
         for blob in image.layers.iter().map(|layer| &layer.blob).chain([&image.config]) {
             state.blobs.insert(blob.digest.clone(), blob.bytes.clone());
@@ -225,22 +206,12 @@ impl Registry {
 
     /// Serves other bytes under a digest.
     pub(crate) fn spoil(&self, digest: &str, bytes: &[u8]) {
-        self.state
-            .lock()
-            .expect("not poisoned")
-            .blobs
-            .insert(digest.to_owned(), bytes.to_owned());
+        self.state.lock().expect("not poisoned").blobs.insert(digest.to_owned(), bytes.to_owned());
     }
 
     /// How often a path that ends like this was asked for.
     pub(crate) fn requests(&self, end: &str) -> usize {
-        self.state
-            .lock()
-            .expect("not poisoned")
-            .requests
-            .iter()
-            .filter(|path| path.ends_with(end))
-            .count()
+        self.state.lock().expect("not poisoned").requests.iter().filter(|path| path.ends_with(end)).count()
     }
 }
 
@@ -248,19 +219,13 @@ impl State {
     fn answer(&mut self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
         self.requests.push(path.clone());
-        let shown = request
-            .headers()
-            .get("authorization")
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or("");
+        let shown = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or("");
         let basic = |pair: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
         if path == "/token" {
             return match self.access {
-                Access::Token(pair) if shown == basic(pair) => respond(
-                    StatusCode::OK,
-                    "application/json",
-                    br#"{"token":"open-sesame"}"#.to_vec(),
-                ),
+                Access::Token(pair) if shown == basic(pair) => {
+                    respond(StatusCode::OK, "application/json", br#"{"token":"open-sesame"}"#.to_vec())
+                }
                 Access::Token(_) | Access::Basic(_) | Access::Anyone => error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
             };
         }
@@ -272,9 +237,7 @@ impl State {
         };
         if let Some(challenge) = challenge {
             let mut response = error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
-            response
-                .headers_mut()
-                .insert("www-authenticate", challenge.parse().expect("a header"));
+            response.headers_mut().insert("www-authenticate", challenge.parse().expect("a header"));
             return response;
         }
         let Some(rest) = path.strip_prefix("/v2/") else {
@@ -305,9 +268,5 @@ fn respond(status: StatusCode, media_type: &str, bytes: Vec<u8>) -> Response<Ful
 }
 
 fn error(status: StatusCode, code: &str) -> Response<Full<Bytes>> {
-    respond(
-        status,
-        "application/json",
-        format!(r#"{{"errors":[{{"code":"{code}","message":"no"}}]}}"#).into_bytes(),
-    )
+    respond(status, "application/json", format!(r#"{{"errors":[{{"code":"{code}","message":"no"}}]}}"#).into_bytes())
 }

@@ -196,7 +196,13 @@ async fn converse(
 ) -> Result<(), SocketError> {
     let (mut sink, mut source) = socket.split();
     let (output, mut frames) = mpsc::channel::<Message>(FRAMES_MAX);
-    let first = if streams.stdout || streams.tty { STDOUT } else if streams.stderr { STDERR } else { ERROR };
+    let first = if streams.stdout || streams.tty {
+        STDOUT
+    } else if streams.stderr {
+        STDERR
+    } else {
+        ERROR
+    };
     sink.send(frame(first, &[])).await?;
     let handle = match started {
         Ok(handle) => handle,

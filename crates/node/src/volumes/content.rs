@@ -51,7 +51,12 @@ pub enum ContentError {
 }
 
 /// The files of a volume; later sources win over earlier ones.
-pub(super) fn render(pod: &Pod, volume: &Volume, facts: &PodFacts, sources: &impl Sources) -> Result<Files, ContentError> {
+pub(super) fn render(
+    pod: &Pod,
+    volume: &Volume,
+    facts: &PodFacts,
+    sources: &impl Sources,
+) -> Result<Files, ContentError> {
     let mut files = Files::new();
     if let Some(source) = &volume.config_map {
         let default = source.default_mode.unwrap_or(MODE_DEFAULT);

@@ -71,13 +71,15 @@ type Users = Vec<(String, String)>;
 fn change(volume: &Path, edit: impl FnOnce(&mut Users) -> Result<(), LockError>) -> Result<(), LockError> {
     let path = lock_path(volume);
     let failed = |source: std::io::Error| LockError::Io { path: path.display().to_string(), source };
-    let mut file =
-        File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
     rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(failed)?;
-    let before: Users =
-        text.lines().filter_map(|line| line.split_once(' ')).map(|(name, uid)| (name.to_owned(), uid.to_owned())).collect();
+    let before: Users = text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, uid)| (name.to_owned(), uid.to_owned()))
+        .collect();
     let mut users = before.clone();
     edit(&mut users)?;
     if users == before {

@@ -32,7 +32,8 @@ fn any_env(pod: &Pod, from: impl Fn(&EnvFromSource) -> bool, value: impl Fn(&Env
 
 /// Whether the pod mounts a claim.
 pub(crate) fn uses_claim(pod: &Pod, key: &ObjectKey) -> bool {
-    let names = |volume: &Volume| volume.persistent_volume_claim.as_ref().is_some_and(|claim| claim.claim_name == key.name);
+    let names =
+        |volume: &Volume| volume.persistent_volume_claim.as_ref().is_some_and(|claim| claim.claim_name == key.name);
     same_namespace(pod, key) && volumes(pod).any(names)
 }
 

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use stead_image::{Image, ImageStore};
-use stead_plan::pod::{
-    Failure, ImageState, Instance, InstanceState, Observed, Probed, Sandbox, Volumes, declared,
-};
+use stead_plan::pod::{Failure, ImageState, Instance, InstanceState, Observed, Probed, Sandbox, Volumes, declared};
 use stead_plan::restarts::Backoff;
 use stead_runtime::{ContainerInfo, ContainerState, Inventory};
 use tokio_util::task::AbortOnDropHandle;

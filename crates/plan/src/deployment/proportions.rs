@@ -43,9 +43,7 @@ fn only_one(family: &mut Family) -> Option<&mut ReplicaSet> {
 
 /// Whether the new set has everything already (1.19).
 fn is_saturated(set: &ReplicaSet, replicas: i32) -> bool {
-    size(set) == replicas
-        && sets::desired_before(set) == Some(replicas)
-        && sets::available(set) == replicas
+    size(set) == replicas && sets::desired_before(set) == Some(replicas) && sets::available(set) == replicas
 }
 
 /// Gives every active set its part of what is added or taken (1.20).

@@ -60,11 +60,7 @@ fn grow(step: &mut Step<'_>, family: &mut Family) -> bool {
     let (replicas, surge, total) = (step.want.replicas, step.want.surge, family.total());
     let Some(mut set) = family.new.take() else { return false };
     let now = size(&set);
-    let to = if now > replicas {
-        replicas
-    } else {
-        now + (replicas + surge - total).clamp(0, replicas - now)
-    };
+    let to = if now > replicas { replicas } else { now + (replicas + surge - total).clamp(0, replicas - now) };
     if to != now {
         sets::resize(step, &mut set, to);
     }

@@ -56,7 +56,8 @@ impl Family {
 
     /// The condition ReplicaFailure of a set, the new one first (1.25).
     pub(super) fn failure(&self) -> Option<(String, String)> {
-        let conditions = self.all().flat_map(|set| set.status.iter().flat_map(|status| status.conditions.iter().flatten()));
+        let conditions =
+            self.all().flat_map(|set| set.status.iter().flat_map(|status| status.conditions.iter().flatten()));
         let failure = conditions.into_iter().find(|condition| condition.type_ == "ReplicaFailure")?;
         Some((failure.reason.clone().unwrap_or_default(), failure.message.clone().unwrap_or_default()))
     }

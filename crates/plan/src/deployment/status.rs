@@ -56,7 +56,8 @@ pub(super) fn differs(want: &Want<'_>, status: &DeploymentStatus) -> bool {
 
 /// Summed, unless a set that was observed does not say.
 fn terminating(family: &Family) -> Option<i32> {
-    let observed = family.all().filter_map(|set| set.status.as_ref()).filter(|status| status.observed_generation.is_some());
+    let observed =
+        family.all().filter_map(|set| set.status.as_ref()).filter(|status| status.observed_generation.is_some());
     observed.map(|status| status.terminating_replicas).sum()
 }
 

@@ -55,7 +55,8 @@ pub(super) fn conditions(
     for (type_, verdict) in verdicts {
         let status = if verdict.holds { "True" } else { "False" };
         let before = old.iter().find(|condition| condition.type_ == type_);
-        let since = before.filter(|before| before.status == status).and_then(|before| before.last_transition_time.clone());
+        let since =
+            before.filter(|before| before.status == status).and_then(|before| before.last_transition_time.clone());
         all.push(PodCondition {
             type_: type_.to_owned(),
             status: status.to_owned(),
@@ -90,8 +91,7 @@ fn initialized(pod: &Pod, phase: &str, init: &[ContainerStatus], regular: &[Cont
     let done = |status: &ContainerStatus| {
         if sidecar(&status.name) { status.started == Some(true) } else { status.ready }
     };
-    let incomplete: Vec<&str> =
-        init.iter().filter(|status| !done(status)).map(|status| status.name.as_str()).collect();
+    let incomplete: Vec<&str> = init.iter().filter(|status| !done(status)).map(|status| status.name.as_str()).collect();
     if incomplete.is_empty() {
         Verdict::yes()
     } else {
@@ -113,11 +113,7 @@ fn containers_ready(pod: &Pod, phase: &str, init: &[ContainerStatus], regular: &
         .map(|container| container.name.as_str())
         .filter(|name| !init.iter().chain(regular).any(|status| status.name == *name && status.ready))
         .collect();
-    if unready.is_empty() {
-        Verdict::yes()
-    } else {
-        Verdict::no("ContainersNotReady", named("unready", &unready))
-    }
+    if unready.is_empty() { Verdict::yes() } else { Verdict::no("ContainersNotReady", named("unready", &unready)) }
 }
 
 fn gates(pod: &Pod, conditions: &[PodCondition]) -> Verdict {

@@ -240,8 +240,11 @@ impl Steps<'_> {
             Ending::Deadline | Ending::Completed => own.unwrap_or(GRACE_DEFAULT_S).max(GRACE_MIN_S),
         };
         let all = declared(self.pod);
-        let sidecars: Vec<&str> =
-            all.iter().filter(|container| container.is_sidecar()).map(|container| container.spec.name.as_str()).collect();
+        let sidecars: Vec<&str> = all
+            .iter()
+            .filter(|container| container.is_sidecar())
+            .map(|container| container.spec.name.as_str())
+            .collect();
         let running = || self.seen.instances.iter().filter(|instance| instance.state == InstanceState::Running);
         let mut stop: Vec<_> = running().filter(|instance| !sidecars.contains(&instance.name.as_str())).collect();
         if stop.is_empty() {

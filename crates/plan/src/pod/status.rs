@@ -189,7 +189,8 @@ fn state_of_instance(
 /// `name_namespace(uid)`, as messages name a pod.
 pub fn long_name(pod: &Pod) -> String {
     let meta = &pod.metadata;
-    let [name, namespace, uid] = [&meta.name, &meta.namespace, &meta.uid].map(|part| part.as_deref().unwrap_or_default());
+    let [name, namespace, uid] =
+        [&meta.name, &meta.namespace, &meta.uid].map(|part| part.as_deref().unwrap_or_default());
     format!("{name}_{namespace}({uid})")
 }
 

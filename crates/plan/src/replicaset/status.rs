@@ -27,9 +27,9 @@ pub(super) fn count(set: &ReplicaSet, mine: &[&Pod], active: &[&Pod], now: Times
     let empty = BTreeMap::new();
     let template = template_of(set).and_then(|template| template.metadata.as_ref()?.labels.as_ref()).unwrap_or(&empty);
     let fully_labelled = |pod: &Pod| {
-        template.iter().all(|(key, value)| {
-            pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value)
-        })
+        template
+            .iter()
+            .all(|(key, value)| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value))
     };
     let counted = |wanted: &dyn Fn(&Pod) -> bool| {
         let count = active.iter().filter(|pod| wanted(pod)).count();
@@ -74,10 +74,8 @@ pub fn finish(
             last_transition_time: Some(Time(now)),
         }),
     }
-    let status = ReplicaSetStatus {
-        conditions: Some(conditions).filter(|conditions| !conditions.is_empty()),
-        ..counts.clone()
-    };
+    let status =
+        ReplicaSetStatus { conditions: Some(conditions).filter(|conditions| !conditions.is_empty()), ..counts.clone() };
     (comparable(&status) != comparable(&stored)).then_some(status)
 }
 

@@ -255,10 +255,8 @@ impl Draft {
     }
 
     pub(super) fn finish(self, status: StatefulSetStatus, status_changed: bool) -> Plan {
-        let adopts = self
-            .bookkeeping
-            .iter()
-            .any(|action| matches!(action, Action::AdoptPod(_) | Action::AdoptRevision(_)));
+        let adopts =
+            self.bookkeeping.iter().any(|action| matches!(action, Action::AdoptPod(_) | Action::AdoptRevision(_)));
         let confirm = if adopts { vec![Action::ConfirmSet] } else { Vec::new() };
         let mut batches = vec![confirm, self.bookkeeping, self.repairs, self.claims, self.pods, self.history];
         batches.retain(|batch| !batch.is_empty());

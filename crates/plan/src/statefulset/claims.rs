@@ -21,7 +21,8 @@ enum Verdict {
 
 /// Prepares the claims of an ordinal whose pod is about to be made, and says whether it may be.
 pub(super) fn prepare(view: &View, ordinal: Ordinal, draft: &mut Draft) -> bool {
-    let stale = existing(view, ordinal).find(|claim| view.set.when_scaled == Retention::Delete && is_doomed(claim, None));
+    let stale =
+        existing(view, ordinal).find(|claim| view.set.when_scaled == Retention::Delete && is_doomed(claim, None));
     if let Some(claim) = stale {
         draft.wait(&claim.target.name, Rule::ClaimStale);
         return false;

@@ -52,7 +52,11 @@ pub fn pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &RevisionNam
 }
 
 /// The template of a revision: the set's own, or what `revision` keeps.
-pub fn template(set: &StatefulSet, revision: &RevisionName, stored: Option<&ControllerRevision>) -> Option<PodTemplateSpec> {
+pub fn template(
+    set: &StatefulSet,
+    revision: &RevisionName,
+    stored: Option<&ControllerRevision>,
+) -> Option<PodTemplateSpec> {
     match stored {
         Some(stored) if stored.metadata.name.as_deref() == Some(&revision.0) => revisions::template_of(stored),
         Some(_) => None,

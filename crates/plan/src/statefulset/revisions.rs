@@ -193,9 +193,7 @@ pub(super) fn views(set: &StatefulSet, observed: &[Arc<ControllerRevision>]) -> 
     let mut listed: Vec<&ControllerRevision> =
         observed.iter().map(Arc::as_ref).filter(|revision| is_candidate(set, revision)).collect();
     let created = |revision: &ControllerRevision| revision.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    listed.sort_by(|a, b| {
-        (a.revision, created(a), &a.metadata.name).cmp(&(b.revision, created(b), &b.metadata.name))
-    });
+    listed.sort_by(|a, b| (a.revision, created(a), &a.metadata.name).cmp(&(b.revision, created(b), &b.metadata.name)));
     let last = listed.len().saturating_sub(1);
     let view = |(index, revision): (usize, &ControllerRevision)| RevisionView {
         target: Target::of(&revision.metadata),

@@ -36,7 +36,8 @@ fn shrink_by_one(stage: &Stage<'_>, draft: &mut Draft) -> bool {
         draft.wait(&next.target.name, Rule::Terminating);
     } else if available(next)
         || next.phase.is_terminal()
-        || lowest_unavailable.is_some_and(|lowest| lowest.target == next.target) {
+        || lowest_unavailable.is_some_and(|lowest| lowest.target == next.target)
+    {
         remove(next, draft);
     } else {
         draft.wait(&next.target.name, Rule::ScaleDownUnhealthy);

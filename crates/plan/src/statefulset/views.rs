@@ -304,7 +304,9 @@ fn mounts_its_claims(view: &SetView, ordinal: Ordinal, pod: &Pod) -> bool {
     view.claim_templates.iter().all(|template| {
         let wanted = ordinals::claim_name(template, &view.name, ordinal);
         let volume = volumes.iter().find(|volume| volume.name == *template);
-        volume.and_then(|volume| volume.persistent_volume_claim.as_ref()).is_some_and(|claim| claim.claim_name == wanted)
+        volume
+            .and_then(|volume| volume.persistent_volume_claim.as_ref())
+            .is_some_and(|claim| claim.claim_name == wanted)
     })
 }
 

@@ -44,11 +44,7 @@ pub(crate) fn web(replicas: i32) -> StatefulSet {
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels()), ..ObjectMeta::default() }),
         spec: Some(PodSpec {
-            containers: vec![Container {
-                name: "web".to_owned(),
-                image: Some("a".to_owned()),
-                ..Container::default()
-            }],
+            containers: vec![Container { name: "web".to_owned(), image: Some("a".to_owned()), ..Container::default() }],
             ..PodSpec::default()
         }),
     };
@@ -345,7 +341,8 @@ impl World {
                 self.pod(target).metadata = adopted;
             }
             Action::ReleasePod(target) => {
-                let released = pods::released(&self.pod(target).metadata, &Uid(set.metadata.uid.clone().unwrap_or_default()));
+                let released =
+                    pods::released(&self.pod(target).metadata, &Uid(set.metadata.uid.clone().unwrap_or_default()));
                 let released = self.written(released);
                 self.pod(target).metadata = released;
             }
@@ -356,7 +353,8 @@ impl World {
             }
             Action::OwnClaim { target, ordinal, owner } => {
                 let claim = self.claims.get(&target.name).filter(|claim| Target::of(&claim.metadata) == *target);
-                let owned = render::owned_claim(&self.set, claim.expect("the claim decided on exists"), *ordinal, owner);
+                let owned =
+                    render::owned_claim(&self.set, claim.expect("the claim decided on exists"), *ordinal, owner);
                 let owned = PersistentVolumeClaim { metadata: self.written(owned.metadata.clone()), ..owned };
                 self.claims.insert(target.name.clone(), owned);
             }
@@ -406,8 +404,12 @@ impl World {
 
     /// Removes what has lost its owners, and terminating claims that nothing uses.
     pub(crate) fn collect(&mut self) {
-        let live: Vec<String> =
-            self.pods.values().filter_map(|pod| pod.metadata.uid.clone()).chain(self.set.metadata.uid.clone()).collect();
+        let live: Vec<String> = self
+            .pods
+            .values()
+            .filter_map(|pod| pod.metadata.uid.clone())
+            .chain(self.set.metadata.uid.clone())
+            .collect();
         let orphaned = |owners: &[OwnerReference]| {
             !owners.is_empty() && owners.iter().all(|owner| !live.contains(&owner.uid) && owner.kind != "ConfigMap")
         };

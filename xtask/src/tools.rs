@@ -26,8 +26,8 @@ const TOOLS: [Tool; 6] = [
     Tool { program: "unshare", package: "util-linux", purpose: "network namespaces without a way out" },
 ];
 
-/// Oldest kubectl whose client-side checks and watches the tests were written for.
-const KUBECTL_MINOR_MIN: u32 = 27;
+/// Oldest kubectl that speaks WebSocket to `exec`, which most tests use.
+const KUBECTL_MINOR_MIN: u32 = 30;
 
 /// Directories that programs are in, besides those of `$PATH`: root's own may be missing there.
 const SYSTEM_DIRS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -87,7 +87,7 @@ fn is_root() -> anyhow::Result<bool> {
 /// Refuses unless kubectl is there and new enough.
 fn check_kubectl() -> anyhow::Result<()> {
     let advice =
-        "put kubectl 1.27 or newer on the path, or name it in $KUBECTL (https://kubernetes.io/docs/tasks/tools/)";
+        "put kubectl 1.30 or newer on the path, or name it in $KUBECTL (https://kubernetes.io/docs/tasks/tools/)";
     let kubectl = std::env::var_os("KUBECTL").map(PathBuf::from).or_else(|| on_path("kubectl"));
     let kubectl = kubectl.with_context(|| format!("kubectl is missing: {advice}"))?;
     let output = Command::new(&kubectl).args(["version", "--client", "-o", "json"]).output();

@@ -337,12 +337,10 @@ pub struct Kind {
     pub facts: Facts,
     /// Table columns.
     pub columns: &'static [Column],
-    /// Decodes the wire form; unknown fields are ignored, defaults are not applied.
-    pub from_value: fn(serde_json::Value) -> Result<Object, serde_json::Error>,
     /// Decodes as [`decode`](crate::decode) does; gives the path of every unknown field.
     pub from_lenient: fn(serde_json::Value) -> Result<WithUnknown, TypeError>,
-    /// Decodes the wire form from bytes and reports the path of every unknown field.
-    pub from_json: fn(&[u8], &mut Vec<String>) -> Result<Object, serde_json::Error>,
+    /// Decodes what an object was encoded to. Fields its type does not have are passed over.
+    pub from_encoded: fn(&[u8]) -> Result<Object, serde_json::Error>,
     /// [`Spec::set_defaults`]
     pub set_defaults: fn(&mut Object),
     /// [`Spec::prepare_create`]
@@ -384,16 +382,14 @@ impl Kind {
             kind: T::KIND,
             facts: T::FACTS,
             columns: T::COLUMNS,
-            from_value: |value| serde_json::from_value::<T>(value).map(Object::new),
             from_lenient: |value| {
                 let (value, unknown) = crate::decode::decode_as::<T>(value)?;
                 Ok((Object::new(value), unknown))
             },
-            from_json: |bytes, unknown| {
-                let mut json = serde_json::Deserializer::from_slice(bytes);
-                let value: T = serde_ignored::deserialize(&mut json, |path| unknown.push(field_path(&path)))?;
-                json.end()?;
-                Ok(Object::new(value))
+            from_encoded: |bytes| {
+                // From text, as clients read: code for one way of reading every kind is enough.
+                let text = std::str::from_utf8(bytes).map_err(serde::de::Error::custom)?;
+                serde_json::from_str::<T>(text).map(Object::new)
             },
             set_defaults: |object| typed_mut::<T>(object).set_defaults(),
             prepare_create: |object| typed_mut::<T>(object).prepare_create(),
@@ -435,20 +431,6 @@ impl Kind {
 
 fn qualified(name: &str, group: &str) -> String {
     if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
-}
-
-/// Writes a path of serde_ignored as Kubernetes does: `spec.containers[0].foo`.
-fn field_path(path: &serde_ignored::Path<'_>) -> String {
-    use serde_ignored::Path;
-    match path {
-        Path::Root => String::new(),
-        Path::Seq { parent, index } => format!("{}[{index}]", field_path(parent)),
-        Path::Map { parent, key } => {
-            let parent = field_path(parent);
-            if parent.is_empty() { key.clone() } else { format!("{parent}.{key}") }
-        }
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => field_path(parent),
-    }
 }
 
 fn typed<T: Spec>(object: &Object) -> &T {

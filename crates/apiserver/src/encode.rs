@@ -48,7 +48,7 @@ fn header(object: &Object) -> Header {
 
 /// Decodes an entry as the kind that stores it.
 pub(crate) fn load(entry: &Entry, kind: &'static Kind) -> Result<Object, StatusError> {
-    let mut object = (stored_kind(kind).from_json)(&entry.bytes, &mut Vec::new())
+    let mut object = (stored_kind(kind).from_encoded)(&entry.bytes)
         .map_err(|error| StatusError::internal(format!("{} cannot be decoded: {error}", entry.key)))?;
     (stored_kind(kind).set_defaults)(&mut object);
     Ok(object)

@@ -11,6 +11,13 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use serde::{Deserialize, Serialize};
 
+/// Format of a data directory that this version writes, and the newest it can read. It grows whenever an
+/// older version could damage what a newer one wrote.
+const FORMAT: u32 = 1;
+
+/// Name of the record below the directory.
+const RECORD: &str = "cluster.json";
+
 /// What `up` was told and `down` must know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClusterRecord {
@@ -47,6 +54,7 @@ impl DataDir {
         lock.set_len(0)?;
         lock.rewind()?;
         write!(lock, "{}", std::process::id())?;
+        refuse_newer(&path)?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -62,6 +70,7 @@ impl DataDir {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
             rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
         }
+        refuse_newer(&path)?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -72,21 +81,23 @@ impl DataDir {
 
     /// What the last `up` was told, if there was one.
     pub(crate) fn record(&self) -> anyhow::Result<Option<ClusterRecord>> {
-        let path = self.join("cluster.json");
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let record = serde_json::from_slice(&bytes);
-                Ok(Some(record.with_context(|| format!("{} is not readable", path.display()))?))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-        }
+        let Some(written) = read_record::<Written<ClusterRecord>>(&self.path)? else { return Ok(None) };
+        Ok(Some(written.record))
     }
 
-    /// Remembers what `up` is told.
+    /// Remembers what `up` is told. A process killed on the way leaves the old record or the new one.
     pub(crate) fn write_record(&self, record: &ClusterRecord) -> anyhow::Result<()> {
-        let path = self.join("cluster.json");
-        fs::write(&path, serde_json::to_vec_pretty(record)?).with_context(|| format!("cannot write {}", path.display()))
+        let path = self.join(RECORD);
+        let fresh = self.join("cluster.json.new");
+        let text = serde_json::to_vec_pretty(&Written { format: FORMAT, record })?;
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&fresh)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::rename(&fresh, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Moves this process into the directory's own network namespace, making it the first time. Must be
@@ -118,6 +129,43 @@ impl DataDir {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+}
+
+/// The record as it is written.
+#[derive(Serialize, Deserialize)]
+struct Written<T> {
+    format: u32,
+    #[serde(flatten)]
+    record: T,
+}
+
+/// All that is read of a record before its format is known.
+#[derive(Deserialize)]
+struct Nothing {}
+
+fn read_record<T: serde::de::DeserializeOwned>(dir: &Path) -> anyhow::Result<Option<T>> {
+    let path = dir.join(RECORD);
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let record = serde_json::from_slice(&bytes);
+            Ok(Some(record.with_context(|| format!("{} is not readable", path.display()))?))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Refuses a directory whose format this version does not know, before anything in it is touched.
+fn refuse_newer(dir: &Path) -> anyhow::Result<()> {
+    match read_record::<Written<Nothing>>(dir)? {
+        Some(written) if written.format > FORMAT => bail!(
+            "data directory {} was written by a newer version (format {}, this one knows up to {FORMAT}): use that \
+             version or a newer one",
+            dir.display(),
+            written.format
+        ),
+        Some(_) | None => Ok(()),
     }
 }
 

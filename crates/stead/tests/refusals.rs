@@ -73,4 +73,13 @@ fn up_refuses_in_one_line_that_says_what_to_do() {
 
     let answer = up(&["--listen", "127.0.0.1:0", "--data-dir", &other, "--pod-cidr", "10.0.0.0/33"]);
     assert!(answer.contains("--pod-cidr") && answer.contains("10.0.0.0/33"), "{answer}");
+
+    let newer = cluster.scratch().join("newer");
+    std::fs::create_dir(&newer).expect("a directory can be made");
+    let record = r#"{"format": 1000, "what": "only a later version knows"}"#;
+    std::fs::write(newer.join("cluster.json"), record).expect("a record can be written");
+    let answer = up(&["--listen", "127.0.0.1:0", "--data-dir", &newer.display().to_string()]);
+    assert!(answer.contains("written by a newer version (format 1000"), "{answer}");
+    let left = std::fs::read_to_string(newer.join("cluster.json")).expect("the record is still there");
+    assert_eq!(left, record, "nothing is touched");
 }

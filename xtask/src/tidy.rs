@@ -15,8 +15,8 @@ use anyhow::{Context, bail};
 
 use crate::steps::root;
 
-/// Directories that are not the project's own.
-const SKIPPED_DIRS: [&str; 2] = ["target", ".git"];
+/// What is not the project's own. In a worktree `.git` is a file.
+const SKIPPED: [&str; 2] = ["target", ".git"];
 
 /// Something that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,8 +88,11 @@ fn files_below(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
         let entry = entry?;
+        if SKIPPED.iter().any(|skipped| entry.file_name() == *skipped) {
+            continue;
+        }
         let kind = entry.file_type()?;
-        if kind.is_dir() && !SKIPPED_DIRS.iter().any(|skipped| entry.file_name() == *skipped) {
+        if kind.is_dir() {
             files.extend(files_below(&entry.path())?);
         } else if kind.is_file() {
             files.push(entry.path());

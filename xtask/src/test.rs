@@ -79,18 +79,30 @@ fn with_harness(mut args: Vec<String>, harness: &[&str]) -> Vec<String> {
 
 fn some(filters: &[String], files: &[TestFile]) -> anyhow::Result<()> {
     let runs: Vec<_> = filters.iter().map(|filter| selected(filter, files)).collect::<anyhow::Result<_>>()?;
-    for (filter, args) in filters.iter().zip(runs) {
-        step(filter, || cargo(&args))?;
+    if runs.iter().any(|run| run.is_end_to_end) {
+        tools::ensure()?;
+    }
+    for (filter, run) in filters.iter().zip(runs) {
+        step(filter, || cargo(&run.args))?;
     }
     Ok(())
 }
 
-/// The arguments for the run that one filter names.
-fn selected(filter: &str, files: &[TestFile]) -> anyhow::Result<Vec<String>> {
+/// The run that one filter names.
+struct Selected {
+    /// Arguments for cargo.
+    args: Vec<String>,
+    /// Whether it starts clusters, for which the machine must have what they need.
+    is_end_to_end: bool,
+}
+
+fn selected(filter: &str, files: &[TestFile]) -> anyhow::Result<Selected> {
     let owned = |args: &[&str]| args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>();
     if let Some(package) = package(&root(), filter) {
-        let harness: &[&str] = if package == END_TO_END_CRATE { &["--test-threads=1"] } else { &[] };
-        return Ok(with_harness(owned(&["test", "--locked", "--no-fail-fast", "-p", &package]), harness));
+        let is_end_to_end = package == END_TO_END_CRATE;
+        let harness: &[&str] = if is_end_to_end { &["--test-threads=1"] } else { &[] };
+        let args = with_harness(owned(&["test", "--locked", "--no-fail-fast", "-p", &package]), harness);
+        return Ok(Selected { args, is_end_to_end });
     }
     let named: Vec<&TestFile> = files.iter().filter(|file| file.name == filter).collect();
     let Some(first) = named.first() else {
@@ -98,8 +110,10 @@ fn selected(filter: &str, files: &[TestFile]) -> anyhow::Result<Vec<String>> {
         let names: Vec<&str> = names.into_iter().collect();
         bail!("`{filter}` is neither a crate nor a test file; test files are {}", names.join(", "));
     };
-    let harness: &[&str] = if first.crate_dir == END_TO_END_CRATE { &["--test-threads=1"] } else { &[] };
-    Ok(workspace(&[], &named, harness))
+    let is_end_to_end = first.crate_dir == END_TO_END_CRATE;
+    // Who asks for one story wants to see it being told.
+    let harness: &[&str] = if is_end_to_end { &["--test-threads=1", "--nocapture"] } else { &[] };
+    Ok(Selected { args: workspace(&[], &named, harness), is_end_to_end })
 }
 
 /// The package that a filter names: by its own name, or by its directory.
@@ -158,23 +172,25 @@ mod tests {
     #[test]
     fn a_crate_can_be_named_in_full_or_by_its_directory() {
         for filter in ["plan", "stead-plan"] {
-            let args = selected(filter, &[]).expect("the crate exists");
-            assert_eq!(args, ["test", "--locked", "--no-fail-fast", "-p", "stead-plan"]);
+            let run = selected(filter, &[]).expect("the crate exists");
+            assert_eq!(run.args, ["test", "--locked", "--no-fail-fast", "-p", "stead-plan"]);
+            assert!(!run.is_end_to_end, "it needs neither root nor kubectl");
         }
     }
 
     #[test]
     fn an_end_to_end_test_is_named_by_its_file_and_runs_alone() {
-        let args = selected("lesson", &[file("plan", "stories"), file("stead", "lesson")]).expect("the file exists");
-        assert_eq!(
-            args,
-            ["test", "--workspace", "--locked", "--no-fail-fast", "--test", "lesson", "--", "--test-threads=1"]
-        );
+        let run = selected("lesson", &[file("plan", "stories"), file("stead", "lesson")]).expect("the file exists");
+        let selection = ["test", "--workspace", "--locked", "--no-fail-fast", "--test", "lesson"];
+        assert_eq!(run.args[..selection.len()], selection);
+        assert_eq!(run.args[selection.len()..], ["--", "--test-threads=1", "--nocapture"]);
+        assert!(run.is_end_to_end);
     }
 
     #[test]
     fn a_name_that_is_nothing_is_answered_with_the_names_there_are() {
-        let refusal = selected("lessn", &[file("stead", "lesson"), file("plan", "stories")]).expect_err("no such test");
+        let files = [file("stead", "lesson"), file("plan", "stories")];
+        let refusal = selected("lessn", &files).err().expect("no such test");
         assert_eq!(refusal.to_string(), "`lessn` is neither a crate nor a test file; test files are lesson, stories");
     }
 

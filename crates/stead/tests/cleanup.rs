@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::Duration;
 
-use stead_testkit::{Cluster, Leftovers, Lesson, eventually, run};
+use stead_testkit::{Leftovers, Lesson, eventually, run};
 
 /// Longest wait for one step.
 const STEP_MAX: Duration = Duration::from_secs(40);
@@ -27,7 +27,7 @@ fn down_leaves_nothing_but_data() {
     for pod in PODS {
         lesson.cluster().exec(pod, "hostname > /qdrant/storage/shard");
     }
-    let root = cgroup_root(lesson.cluster());
+    let root = lesson.cluster().cgroup_root();
     let found = Leftovers::of(&lesson.cluster().data_dir(), &root);
     assert!(found.processes.len() >= 5, "server, supervisor and three pods: {found:?}");
     assert!(!found.mounts.is_empty() && !found.cgroups.is_empty(), "{found:?}");
@@ -69,13 +69,6 @@ fn down_leaves_nothing_but_data() {
 }
 
 const PODS: [&str; 3] = ["qdrant-0", "qdrant-1", "qdrant-2"];
-
-/// Where the cluster says its cgroups are.
-fn cgroup_root(cluster: &Cluster) -> String {
-    let record = std::fs::read(cluster.data_dir().join("cluster.json")).expect("the cluster has a record");
-    let record: serde_json::Value = serde_json::from_slice(&record).expect("JSON");
-    record["cgroup_root"].as_str().expect("the record names its cgroups").to_owned()
-}
 
 fn network_of(netns: &File) -> String {
     let path = format!("--net=/proc/{}/fd/{}", std::process::id(), netns.as_raw_fd());

@@ -1,19 +1,21 @@
 //! `stead up` killed with SIGKILL while the lesson runs, and started again: the pods' processes never
 //! notice, and nothing that was acknowledged is lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::Value;
-use stead_testkit::{Cluster, Lesson, PodChange, PodWatch, eventually, pod_processes};
+use stead_testkit::{Cluster, Lesson, PodChange, PodWatch, State, eventually, pod_processes};
 
 /// Longest wait for one step.
 const STEP_MAX: Duration = Duration::from_secs(30);
 /// Writes sent while the server is killed, and how many of them it answers first.
 const WRITES: usize = 200;
 const WRITES_BEFORE_KILL: usize = 60;
+
+/// Whether a change is the one that is waited for.
+type Reached<'a> = &'a dyn Fn(&PodChange) -> bool;
 
 #[test]
 fn pods_and_acknowledged_writes_outlive_a_killed_server() {
@@ -58,7 +60,7 @@ fn a_roll_out_goes_on_where_it_was_killed() {
 
     lesson.cluster().shell("kubectl set image statefulset/qdrant qdrant=qdrant/qdrant:v1.7.0");
     let old = |pod: &PodChange| created.pods[&pod.name].uid == pod.uid;
-    let moments: [(&str, &dyn Fn(&PodChange) -> bool); 5] = [
+    let moments: [(&str, Reached); 5] = [
         ("qdrant-2 ends", &|pod| pod.name == "qdrant-2" && (pod.terminating || !old(pod))),
         ("qdrant-2 is back", &|pod| pod.name == "qdrant-2" && !old(pod)),
         ("qdrant-1 ends", &|pod| pod.name == "qdrant-1" && (pod.terminating || !old(pod))),
@@ -82,66 +84,6 @@ fn a_roll_out_goes_on_where_it_was_killed() {
     for (name, pod) in &after.pods {
         assert_eq!((pod.image.as_str(), pod.restarts), ("qdrant/qdrant:v1.7.0", 0), "{name}");
     }
-}
-
-/// What a crash must not change.
-#[derive(Debug, PartialEq, Eq)]
-struct State {
-    pods: BTreeMap<String, PodState>,
-    claims: BTreeMap<String, String>,
-    revisions: BTreeMap<String, String>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct PodState {
-    uid: String,
-    container: String,
-    image: String,
-    restarts: u64,
-    processes: BTreeMap<u32, u64>,
-}
-
-impl State {
-    fn of(cluster: &Cluster) -> Self {
-        let uids =
-            |what: &str| items(cluster, what).iter().map(|item| (name(item), text(item, "/metadata/uid"))).collect();
-        let pods = items(cluster, "pods");
-        let pods = pods.iter().map(|pod| (name(pod), PodState::of(pod))).collect();
-        Self { pods, claims: uids("persistentvolumeclaims"), revisions: uids("controllerrevisions") }
-    }
-}
-
-impl PodState {
-    fn of(pod: &Value) -> Self {
-        let uid = text(pod, "/metadata/uid");
-        let processes = pod_processes(&uid);
-        assert!(!processes.is_empty(), "{} has processes", name(pod));
-        let status = "/status/containerStatuses/0";
-        let restarts = pod.pointer(&format!("{status}/restartCount")).and_then(Value::as_u64);
-        Self {
-            uid,
-            container: text(pod, &format!("{status}/containerID")),
-            image: text(pod, "/spec/containers/0/image"),
-            restarts: restarts.expect("a restart count"),
-            processes,
-        }
-    }
-}
-
-fn items(cluster: &Cluster, what: &str) -> Vec<Value> {
-    match cluster.get(what)["items"].take() {
-        Value::Array(items) => items,
-        other => panic!("{what} is not a list: {other}"),
-    }
-}
-
-fn text(object: &Value, pointer: &str) -> String {
-    let value = object.pointer(pointer).and_then(Value::as_str);
-    value.unwrap_or_else(|| panic!("no {pointer} in {object}")).to_owned()
-}
-
-fn name(object: &Value) -> String {
-    text(object, "/metadata/name")
 }
 
 /// How often the container of each replica was started on its claim.

@@ -224,6 +224,13 @@ impl Cluster {
         }
     }
 
+    /// The cgroup that everything of the cluster is below, as its record has it.
+    pub fn cgroup_root(&self) -> String {
+        let record = std::fs::read(self.data_dir().join("cluster.json")).expect("the cluster has a record");
+        let record: serde_json::Value = serde_json::from_slice(&record).expect("a record is JSON");
+        record["cgroup_root"].as_str().expect("the record names its cgroups").to_owned()
+    }
+
     /// The path of the cluster's network namespace.
     pub fn netns(&self) -> PathBuf {
         self.data_dir().join("netns")

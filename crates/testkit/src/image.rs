@@ -3,13 +3,10 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use serde_json::json;
 use sha2::{Digest, Sha256};
-
-use crate::run;
 
 /// A one-layer image.
 pub struct ImageBuilder {
@@ -62,6 +59,23 @@ impl ImageBuilder {
         let bytes = fs::read(from).unwrap_or_else(|error| panic!("cannot read {}: {error}", from.display()));
         let mode = fs::metadata(from).map(|meta| meta.permissions().mode() & 0o7777).unwrap_or(0o644);
         self.file(path, mode, &bytes)
+    }
+
+    /// Adds the regular files and links below a directory of this machine at another path.
+    pub fn tree(&mut self, path: &str, from: &Path) -> &mut Self {
+        let entries = fs::read_dir(from).unwrap_or_else(|error| panic!("cannot read {}: {error}", from.display()));
+        for entry in entries.map(|entry| entry.expect("a directory can be read to its end")) {
+            let path = format!("{path}/{}", entry.file_name().to_string_lossy());
+            let kind = entry.file_type().expect("the kernel knows an entry's kind");
+            if kind.is_dir() {
+                self.tree(&path, &entry.path());
+            } else if kind.is_symlink() {
+                self.link(&path, &fs::read_link(entry.path()).expect("a link has a target").to_string_lossy());
+            } else {
+                self.copy(&path, &entry.path());
+            }
+        }
+        self
     }
 
     /// Sets the command.
@@ -175,17 +189,4 @@ pub fn busybox() -> ImageBuilder {
     image.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n");
     image.file("etc/group", 0o644, b"root:x:0:\n");
     image
-}
-
-/// Unpacks Debian packages and what they name into a directory, without installing them.
-pub fn debian_files(packages: &[&str], into: &Path) -> PathBuf {
-    let debs = into.join("debs");
-    let root = into.join("root");
-    fs::create_dir_all(&debs).expect("a directory");
-    fs::create_dir_all(&root).expect("a directory");
-    run(Command::new("apt-get").arg("download").args(packages).current_dir(&debs));
-    for deb in fs::read_dir(&debs).expect("just made").filter_map(Result::ok) {
-        run(Command::new("dpkg").arg("-x").arg(deb.path()).arg(&root));
-    }
-    root
 }

@@ -5,21 +5,27 @@
 //! what a test wants.
 
 mod cluster;
+mod debian;
+mod identities;
 mod image;
 mod leftovers;
 mod lesson;
 mod processes;
 mod registry;
 mod run;
+mod state;
 mod table;
 mod watch;
 
 pub use cluster::Cluster;
-pub use image::{ImageBuilder, busybox, debian_files};
+pub use debian::debian_files;
+pub use identities::Identities;
+pub use image::{ImageBuilder, busybox};
 pub use leftovers::Leftovers;
 pub use lesson::{Lesson, example};
 pub use processes::pod_processes;
 pub use registry::Registry;
 pub use run::{eventually, kubectl_binary, run};
+pub use state::State;
 pub use table::Table;
 pub use watch::{PodChange, PodWatch};

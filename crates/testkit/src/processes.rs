@@ -14,10 +14,15 @@ pub fn pod_processes(uid: &str) -> BTreeMap<u32, u64> {
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| {
         let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let (_, after_name) = stat.rsplit_once(") ")?;
-        let started = after_name.split(' ').nth(START_TIME)?.parse().ok()?;
+        let started = started(pid)?;
         cgroups.contains(&pod).then_some((pid, started))
     })
     .collect()
+}
+
+/// When a process was started, in clock ticks since boot; none when there is no such process.
+pub(crate) fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    after_name.split(' ').nth(START_TIME)?.parse().ok()
 }

@@ -29,7 +29,8 @@ pub struct PodWatch {
 }
 
 impl PodWatch {
-    /// Watches the pods of the default namespace that match a selector. Returns once it is watching.
+    /// Watches the pods of the default namespace that match a selector. It shows those that there are
+    /// first: until then, what happens may be missed.
     pub fn start(cluster: &Cluster, selector: &str) -> Self {
         let template = "{{.type}} {{.object.metadata.name}} {{.object.metadata.uid}} \
             {{range .object.status.conditions}}{{if eq .type \"Ready\"}}{{.status}}{{end}}{{end}} \
@@ -89,28 +90,55 @@ impl PodWatch {
     /// Asserts, over everything seen, that a pod was only created while every pod of a lower ordinal was
     /// Ready, and that no name ever had two live UIDs.
     pub fn assert_ordered(&self) {
-        let mut live: Vec<PodChange> = Vec::new();
-        for change in self.changes() {
-            let known = live.iter().position(|pod| pod.name == change.name);
-            match (change.event.as_str(), known) {
-                ("DELETED", Some(at)) => {
-                    live.remove(at);
-                }
-                ("DELETED", None) => {}
-                (_, Some(at)) => {
-                    assert_eq!(live[at].uid, change.uid, "{} has two live incarnations", change.name);
-                    live[at] = change;
-                }
-                (_, None) => {
-                    let own = ordinal(&change.name);
-                    for lower in 0..own {
-                        let ready = live.iter().any(|pod| ordinal(&pod.name) == lower && pod.ready && !pod.terminating);
-                        assert!(ready, "{} was created while ordinal {lower} was not Ready", change.name);
-                    }
-                    live.push(change);
-                }
+        replay(&self.changes(), |live, change| {
+            let is_new = change.event != "DELETED" && live.iter().all(|pod| pod.name != change.name);
+            for lower in (0..ordinal(&change.name)).filter(|_| is_new) {
+                let ready = live.iter().any(|pod| ordinal(&pod.name) == lower && pod.serves());
+                assert!(ready, "{} was created while ordinal {lower} was not Ready", change.name);
             }
+        });
+    }
+
+    /// Asserts, over everything seen, that a pod only began to end while all the others of `replicas`
+    /// were Ready, and that no name ever had two live UIDs.
+    pub fn assert_one_down_at_a_time(&self, replicas: usize) {
+        assert_one_down(&self.changes(), replicas);
+    }
+}
+
+fn assert_one_down(changes: &[PodChange], replicas: usize) {
+    replay(changes, |live, change| {
+        let began = change.terminating && live.iter().any(|pod| pod.uid == change.uid && !pod.terminating);
+        let others = live.iter().filter(|pod| pod.uid != change.uid && pod.serves()).count();
+        assert!(!began || others + 1 == replicas, "{} ended while only {others} others were Ready", change.name);
+    });
+}
+
+/// Goes through changes in order, with the pods that were live before each. Asserts that no name ever
+/// had two live UIDs.
+fn replay(changes: &[PodChange], mut visit: impl FnMut(&[PodChange], &PodChange)) {
+    let mut live: Vec<PodChange> = Vec::new();
+    for change in changes {
+        visit(&live, change);
+        let known = live.iter().position(|pod| pod.name == change.name);
+        match (change.event.as_str(), known) {
+            ("DELETED", Some(at)) => {
+                live.remove(at);
+            }
+            ("DELETED", None) => {}
+            (_, Some(at)) => {
+                assert_eq!(live[at].uid, change.uid, "{} has two live incarnations", change.name);
+                live[at] = change.clone();
+            }
+            (_, None) => live.push(change.clone()),
         }
+    }
+}
+
+impl PodChange {
+    /// Whether it is Ready and stays.
+    fn serves(&self) -> bool {
+        self.ready && !self.terminating
     }
 }
 
@@ -137,4 +165,43 @@ fn parse(line: &str) -> Option<PodChange> {
         ready: words.next()? == "True",
         terminating: words.next()? == "ending",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(lines: &[&str]) -> Vec<PodChange> {
+        lines.iter().map(|line| parse(line).expect("an event")).collect()
+    }
+
+    #[test]
+    fn an_event_is_read_with_and_without_what_it_may_lack() {
+        let [new, ending] =
+            ["ADDED web-0 a  ", "MODIFIED web-0 a True ending"].map(|line| parse(line).expect("an event"));
+        assert_eq!((new.ready, new.terminating), (false, false));
+        assert_eq!((ending.ready, ending.terminating), (true, true));
+    }
+
+    #[test]
+    fn a_replay_shows_what_was_live_before_each_change() {
+        let story = changes(&["ADDED web-0 a True ", "DELETED web-0 a True ending", "ADDED web-0 b  "]);
+        let mut live_before = Vec::new();
+        replay(&story, |live, _| live_before.push(live.len()));
+        assert_eq!(live_before, [0, 1, 0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "web-0 has two live incarnations")]
+    fn a_replay_refuses_two_live_pods_of_one_name() {
+        replay(&changes(&["ADDED web-0 a True ending", "ADDED web-0 b  "]), |_, _| {});
+    }
+
+    #[test]
+    #[should_panic(expected = "web-0 ended while only 0 others were Ready")]
+    fn a_pod_that_ends_while_another_is_not_ready_is_found() {
+        let both = ["ADDED web-0 a True ", "ADDED web-1 b True ", "MODIFIED web-1 b True ending"];
+        assert_one_down(&changes(&both), 2);
+        assert_one_down(&changes(&[&both[..], &["MODIFIED web-0 a True ending"]].concat()), 2);
+    }
 }

@@ -39,7 +39,7 @@ impl FakeNetwork {
 }
 
 fn address(ip: Ipv4Addr) -> PodAddress {
-    PodAddress { ip, prefix_len: NETWORK.prefix_len, gateway: Ipv4Addr::new(10, 244, 0, 1) }
+    PodAddress { ip, gateway: Ipv4Addr::new(10, 244, 0, 1) }
 }
 
 impl Network for FakeNetwork {

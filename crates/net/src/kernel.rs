@@ -23,6 +23,11 @@ const LINK_NAME_BYTES_MAX: usize = 15;
 /// The link inside a pod.
 const POD_LINK: &str = "eth0";
 
+/// Prefix length of a pod's address: no neighbour is on its link, so what pods send each other is routed by the
+/// node. Frames between two ports of a bridge pass by the node's packet rules (without br_netfilter, which may or
+/// may not be loaded), and an answer that passes them by is not translated back to the Service's address.
+const POD_PREFIX_LEN: u8 = 32;
+
 /// MTU where none is configured: Ethernet's.
 const MTU_DEFAULT: u32 = 1500;
 
@@ -174,7 +179,7 @@ impl KernelNetwork {
     }
 
     fn address(&self, ip: Ipv4Addr) -> PodAddress {
-        PodAddress { ip, prefix_len: self.config.node_cidr.prefix_len, gateway: self.config.gateway() }
+        PodAddress { ip, gateway: self.config.gateway() }
     }
 
     async fn save_book(&self) -> Result<(), NetError> {
@@ -219,7 +224,7 @@ impl Network for KernelNetwork {
             reason: "no such link".to_owned(),
         })?;
         pod_side.up("lo").await?;
-        pod_side.ensure_address(link, ip, self.config.node_cidr.prefix_len).await?;
+        pod_side.ensure_address(link, ip, POD_PREFIX_LEN).await?;
         pod_side.up(POD_LINK).await?;
         pod_side.ensure_default_route(link, self.config.gateway()).await?;
         Ok(self.address(ip))
@@ -259,13 +264,15 @@ async fn open_in(netns: &Path) -> Result<(File, Netlink), NetError> {
     receiver.await.map_err(|_| failed(netns, std::io::Error::other("the thread in the namespace panicked")))?
 }
 
-/// Forwarding on; no redirects, because pods on one bridge are told to go through it on purpose; replies
-/// may come another way than requests; loopback addresses never routed.
+/// Forwarding on; no redirects, because pods of one bridge are told to go through the node on purpose; replies
+/// may come another way than requests; loopback addresses never routed. Redirects are sent where either `all` or
+/// the link says so; other links have a setting of their own that says it still.
 fn set_sysctls(bridge: &str) -> Result<(), NetError> {
     let ipv4 = Path::new("/proc/sys/net/ipv4");
     let conf = ipv4.join("conf").join(bridge);
     let wanted = [
         (ipv4.join("ip_forward"), "1"),
+        (ipv4.join("conf/all/send_redirects"), "0"),
         (conf.join("send_redirects"), "0"),
         (conf.join("rp_filter"), "2"),
         (conf.join("route_localnet"), "0"),

@@ -3,20 +3,22 @@
 
 mod book;
 mod cidr;
+mod conntrack;
 mod fake;
 mod kernel;
 mod netlink;
 mod rules;
 mod services;
 pub mod types;
+mod udp;
 
 use std::future::Future;
 use std::path::Path;
 
 pub use fake::FakeNetwork;
 pub use kernel::{KernelNetwork, NetworkConfig};
-pub use rules::{Protocol, ServicePort, render as render_service_rules};
-pub use services::{Availability, ServiceRules};
+pub use rules::{Backends, NodePort, Protocol, ServicePort};
+pub use services::{Availability, Rules, ServiceRules};
 pub use types::*;
 
 /// All that the node agent asks of the network. Implemented on the kernel and by a fake.

@@ -144,8 +144,15 @@ impl Netlink {
         request.execute().await.map_err(|error| failed(format!("add address {ip}/{prefix_len}"), error))
     }
 
-    /// Sends what no other route takes to `gateway`.
+    /// Sends everything through `gateway`, which is on the link whatever the link's addresses say.
     pub(crate) async fn ensure_default_route(&self, link: u32, gateway: Ipv4Addr) -> Result<(), NetError> {
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(gateway, 32)
+            .output_interface(link)
+            .scope(RouteScope::Link)
+            .build();
+        let request = self.handle.route().add(route).replace();
+        request.execute().await.map_err(|error| failed(format!("add route to {gateway}"), error))?;
         let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(link).build();
         let request = self.handle.route().add(route).replace();
         request.execute().await.map_err(|error| failed(format!("add default route via {gateway}"), error))

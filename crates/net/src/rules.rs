@@ -1,12 +1,14 @@
-//! What Services look like to nftables: from rows to one ruleset, pure. No processes, no kernel.
+//! What Services look like to nftables: from rows to one table, pure. No processes, no kernel.
 //!
-//! The whole table is replaced in one transaction, so a reader of the kernel never sees half of it. Pods and
-//! the node's own processes reach a cluster address through destination translation; what is meant for a
-//! Service address that leads nowhere is refused, so that callers hear it at once.
+//! The table is renewed in one transaction, so a packet never meets half of it. Pods and the node's own
+//! processes reach a Service through destination translation; what is meant for a Service address that
+//! leads nowhere is refused, so that callers hear it at once.
 
-use std::collections::BTreeMap;
+mod body;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::NetworkConfig;
 
@@ -31,7 +33,38 @@ impl Protocol {
     }
 }
 
-/// One port of one Service, with the endpoints that are ready to serve it.
+/// Where a connection leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backends {
+    /// To one of these; any order. None of them is the same as [`Refused`](Self::Refused).
+    Endpoints(Vec<SocketAddrV4>),
+    /// Nowhere, and the caller is told.
+    Refused,
+    /// Nowhere, in silence.
+    Dropped,
+}
+
+impl Backends {
+    fn endpoints(&self) -> &[SocketAddrV4] {
+        match self {
+            Self::Endpoints(endpoints) => endpoints,
+            Self::Refused | Self::Dropped => &[],
+        }
+    }
+}
+
+/// A port on the node's own addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodePort {
+    /// Its number.
+    pub port: u16,
+    /// For callers on the node and in its pods.
+    pub from_here: Backends,
+    /// For everybody else.
+    pub from_outside: Backends,
+}
+
+/// One port of one Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
     /// For readers of the ruleset, e.g. `default/web:http`.
@@ -42,12 +75,20 @@ pub struct ServicePort {
     pub protocol: Protocol,
     /// The Service's port.
     pub port: u16,
+    /// A client stays with its endpoint for so long after its last connection began, in seconds.
+    pub affinity_s: Option<u32>,
+    /// Where connections to the cluster address lead.
+    pub backends: Backends,
     /// The port on the node's own addresses, where the Service has one.
-    pub node_port: Option<u16>,
-    /// Clients keep their endpoint as long as the endpoints stay the same (`sessionAffinity: ClientIP`).
-    pub sticky: bool,
-    /// Address and port of each ready endpoint; any order.
-    pub endpoints: Vec<(Ipv4Addr, u16)>,
+    pub node_port: Option<NodePort>,
+}
+
+impl ServicePort {
+    /// Every endpoint that any caller can be led to; ascending, each once.
+    pub(crate) fn endpoints(&self) -> BTreeSet<SocketAddrV4> {
+        let node_port = self.node_port.iter().flat_map(|node| [&node.from_here, &node.from_outside]);
+        node_port.chain([&self.backends]).flat_map(Backends::endpoints).copied().collect()
+    }
 }
 
 /// The name of the table that belongs to a network.
@@ -61,202 +102,82 @@ pub(crate) fn render_removal(config: &NetworkConfig) -> String {
     format!("table ip {table}\ndelete table ip {table}\n")
 }
 
-/// Text for `nft -f -` that makes these the network's only rules. The same rows in any order give the same text.
-/// Services at the addresses of DNS and API are left out: those are bound on the node itself.
-pub fn render(config: &NetworkConfig, ports: &[ServicePort]) -> String {
-    let bound_here = |port: &&ServicePort| port.cluster_ip != config.dns_ip && port.cluster_ip != config.api_ip;
-    // Ordered, and each address, protocol and port once: two rows of one key would fail the whole transaction.
-    let by_key: BTreeMap<_, _> =
-        ports.iter().filter(bound_here).map(|port| ((port.cluster_ip, port.protocol, port.port), port)).collect();
-    let serving: Vec<&ServicePort> = by_key.into_values().filter(|port| !port.endpoints.is_empty()).collect();
-    let mut text = render_removal(config);
-    // Writing to a String cannot fail.
-    write_table(&mut text, config, &serving).unwrap_or_default();
-    text
+/// The rows that rules are made for, in one order whatever order they came in: each address, protocol and port
+/// once, because two rows of one key would fail the whole transaction, and without the addresses of DNS and
+/// API, which are bound on the node itself.
+pub(crate) fn effective<'a>(config: &NetworkConfig, ports: &'a [ServicePort]) -> Vec<&'a ServicePort> {
+    let bound_here = |port: &&ServicePort| [config.dns_ip, config.api_ip].contains(&port.cluster_ip);
+    let ports = ports.iter().filter(|port| !bound_here(port));
+    let by_key: BTreeMap<_, _> = ports.map(|port| ((port.cluster_ip, port.protocol, port.port), port)).collect();
+    by_key.into_values().collect()
 }
 
-fn write_table(text: &mut String, config: &NetworkConfig, serving: &[&ServicePort]) -> std::fmt::Result {
-    writeln!(text, "table ip {} {{", table_name(config))?;
-    for (index, port) in serving.iter().enumerate() {
-        write_service(text, index, port)?;
+/// The network's table, as it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ruleset {
+    table: String,
+    /// Everything but the memories.
+    body: String,
+    /// The chains in the body that belong to Services.
+    chains: BTreeSet<String>,
+    /// The sets of clients that stay with an endpoint, and for how many seconds. What they hold is learned from
+    /// packets and outlives a renewal.
+    memories: BTreeMap<String, u32>,
+}
+
+/// The sets and maps in every body.
+const COLLECTIONS: [(&str, &str); 4] =
+    [("map", "cluster-ips"), ("map", "node-ports"), ("set", "hairpins"), ("set", "elsewhere")];
+
+impl Ruleset {
+    /// The rules of these rows. The same rows in any order give the same rules.
+    pub(crate) fn new(config: &NetworkConfig, ports: &[ServicePort]) -> Self {
+        body::render(config, &effective(config, ports))
     }
-    write_maps(text, serving)?;
-    write_hooks(text, config)?;
-    writeln!(text, "}}")
-}
 
-/// One chain that chooses an endpoint, and one per endpoint.
-fn write_service(text: &mut String, index: usize, port: &ServicePort) -> std::fmt::Result {
-    let mut endpoints = port.endpoints.clone();
-    endpoints.sort_unstable();
-    endpoints.dedup();
-    for (number, (ip, target)) in endpoints.iter().enumerate() {
-        writeln!(
-            text,
-            "\tchain service-{index}-{number} {{ meta l4proto {} dnat to {ip}:{target}; }}",
-            port.protocol.name()
-        )?;
+    /// Text for `nft -f -` that makes these the network's only rules, whatever there was.
+    pub(crate) fn replacing_all(&self) -> String {
+        let Self { table, .. } = self;
+        let mut text = format!("table ip {table}\ndelete table ip {table}\n");
+        self.write_table(&mut text, &BTreeMap::new());
+        text
     }
-    let choice = if port.sticky { "jhash ip saddr" } else { "numgen random" };
-    let verdicts: Vec<String> =
-        (0..endpoints.len()).map(|number| format!("{number} : goto service-{index}-{number}")).collect();
-    let label: String = port.label.chars().filter(|c| !c.is_control()).collect();
-    writeln!(text, "\t# {label}")?;
-    writeln!(text, "\tchain service-{index} {{ {choice} mod {} vmap {{ {} }}; }}", endpoints.len(), verdicts.join(", "))
-}
 
-fn write_maps(text: &mut String, serving: &[&ServicePort]) -> std::fmt::Result {
-    let cluster: Vec<String> = serving
-        .iter()
-        .enumerate()
-        .map(|(index, port)| {
-            format!("{} . {} . {} : goto service-{index}", port.cluster_ip, port.protocol.name(), port.port)
-        })
-        .collect();
-    // The API hands out each node port once; should it not, the first Service keeps it.
-    let mut by_node_port = BTreeMap::new();
-    for (index, port) in serving.iter().enumerate() {
-        if let Some(node_port) = port.node_port {
-            by_node_port.entry((port.protocol, node_port)).or_insert(index);
+    /// Text for `nft -f -` that makes these the network's only rules where `previous` are in force, and lets
+    /// clients stay with their endpoints. None where there is no such client to lose.
+    pub(crate) fn renewing(&self, previous: &Self) -> Option<String> {
+        let kept = |(name, timeout_s): &(&String, &u32)| self.memories.get(*name) == Some(timeout_s);
+        let kept: BTreeMap<String, u32> =
+            previous.memories.iter().filter(kept).map(|(name, timeout_s)| (name.clone(), *timeout_s)).collect();
+        if kept.is_empty() || previous.table != self.table {
+            return None;
+        }
+        let table = &self.table;
+        let mut text = format!("flush table ip {table}\n");
+        let gone = COLLECTIONS.iter().map(|(kind, name)| format!("{kind} ip {table} {name}"));
+        let gone = gone.chain(previous.chains.iter().map(|chain| format!("chain ip {table} {chain}")));
+        let forgotten = previous.memories.keys().filter(|name| !kept.contains_key(*name));
+        for what in gone.chain(forgotten.map(|name| format!("set ip {table} {name}"))) {
+            text.push_str("delete ");
+            text.push_str(&what);
+            text.push('\n');
+        }
+        self.write_table(&mut text, &kept);
+        Some(text)
+    }
+
+    fn write_table(&self, text: &mut String, present: &BTreeMap<String, u32>) {
+        let mut memories = String::new();
+        for (name, timeout_s) in self.memories.iter().filter(|(name, _)| !present.contains_key(*name)) {
+            // Writing to a String cannot fail.
+            writeln!(memories, "\tset {name} {{ type ipv4_addr; flags dynamic,timeout; timeout {timeout_s}s; }}")
+                .unwrap_or_default();
+        }
+        for part in [&format!("table ip {} {{\n", self.table), &memories, &self.body, "}\n"] {
+            text.push_str(part);
         }
     }
-    let node: Vec<String> = by_node_port
-        .iter()
-        .map(|((protocol, node_port), index)| format!("{} . {node_port} : goto service-{index}", protocol.name()))
-        .collect();
-    write_map(text, "cluster-ips", "ipv4_addr . inet_proto . inet_service", &cluster)?;
-    write_map(text, "node-ports", "inet_proto . inet_service", &node)
-}
-
-fn write_map(text: &mut String, name: &str, key: &str, elements: &[String]) -> std::fmt::Result {
-    writeln!(text, "\tmap {name} {{\n\t\ttype {key} : verdict;")?;
-    if !elements.is_empty() {
-        writeln!(text, "\t\telements = {{ {} }}", elements.join(",\n\t\t\t"))?;
-    }
-    writeln!(text, "\t}}")
-}
-
-fn write_hooks(text: &mut String, config: &NetworkConfig) -> std::fmt::Result {
-    let NetworkConfig { pod_cidr, service_cidr, bridge, .. } = config;
-    writeln!(
-        text,
-        "\tchain services {{
-\t\tip daddr . ip protocol . th dport vmap @cluster-ips
-\t\tfib daddr type local ip daddr != 127.0.0.0/8 ip protocol . th dport vmap @node-ports
-\t}}
-\tchain prerouting {{ type nat hook prerouting priority dstnat; policy accept; jump services; }}
-\tchain output {{ type nat hook output priority -100; policy accept; jump services; }}"
-    )?;
-    writeln!(text, "\tchain postrouting {{\n\t\ttype nat hook postrouting priority srcnat; policy accept;")?;
-    // Between two pods of one bridge the answer would not come back this way, and not be translated back.
-    writeln!(text, "\t\tct status dnat ip saddr {pod_cidr} oifname \"{bridge}\" masquerade")?;
-    if config.masquerade {
-        writeln!(
-            text,
-            "\t\tip saddr {pod_cidr} ip daddr != {{ {pod_cidr}, {service_cidr} }} oifname != \"{bridge}\" masquerade"
-        )?;
-    }
-    writeln!(text, "\t}}")?;
-    // A reset for TCP: the ICMP answer is rate-limited, and does not reach the node's own processes at all.
-    for hook in ["output", "forward"] {
-        writeln!(
-            text,
-            "\tchain refuse-{hook} {{
-\t\ttype filter hook {hook} priority filter; policy accept;
-\t\tip daddr {service_cidr} fib daddr type != local meta l4proto tcp reject with tcp reset
-\t\tip daddr {service_cidr} fib daddr type != local reject
-\t}}"
-        )?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use expect_test::expect;
-
-    use super::*;
-
-    fn port(label: &str, ip: [u8; 4], port: u16, endpoints: &[([u8; 4], u16)]) -> ServicePort {
-        ServicePort {
-            label: label.to_owned(),
-            cluster_ip: ip.into(),
-            protocol: Protocol::Tcp,
-            port,
-            node_port: None,
-            sticky: false,
-            endpoints: endpoints.iter().map(|(ip, port)| ((*ip).into(), *port)).collect(),
-        }
-    }
-
-    fn config() -> NetworkConfig {
-        NetworkConfig::for_first_node("/nowhere".as_ref())
-    }
-
-    #[test]
-    fn a_ruleset() {
-        let web = ServicePort {
-            node_port: Some(30080),
-            ..port("default/web", [10, 96, 3, 4], 80, &[([10, 244, 0, 9], 8080), ([10, 244, 0, 2], 8080)])
-        };
-        let sticky = ServicePort {
-            protocol: Protocol::Udp,
-            sticky: true,
-            ..port("default/log\nflush ruleset", [10, 96, 1, 1], 514, &[([10, 244, 0, 5], 514)])
-        };
-        let rows = [
-            web,
-            sticky,
-            port("default/empty", [10, 96, 9, 9], 80, &[]),
-            port("default/kubernetes", [10, 96, 0, 1], 443, &[([10, 0, 0, 1], 6443)]),
-        ];
-        let text = render(&config(), &rows);
-        expect![[r#"
-            table ip stead-stead0
-            delete table ip stead-stead0
-            table ip stead-stead0 {
-            	chain service-0-0 { meta l4proto udp dnat to 10.244.0.5:514; }
-            	# default/logflush ruleset
-            	chain service-0 { jhash ip saddr mod 1 vmap { 0 : goto service-0-0 }; }
-            	chain service-1-0 { meta l4proto tcp dnat to 10.244.0.2:8080; }
-            	chain service-1-1 { meta l4proto tcp dnat to 10.244.0.9:8080; }
-            	# default/web
-            	chain service-1 { numgen random mod 2 vmap { 0 : goto service-1-0, 1 : goto service-1-1 }; }
-            	map cluster-ips {
-            		type ipv4_addr . inet_proto . inet_service : verdict;
-            		elements = { 10.96.1.1 . udp . 514 : goto service-0,
-            			10.96.3.4 . tcp . 80 : goto service-1 }
-            	}
-            	map node-ports {
-            		type inet_proto . inet_service : verdict;
-            		elements = { tcp . 30080 : goto service-1 }
-            	}
-            	chain services {
-            		ip daddr . ip protocol . th dport vmap @cluster-ips
-            		fib daddr type local ip daddr != 127.0.0.0/8 ip protocol . th dport vmap @node-ports
-            	}
-            	chain prerouting { type nat hook prerouting priority dstnat; policy accept; jump services; }
-            	chain output { type nat hook output priority -100; policy accept; jump services; }
-            	chain postrouting {
-            		type nat hook postrouting priority srcnat; policy accept;
-            		ct status dnat ip saddr 10.244.0.0/16 oifname "stead0" masquerade
-            		ip saddr 10.244.0.0/16 ip daddr != { 10.244.0.0/16, 10.96.0.0/12 } oifname != "stead0" masquerade
-            	}
-            	chain refuse-output {
-            		type filter hook output priority filter; policy accept;
-            		ip daddr 10.96.0.0/12 fib daddr type != local meta l4proto tcp reject with tcp reset
-            		ip daddr 10.96.0.0/12 fib daddr type != local reject
-            	}
-            	chain refuse-forward {
-            		type filter hook forward priority filter; policy accept;
-            		ip daddr 10.96.0.0/12 fib daddr type != local meta l4proto tcp reject with tcp reset
-            		ip daddr 10.96.0.0/12 fib daddr type != local reject
-            	}
-            }
-        "#]]
-        .assert_eq(&text);
-        let mut turned: Vec<ServicePort> = rows.into_iter().rev().collect();
-        turned[3].endpoints.reverse();
-        assert_eq!(render(&config(), &turned), text);
-    }
-}
+pub(crate) mod tests;

@@ -13,9 +13,7 @@ pub struct PodKey(pub String);
 pub struct PodAddress {
     /// The pod's address.
     pub ip: Ipv4Addr,
-    /// Prefix length of the pod network on this node.
-    pub prefix_len: u8,
-    /// The bridge's address, the pod's default gateway.
+    /// The bridge's address, through which the pod reaches everything, its neighbours too.
     pub gateway: Ipv4Addr,
 }
 

@@ -11,6 +11,7 @@ pub mod nodes;
 pub mod pod;
 pub mod pods;
 pub mod probes;
+pub mod proxy;
 pub mod replicaset;
 pub mod restarts;
 pub mod revisions;

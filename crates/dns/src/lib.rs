@@ -14,7 +14,9 @@ mod wire;
 mod zone;
 
 pub use feed::Feed;
-pub use records::{ANSWER_TTL_S, Answer, Code, Data, Kind, NEGATIVE_TTL_S, Question, Record, Reply, Soa, Srv};
+pub use records::{
+    ANSWER_TTL_S, Answer, Code, Data, Kind, NEGATIVE_TTL_S, Question, Record, Reply, SERVICE_NEGATIVE_TTL_S, Soa, Srv,
+};
 pub use resolv::upstreams;
 pub use server::{Server, Sockets};
 pub use service::ServiceRecords;

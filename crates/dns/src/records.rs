@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 /// Seconds a positive answer may be cached. Short, so that failover is quick.
 pub const ANSWER_TTL_S: u32 = 5;
-/// Seconds "there is no such name" may be cached. A replica that is about to come must not stay
-/// unknown for longer.
+/// Seconds "there is no such name" may be cached.
 pub const NEGATIVE_TTL_S: u32 = 1;
+/// The same for names of a Service that exists: a replica that is about to come must not stay unknown.
+pub const SERVICE_NEGATIVE_TTL_S: u32 = 0;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

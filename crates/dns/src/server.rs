@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use rustix::net::sockopt;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
@@ -28,6 +29,8 @@ const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Datagrams of requests are never longer; what is cut off makes the packet malformed.
 const REQUEST_BYTES_MAX: usize = 4096;
+/// Room for requests that wait, in the kernel's accounting: some 20,000. Used only while they do.
+const RECEIVE_BYTES: usize = 8 << 20;
 /// Tries to find a port that is free for UDP and for TCP.
 const PORT_TRIES_MAX: usize = 8;
 
@@ -57,6 +60,7 @@ impl Sockets {
         let tcp = std::net::TcpListener::bind(address)?;
         let address = tcp.local_addr()?;
         let udp = std::net::UdpSocket::bind(address)?;
+        make_room(&udp);
         tcp.set_nonblocking(true)?;
         udp.set_nonblocking(true)?;
         Ok(Self { udp: UdpSocket::from_std(udp)?, tcp: TcpListener::from_std(tcp)?, address })
@@ -65,6 +69,15 @@ impl Sockets {
     /// The address that is bound.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+}
+
+/// Has the kernel keep a burst of requests, and not only the few hundred that it keeps by default.
+fn make_room(udp: &std::net::UdpSocket) {
+    let forced = sockopt::set_socket_recv_buffer_size_force(udp, RECEIVE_BYTES);
+    // Without the right to exceed the machine's limit, up to that limit.
+    if let Err(error) = forced.or_else(|_| sockopt::set_socket_recv_buffer_size(udp, RECEIVE_BYTES)) {
+        tracing::warn!(%error, "bursts of requests may be lost");
     }
 }
 
@@ -173,7 +186,9 @@ impl Server {
             let step = self.step(&packet, Transport::Tcp);
             let Some(response) = self.complete(step, Transport::Tcp).await else { break };
             let length = u16::try_from(response.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-            stream.write_all(&[&length.to_be_bytes(), &response[..]].concat()).await?;
+            let message = [&length.to_be_bytes(), &response[..]].concat();
+            // A client that does not read gives its place up, as one that says nothing does.
+            timeout(CONNECTION_IDLE_MAX, stream.write_all(&message)).await??;
         }
         Ok(())
     }

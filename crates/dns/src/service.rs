@@ -87,6 +87,11 @@ impl ServiceRecords {
         records
     }
 
+    /// Whether a port of this protocol has a name.
+    pub(crate) fn has_named_port(&self, protocol: &str) -> bool {
+        self.ports.iter().any(|port| *port.protocol == *protocol && !port.name.is_empty())
+    }
+
     fn add_slice(&mut self, slice: &EndpointSlice, publish_not_ready: bool, headless: bool) {
         for endpoint in slice.endpoints.iter().flatten() {
             let addresses: Vec<IpAddr> = endpoint.addresses.iter().filter_map(|text| text.parse().ok()).collect();

@@ -1,6 +1,8 @@
 //! Between packets and the zone's own words. Reads requests, builds responses that keep the case of
 //! the question, and cuts them to what the transport carries. Pure; hickory does the bit work.
 
+use std::borrow::Cow;
+
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{DNSClass, Name, RData, Record as WireRecord, RecordType};
@@ -12,6 +14,9 @@ const HEADER_BYTES: usize = 12;
 const UDP_BYTES_MIN: usize = 512;
 /// What a UDP response may take at most: fits any path without fragments.
 const UDP_BYTES_MAX: u16 = 1232;
+
+/// A record is never shorter: a reference to its name, type, class, time, length, and an IPv4 address.
+const RECORD_BYTES_MIN: usize = 16;
 
 /// How a request came, and its response goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,12 +87,22 @@ impl Request {
             response.edns = Some(edns);
         }
         let section = |records: &[Record]| records.iter().filter_map(|record| self.record(record)).collect::<Vec<_>>();
-        response.answers = section(&answer.answers);
+        response.answers = section(&self.window(&answer.answers, turn));
         response.answers.extend(added);
         rotate(&mut response.answers, turn);
         response.authorities = section(&answer.authority);
         response.additionals = section(&answer.additional);
         within(response, self.limit_bytes)
+    }
+
+    /// The answers, or of very many, another part each turn, one more than can fit: the rest is not worth encoding.
+    fn window<'a>(&self, answers: &'a [Record], turn: usize) -> Cow<'a, [Record]> {
+        let most = self.limit_bytes / RECORD_BYTES_MIN + 1;
+        let is_alias = |record: &Record| matches!(record.data, Data::Cname(_));
+        if answers.len() <= most || answers.iter().any(is_alias) {
+            return Cow::Borrowed(answers);
+        }
+        answers.iter().cycle().skip(turn % answers.len()).take(most).cloned().collect()
     }
 
     /// A packet that asks another server for `name` instead.

@@ -5,7 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::records::{ANSWER_TTL_S, Answer, Code, Data, Kind, NEGATIVE_TTL_S, Question, Record, Reply, Soa, Srv};
+use crate::records::{
+    ANSWER_TTL_S, Answer, Code, Data, Kind, NEGATIVE_TTL_S, Question, Record, Reply, SERVICE_NEGATIVE_TTL_S, Soa, Srv,
+};
 use crate::service::{Bare, PortRecord, ServiceRecords};
 
 const SCHEMA_VERSION: &str = "1.1.0";
@@ -126,29 +128,33 @@ impl Zone {
     fn of_service(&self, service: &ServiceRecords, rest: &[&str], name: &Arc<str>, kind: Kind) -> Answer {
         match *rest {
             [] => match (&service.bare, kind) {
-                (Bare::Nothing | Bare::Alias(_), _) => self.nothing(Code::NxDomain),
+                (Bare::Nothing | Bare::Alias(_), _) => self.not_yet(),
                 (Bare::Cluster(_) | Bare::Endpoints(_), Kind::Srv) => self.srv(service, name, |_| true),
                 (Bare::Cluster(list) | Bare::Endpoints(list), _) => self.conclude(Some(addresses(name, list, kind))),
             },
-            [endpoint] => match service.endpoints.get(endpoint) {
-                None => self.nothing(Code::NxDomain),
+            [label] => match service.endpoints.get(label) {
                 Some(records) if kind == Kind::Srv => self.srv(service, name, |port| port.target == records.name),
                 Some(records) => self.conclude(Some(addresses(name, &records.addresses, kind))),
+                // It holds the names of ports, and a resolver that hears that it does not exist need not ask for those.
+                None if label.strip_prefix('_').is_some_and(|protocol| service.has_named_port(protocol)) => {
+                    self.nothing(Code::NoError)
+                }
+                None => self.not_yet(),
             },
             [protocol, port] => {
                 let (Some(protocol), Some(port)) = (protocol.strip_prefix('_'), port.strip_prefix('_')) else {
-                    return self.nothing(Code::NxDomain);
+                    return self.not_yet();
                 };
                 let asked = |record: &PortRecord| *record.name == *port && *record.protocol == *protocol;
                 if port.is_empty() || !service.ports.iter().any(asked) {
-                    self.nothing(Code::NxDomain)
+                    self.not_yet()
                 } else if matches!(kind, Kind::Srv | Kind::Any) {
                     self.srv(service, name, asked)
                 } else {
                     self.nothing(Code::NoError)
                 }
             }
-            _ => self.nothing(Code::NxDomain),
+            _ => self.not_yet(),
         }
     }
 
@@ -232,7 +238,17 @@ impl Zone {
     }
 
     fn nothing(&self, code: Code) -> Answer {
-        let soa = Record { name: Arc::clone(&self.domain), ttl_s: NEGATIVE_TTL_S, data: Data::Soa(self.soa()) };
+        self.nothing_for(code, NEGATIVE_TTL_S)
+    }
+
+    /// There is no such name of a Service that exists, and there may be one the next moment.
+    fn not_yet(&self) -> Answer {
+        self.nothing_for(Code::NxDomain, SERVICE_NEGATIVE_TTL_S)
+    }
+
+    /// `ttl_s` is for how long this may be remembered: the less of the record's and of what is in it.
+    fn nothing_for(&self, code: Code, ttl_s: u32) -> Answer {
+        let soa = Record { name: Arc::clone(&self.domain), ttl_s, data: Data::Soa(self.soa()) };
         Answer { code, answers: Vec::new(), authority: vec![soa], additional: Vec::new() }
     }
 

@@ -41,6 +41,8 @@ fn a_headless_service_names_its_ready_replicas() {
          AAAA web-0.nginx.default.~
          SRV _web._tcp.nginx.default.~
          SRV _web._udp.nginx.default.~
+         A _tcp.nginx.default.~
+         A _udp.nginx.default.~
          SRV nginx.default.~
          SRV web-1.nginx.default.~
          A _web._tcp.nginx.default.~",

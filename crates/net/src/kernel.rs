@@ -12,13 +12,16 @@ use nix::sched::CloneFlags;
 use crate::book::AddressBook;
 use crate::netlink::{Mac, Made, Netlink, VethSpec};
 use crate::services::ServiceRules;
-use crate::{Cidr, NetError, Network, PodAddress, PodKey};
+use crate::{Cidr, NetError, Network, PodAddress, PodKey, firewall};
 
 /// Metric of the `unreachable` routes: worse than any route a person or daemon would add.
 const UNREACHABLE_METRIC: u32 = 4_000_000_000;
 
 /// Longest name the kernel allows for a link.
 const LINK_NAME_BYTES_MAX: usize = 15;
+
+/// Longest text that is kept as a link's alias, for which the kernel has 255 bytes.
+const OWNER_CHARS_MAX: usize = 63;
 
 /// The link inside a pod.
 const POD_LINK: &str = "eth0";
@@ -103,6 +106,13 @@ impl NetworkConfig {
         Ipv4Addr::from(u32::from(self.node_cidr.base) + 1)
     }
 
+    /// What the bridge says whose it is: the directory of the address book, or its end where it is very long.
+    fn owner(&self) -> String {
+        let text = self.book.parent().unwrap_or(Path::new("")).display().to_string();
+        let excess = text.chars().count().saturating_sub(OWNER_CHARS_MAX);
+        text.chars().skip(excess).collect()
+    }
+
     fn sinks(&self) -> [Cidr; 2] {
         [self.pod_cidr, self.service_cidr]
     }
@@ -128,11 +138,15 @@ impl KernelNetwork {
         config.validate()?;
         let book = AddressBook::open(&config.book, config.node_cidr, config.gateway())?;
         let netlink = Netlink::open()?;
+        if let Some(owner) = stranger(&netlink, &config).await? {
+            return Err(NetError::Taken { bridge: config.bridge, owner });
+        }
         // First the routes that keep private addresses in, then the bridge that makes them used.
         for cidr in config.sinks() {
             netlink.ensure_unreachable(cidr, UNREACHABLE_METRIC).await?;
         }
-        let bridge = netlink.ensure_bridge(&config.bridge, mac_of(config.gateway()), config.mtu).await?;
+        let bridge =
+            netlink.ensure_bridge(&config.bridge, mac_of(config.gateway()), config.mtu, &config.owner()).await?;
         let wanted = [(config.gateway(), config.node_cidr.prefix_len), (config.dns_ip, 32), (config.api_ip, 32)];
         for (ip, prefix_len) in netlink.addresses_of(bridge).await? {
             if !wanted.contains(&(ip, prefix_len)) {
@@ -144,24 +158,21 @@ impl KernelNetwork {
         }
         netlink.up("lo").await?;
         set_sysctls(&config.bridge)?;
+        firewall::let_pods_through(&config).await?;
         Ok(Self { config, bridge, netlink, book: Arc::new(book) })
     }
 
     /// Takes away every link, address, route and rule that [`up`](Self::up) and attaching pods made in the calling
-    /// thread's network namespace, and forgets the pods' addresses. What is not there is success.
+    /// thread's network namespace, and forgets the pods' addresses. What is not there is success, and what belongs to
+    /// another cluster stays.
     ///
     /// # Errors
     /// The kernel refuses, or the address book cannot be rewritten.
     pub async fn down(config: &NetworkConfig) -> Result<(), NetError> {
-        ServiceRules::remove(config).await?;
         let netlink = Netlink::open()?;
-        netlink.delete_route_for_rules(config.service_cidr, config.gateway()).await?;
-        if let Some(bridge) = netlink.index_of(&config.bridge).await? {
-            netlink.delete_ports(bridge).await?;
-            netlink.delete_link(&config.bridge).await?;
-        }
-        for cidr in config.sinks() {
-            netlink.delete_unreachable(cidr, UNREACHABLE_METRIC).await?;
+        match stranger(&netlink, config).await? {
+            Some(owner) => tracing::warn!(bridge = config.bridge, owner, "the pod network belongs to another cluster"),
+            None => take_away(&netlink, config).await?,
         }
         if config.book.exists() {
             let book = AddressBook::open(&config.book, config.node_cidr, config.gateway())?;
@@ -239,6 +250,26 @@ impl Network for KernelNetwork {
     fn addresses(&self) -> Vec<(PodKey, PodAddress)> {
         self.book.entries().into_iter().map(|(pod, ip)| (pod, self.address(ip))).collect()
     }
+}
+
+/// Whose the bridge is, if it is another cluster's.
+async fn stranger(netlink: &Netlink, config: &NetworkConfig) -> Result<Option<String>, NetError> {
+    Ok(netlink.alias_of(&config.bridge).await?.filter(|owner| *owner != config.owner()))
+}
+
+/// Takes every link, address, route and rule of the network away.
+async fn take_away(netlink: &Netlink, config: &NetworkConfig) -> Result<(), NetError> {
+    ServiceRules::remove(config).await?;
+    firewall::forget_pods(config).await?;
+    netlink.delete_route_for_rules(config.service_cidr, config.gateway()).await?;
+    if let Some(bridge) = netlink.index_of(&config.bridge).await? {
+        netlink.delete_ports(bridge).await?;
+        netlink.delete_link(&config.bridge).await?;
+    }
+    for cidr in config.sinks() {
+        netlink.delete_unreachable(cidr, UNREACHABLE_METRIC).await?;
+    }
+    Ok(())
 }
 
 /// Opens a netlink socket inside a network namespace. A socket stays in the namespace it was made in, so only

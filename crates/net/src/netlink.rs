@@ -56,24 +56,37 @@ impl Netlink {
 
     /// Index of the link with this name; none where there is no such link.
     pub(crate) async fn index_of(&self, name: &str) -> Result<Option<u32>, NetError> {
+        Ok(self.link(name).await?.map(|link| link.header.index))
+    }
+
+    /// What a link says whose it is; nothing where it does not say, or is not there.
+    pub(crate) async fn alias_of(&self, name: &str) -> Result<Option<String>, NetError> {
+        let link = self.link(name).await?;
+        Ok(link.into_iter().flat_map(|link| link.attributes).find_map(|attribute| match attribute {
+            LinkAttribute::IfAlias(alias) => Some(alias),
+            _ => None,
+        }))
+    }
+
+    async fn link(&self, name: &str) -> Result<Option<LinkMessage>, NetError> {
         match self.handle.link().get().match_name(name).execute().try_next().await {
-            Ok(link) => Ok(link.map(|link| link.header.index)),
+            Ok(link) => Ok(link),
             Err(error) if errno(&error) == Some(libc::ENODEV) => Ok(None),
             Err(error) => Err(failed(format!("look for link {name}"), error)),
         }
     }
 
-    /// Makes a bridge with a fixed hardware address, so that it does not change as ports come and go; up.
-    pub(crate) async fn ensure_bridge(&self, name: &str, mac: Mac, mtu: u32) -> Result<u32, NetError> {
+    /// Makes a bridge with a fixed hardware address, so that it does not change as ports come and go; up, and
+    /// saying whose it is.
+    pub(crate) async fn ensure_bridge(&self, name: &str, mac: Mac, mtu: u32, alias: &str) -> Result<u32, NetError> {
         let action = || format!("make bridge {name}");
-        let request = LinkBridge::new(name).address(mac.to_vec()).mtu(mtu).up().build();
-        match self.handle.link().add(request).execute().await {
+        match self.handle.link().add(LinkBridge::new(name).address(mac.to_vec()).build()).execute().await {
             Ok(()) => {}
-            Err(error) if errno(&error) == Some(libc::EEXIST) => {
-                self.set(name, LinkUnspec::new_with_name(name).address(mac.to_vec()).mtu(mtu).up().build()).await?
-            }
+            Err(error) if errno(&error) == Some(libc::EEXIST) => {}
             Err(error) => return Err(failed(action(), error)),
         }
+        let wanted = LinkUnspec::new_with_name(name).address(mac.to_vec()).mtu(mtu).alias(alias).up().build();
+        self.set(name, wanted).await?;
         self.index_of(name).await?.ok_or_else(|| failed(action(), "it is gone again"))
     }
 

@@ -1,7 +1,7 @@
 //! Cluster addresses, node ports and outbound masquerade on the kernel, through the `nft` program. Where it is
 //! missing this one feature says so; the rest of the pod network does without.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use tokio::io::AsyncWriteExt;
@@ -10,12 +10,10 @@ use tokio::sync::Mutex;
 
 use crate::conntrack::Flows;
 use crate::netlink::Netlink;
+use crate::programs::find;
 use crate::rules::{Ruleset, ServicePort, render_removal};
 use crate::udp::UdpTargets;
 use crate::{NetError, NetworkConfig};
-
-/// Where `nft` may be besides `PATH`, which often leaves out the directories of administrators' programs.
-const EXTRA_DIRECTORIES: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
 /// Whether the kernel has the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +57,7 @@ impl ServiceRules {
 
     /// Takes the rules of a network away. Success where there are none, or no `nft` that could have made any.
     pub(crate) async fn remove(config: &NetworkConfig) -> Result<(), NetError> {
-        match find_nft() {
+        match find("nft") {
             Some(nft) => run(&nft, &render_removal(config)).await,
             None => Ok(()),
         }
@@ -69,7 +67,7 @@ impl ServiceRules {
 impl Rules for ServiceRules {
     async fn apply(&self, ports: &[ServicePort]) -> Result<Availability, NetError> {
         // Looked for every time: it may be installed, or taken away, while we run.
-        let Some(nft) = find_nft() else {
+        let Some(nft) = find("nft") else {
             return Ok(Availability::Unavailable { reason: unavailable_reason() });
         };
         let ruleset = Ruleset::new(&self.config, ports);
@@ -127,12 +125,6 @@ fn unavailable_reason() -> String {
     "nft is not installed: cluster IPs, node ports and outbound traffic of pods do not work on this node; \
      install the nftables package"
         .to_owned()
-}
-
-fn find_nft() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let directories = std::env::split_paths(&path).chain(EXTRA_DIRECTORIES.map(PathBuf::from));
-    directories.map(|directory| directory.join("nft")).find(|program| program.is_file())
 }
 
 async fn run(nft: &Path, ruleset: &str) -> Result<(), NetError> {

@@ -52,6 +52,14 @@ pub enum NetError {
         #[source]
         source: std::io::Error,
     },
+    /// Another cluster has its pod network here.
+    #[error("bridge {bridge} belongs to the cluster at {owner}: take that one down first")]
+    Taken {
+        /// The bridge.
+        bridge: String,
+        /// Where the address book of the other cluster is.
+        owner: String,
+    },
     /// A pod's network namespace cannot be entered.
     #[error("cannot enter network namespace {path}")]
     Namespace {

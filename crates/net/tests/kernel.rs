@@ -133,6 +133,25 @@ fn down_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_second_cluster_is_refused_and_takes_nothing_away() {
+    let [dir, other] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+    on_a_node(|| async {
+        let first = KernelNetwork::up(config(dir.path())).await.expect("up");
+        let pod = Pod::new("a");
+        first.attach(&pod.key, &pod.netns).await.expect("attached");
+        let before = kernel_state();
+        match KernelNetwork::up(config(other.path())).await.err().expect("refused") {
+            NetError::Taken { owner, .. } => assert_eq!(Path::new(&owner), dir.path().join("net")),
+            error => panic!("{error}"),
+        }
+        KernelNetwork::down(&config(other.path())).await.expect("nothing to do");
+        assert_eq!(kernel_state(), before);
+        KernelNetwork::down(&config(dir.path())).await.expect("down");
+        KernelNetwork::up(config(other.path())).await.expect("the place is free");
+    });
+}
+
+#[test]
 fn a_namespace_that_is_gone_is_an_error_that_names_it() {
     let dir = tempfile::tempdir().expect("a directory");
     on_a_node(|| async {
@@ -142,5 +161,35 @@ fn a_namespace_that_is_gone_is_an_error_that_names_it() {
             Err(NetError::Namespace { path, .. }) => assert_eq!(Path::new(&path), gone),
             other => panic!("{other:?}"),
         }
+    });
+}
+
+/// The forward chain as `iptables` shows it.
+fn forward_rules(args: &[&str]) -> String {
+    let output = std::process::Command::new("iptables").arg("-w").args(args).output().expect("iptables can be run");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_firewall_that_drops_what_nobody_speaks_for_lets_pods_through() {
+    if std::process::Command::new("iptables").arg("--version").output().is_err() {
+        return eprintln!("there is no iptables: this machine cannot show it");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    on_a_node(|| async {
+        forward_rules(&["-P", "FORWARD", "DROP"]);
+        let before = forward_rules(&["-S", "FORWARD"]);
+        let network = KernelNetwork::up(config(dir.path())).await.expect("up");
+        let (a, b) = (Pod::new("a"), Pod::new("b"));
+        network.attach(&a.key, &a.netns).await.expect("attached");
+        let b_address = network.attach(&b.key, &b.netns).await.expect("attached");
+        let (listener, socket) = b.run(move || listen(b_address.ip));
+        echo(|| a.run(move || connect(socket)).expect("pod to pod"), &listener);
+        let rules = forward_rules(&["-S", "FORWARD"]);
+        drop(KernelNetwork::up(config(dir.path())).await.expect("up again"));
+        assert_eq!(forward_rules(&["-S", "FORWARD"]), rules, "said once");
+        KernelNetwork::down(&config(dir.path())).await.expect("down");
+        assert_eq!(forward_rules(&["-S", "FORWARD"]), before);
     });
 }

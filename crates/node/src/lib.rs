@@ -10,6 +10,7 @@ mod hooks;
 mod lookups;
 mod node_object;
 mod prober;
+mod proxy;
 pub mod resources;
 mod server;
 pub mod spec;
@@ -20,3 +21,4 @@ mod worker;
 
 pub use agent::{Agent, AgentParts, NodeCaches};
 pub use config::AgentConfig;
+pub use proxy::ServiceProxy;

@@ -113,11 +113,6 @@ pub fn plan(observed: &Observed<'_>) -> Vec<Row> {
     rows
 }
 
-/// Whether the difference between two states of a Service can change its rows.
-pub fn is_relevant_change(old: &Service, new: &Service) -> bool {
-    old.metadata.labels != new.metadata.labels || old.spec != new.spec
-}
-
 /// The Service a slice belongs to; none for slices that no proxy serves (contract 4.27).
 fn service_of(slice: &EndpointSlice) -> Option<(&str, &str)> {
     let labels = slice.metadata.labels.as_ref()?;

@@ -15,8 +15,8 @@ use stead_controllers::storage::LocalVolumeDirs;
 use stead_controllers::{Context, Controllers, Settings, bootstrap};
 use stead_dns::{Dns, DnsConfig};
 use stead_image::{ImageStore, RegistryConfig};
-use stead_net::{Cidr, KernelNetwork, NetworkConfig};
-use stead_node::{Agent, AgentConfig, AgentParts, NodeCaches};
+use stead_net::{Cidr, KernelNetwork, NetworkConfig, ServiceRules};
+use stead_node::{Agent, AgentConfig, AgentParts, NodeCaches, ServiceProxy};
 use stead_runtime::SupervisorRuntime;
 use stead_store::{Embedded, Limits};
 use tokio::task::JoinHandle;
@@ -110,6 +110,7 @@ pub(crate) struct Cluster {
     shutdown: CancellationToken,
     controllers: Controllers,
     dns: Dns,
+    proxy: JoinHandle<()>,
     serving: Vec<JoinHandle<io::Result<()>>>,
 }
 
@@ -167,12 +168,20 @@ impl Cluster {
         let settings = Settings { bootstrap, ca_pem: pki.ca_pem().to_owned(), volume_dirs: Arc::new(volume_dirs) };
         let controllers = Controllers::start(&context, settings, &shutdown);
         let dns = start_dns(&context, network_config.dns_ip, &shutdown)?;
+        let proxy = ServiceProxy {
+            node_name: options.node_name.clone(),
+            client: client.clone(),
+            services: context.caches.services.clone(),
+            slices: context.caches.endpoint_slices.clone(),
+            rules: ServiceRules::open(network_config.clone()),
+        };
+        let proxy = tokio::spawn(proxy.run(shutdown.clone()));
         let agent = start_agent(data, &options, &record, &network_config, network, client.clone(), &context, &shutdown);
         let agent = agent.await.context("cannot start the node agent")?;
         dialer.set(agent);
         let kubeconfig = data.join("kubeconfig");
         write_private(&kubeconfig, &pki.kubeconfig(&format!("https://{}", reachable(listen))))?;
-        Ok(Self { client, kubeconfig, shutdown, controllers, dns, serving })
+        Ok(Self { client, kubeconfig, shutdown, controllers, dns, proxy, serving })
     }
 
     /// The administrator's kubeconfig.
@@ -190,6 +199,7 @@ impl Cluster {
         self.shutdown.cancel();
         self.controllers.ended().await;
         self.dns.stopped().await;
+        self.proxy.await.context("the Service proxy ended badly")?;
         for served in self.serving {
             served.await?.context("the API listener ended badly")?;
         }

@@ -1,19 +1,12 @@
 //! Nothing is left behind after `down`: no process, mount, link, rule, namespace or cgroup. The data
 //! stays, and `up` brings everything back with it; `down --purge` takes the data too.
 
-use std::fs::File;
-use std::os::fd::AsRawFd;
-use std::process::Command;
 use std::time::Duration;
 
-use stead_testkit::{Leftovers, Lesson, eventually, run};
+use stead_testkit::{Leftovers, Lesson, Netns, eventually};
 
 /// Longest wait for one step.
 const STEP_MAX: Duration = Duration::from_secs(40);
-/// What shows a network namespace to be as new: links, addresses, routes, policy rules, packet rules.
-/// Loopback is up in both: a namespace without it is of no use to whoever holds it.
-const NETWORK: &str =
-    "ip link set lo up; ip -brief link; ip -brief address; ip route show table all; ip rule; nft list ruleset";
 
 #[test]
 fn down_leaves_nothing_but_data() {
@@ -31,15 +24,14 @@ fn down_leaves_nothing_but_data() {
     let found = Leftovers::of(&lesson.cluster().data_dir(), &root);
     assert!(found.processes.len() >= 5, "server, supervisor and three pods: {found:?}");
     assert!(!found.mounts.is_empty() && !found.cgroups.is_empty(), "{found:?}");
-    // Held open, the namespace can be looked at after it has lost its name.
-    let netns = File::open(lesson.cluster().netns()).expect("the cluster has a network namespace");
-    let used = network_of(&netns);
+    let netns = Netns::of(lesson.cluster());
+    let used = netns.content();
     assert!(used.contains("stead0"), "{used}");
 
     lesson.stop_registry();
     lesson.cluster_mut().down();
     assert_eq!(Leftovers::of(&lesson.cluster().data_dir(), &root), Leftovers::default());
-    assert_eq!(network_of(&netns), run(Command::new("unshare").args(["--net", "sh", "-c", NETWORK])), "as new");
+    netns.assert_as_new();
     assert!(!lesson.cluster().netns().exists());
 
     // The images are on the node: no registry is needed to come back.
@@ -69,8 +61,3 @@ fn down_leaves_nothing_but_data() {
 }
 
 const PODS: [&str; 3] = ["qdrant-0", "qdrant-1", "qdrant-2"];
-
-fn network_of(netns: &File) -> String {
-    let path = format!("--net=/proc/{}/fd/{}", std::process::id(), netns.as_raw_fd());
-    run(Command::new("nsenter").args([&path, "sh", "-c", NETWORK]))
-}

@@ -56,7 +56,7 @@ fn a_headless_service_names_its_ready_replicas() {
               web-1.nginx.default.svc.cluster.local 5 A 10.244.0.6
             ? A web-2.nginx.default.~
               no such name
-              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+              authority: cluster.local 0 SOA ns.dns.cluster.local hostmaster.cluster.local 2
             ? AAAA web-0.nginx.default.~
               no data
               authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
@@ -67,7 +67,13 @@ fn a_headless_service_names_its_ready_replicas() {
               also: web-1.nginx.default.svc.cluster.local 5 A 10.244.0.6
             ? SRV _web._udp.nginx.default.~
               no such name
+              authority: cluster.local 0 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A _tcp.nginx.default.~
+              no data
               authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+            ? A _udp.nginx.default.~
+              no such name
+              authority: cluster.local 0 SOA ns.dns.cluster.local hostmaster.cluster.local 2
             ? SRV nginx.default.~
               nginx.default.svc.cluster.local 5 SRV 0 50 8080 web-0.nginx.default.svc.cluster.local
               nginx.default.svc.cluster.local 5 SRV 0 50 8080 web-1.nginx.default.svc.cluster.local
@@ -117,10 +123,10 @@ fn a_cluster_service_is_there_without_endpoints() {
               also: api.default.svc.cluster.local 5 AAAA fd00::20
             ? SRV _._tcp.api.default.~
               no such name
-              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+              authority: cluster.local 0 SOA ns.dns.cluster.local hostmaster.cluster.local 2
             ? A 10-244-0-9.api.default.~
               no such name
-              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+              authority: cluster.local 0 SOA ns.dns.cluster.local hostmaster.cluster.local 2
         "#]],
     );
 }
@@ -225,7 +231,7 @@ fn names_that_hold_others_exist_and_the_rest_does_not() {
               authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
             ? A x.web-0.nginx.default.~
               no such name
-              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+              authority: cluster.local 0 SOA ns.dns.cluster.local hostmaster.cluster.local 2
             ? A nginx.default.svc.cluster.local.default.~
               no such name
               authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
@@ -273,12 +279,12 @@ fn an_external_name_is_followed() {
               authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
             ? A ip.default.~
               no such name
-              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+              authority: cluster.local 0 SOA ns.dns.cluster.local hostmaster.cluster.local 2
             ? A loop.default.~
               failure
             ? A x.out.default.~
               no such name
-              authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
+              authority: cluster.local 0 SOA ns.dns.cluster.local hostmaster.cluster.local 2
         "#]],
     );
 }
@@ -392,12 +398,12 @@ fn names_follow_the_objects() {
           authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 2
         not ready: ? A web-0.nginx.default.~
           no such name
-          authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 3
+          authority: cluster.local 0 SOA ns.dns.cluster.local hostmaster.cluster.local 3
         ready: ? A web-0.nginx.default.~
           web-0.nginx.default.svc.cluster.local 5 A 10.244.0.5
         slice of another service: ? A web-0.nginx.default.~
           no such name
-          authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 5
+          authority: cluster.local 0 SOA ns.dns.cluster.local hostmaster.cluster.local 5
         service deleted: ? A web-0.nginx.default.~
           no such name
           authority: cluster.local 1 SOA ns.dns.cluster.local hostmaster.cluster.local 6

@@ -39,7 +39,8 @@ kind: Pod
 metadata: {name: client}
 spec:
   terminationGracePeriodSeconds: 1
-  containers: [{name: client, image: "services/web:1", command: [sleep, "1000"]}]
+  containers:
+  - {name: client, image: "services/web:1", command: [sh, -c, "trap 'exit 0' TERM; sleep 1000 & wait $!"]}
 ---
 apiVersion: v1
 kind: Service

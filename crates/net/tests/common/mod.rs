@@ -35,14 +35,14 @@ type Task = Box<dyn FnOnce() + Send>;
 pub(crate) struct Pod {
     pub(crate) key: PodKey,
     pub(crate) netns: PathBuf,
-    tasks: Option<mpsc::Sender<Task>>,
+    tasks: Option<mpsc::SyncSender<Task>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Pod {
     pub(crate) fn new(name: &str) -> Self {
-        let (tasks, inbox) = mpsc::channel::<Task>();
-        let (tell, told) = mpsc::channel();
+        let (tasks, inbox) = mpsc::sync_channel::<Task>(1);
+        let (tell, told) = mpsc::sync_channel(1);
         let thread = std::thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
             tell.send(PathBuf::from(format!("/proc/{}/task/{}/ns/net", std::process::id(), nix::unistd::gettid())))
@@ -58,7 +58,7 @@ impl Pod {
     }
 
     pub(crate) fn run<T: Send + 'static>(&self, task: impl FnOnce() -> T + Send + 'static) -> T {
-        let (tell, told) = mpsc::channel();
+        let (tell, told) = mpsc::sync_channel(1);
         self.tasks
             .as_ref()
             .expect("alive")

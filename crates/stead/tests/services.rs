@@ -175,8 +175,7 @@ fn nobody_is_refused_at_once(cluster: &Cluster) {
     let address = cluster_ip(cluster, "nobody");
     let node = cluster.field("node/stead-test", "/status/addresses/0/address");
     for host in ["nobody".to_owned(), address.clone(), format!("{node}:30081")] {
-        let refused =
-            cluster.kubectl_refused(&["exec", "client", "--", "wget", &format!("http://{host}/")]);
+        let refused = cluster.kubectl_refused(&["exec", "client", "--", "wget", &format!("http://{host}/")]);
         assert!(refused.contains("Connection refused"), "{refused}");
     }
     let started = Instant::now();

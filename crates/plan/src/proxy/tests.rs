@@ -105,38 +105,66 @@ fn policies_keep_connections_on_the_node() {
         web(spec)
     };
     let both = [web_slice(vec![endpoint("10.244.0.2", "here", "ready"), endpoint("10.244.1.2", "there", "ready")])];
-    check(&[web(node_port.clone())], &both, expect![[r#"
+    check(
+        &[web(node_port.clone())],
+        &both,
+        expect![[r#"
         ns/web: 10.96.1.1:80 Tcp -> 10.244.0.2:8080 10.244.1.2:8080
           :30080 from here -> 10.244.0.2:8080 10.244.1.2:8080; from outside -> 10.244.0.2:8080 10.244.1.2:8080
-    "#]]);
-    check(&[with("internalTrafficPolicy")], &both, expect![[r#"
+    "#]],
+    );
+    check(
+        &[with("internalTrafficPolicy")],
+        &both,
+        expect![[r#"
         ns/web: 10.96.1.1:80 Tcp -> 10.244.0.2:8080
           :30080 from here -> 10.244.0.2:8080 10.244.1.2:8080; from outside -> 10.244.0.2:8080 10.244.1.2:8080
-    "#]]);
-    check(&[with("externalTrafficPolicy")], &both, expect![[r#"
+    "#]],
+    );
+    check(
+        &[with("externalTrafficPolicy")],
+        &both,
+        expect![[r#"
         ns/web: 10.96.1.1:80 Tcp -> 10.244.0.2:8080 10.244.1.2:8080
           :30080 from here -> 10.244.0.2:8080 10.244.1.2:8080; from outside -> 10.244.0.2:8080
-    "#]]);
+    "#]],
+    );
     // Elsewhere only: kept from it in silence, so that a client tries another node.
     let there = [web_slice(vec![endpoint("10.244.1.2", "there", "ready")])];
-    check(&[with("internalTrafficPolicy")], &there, expect![[r#"
+    check(
+        &[with("internalTrafficPolicy")],
+        &there,
+        expect![[r#"
         ns/web: 10.96.1.1:80 Tcp -> dropped
           :30080 from here -> 10.244.1.2:8080; from outside -> 10.244.1.2:8080
-    "#]]);
-    check(&[with("externalTrafficPolicy")], &there, expect![[r#"
+    "#]],
+    );
+    check(
+        &[with("externalTrafficPolicy")],
+        &there,
+        expect![[r#"
         ns/web: 10.96.1.1:80 Tcp -> 10.244.1.2:8080
           :30080 from here -> 10.244.1.2:8080; from outside -> dropped
-    "#]]);
-    check(&[with("externalTrafficPolicy")], &[], expect![[r#"
+    "#]],
+    );
+    check(
+        &[with("externalTrafficPolicy")],
+        &[],
+        expect![[r#"
         ns/web: 10.96.1.1:80 Tcp -> refused
           :30080 from here -> refused; from outside -> refused
-    "#]]);
+    "#]],
+    );
     // One that ends here is better than a ready one elsewhere.
     let ending = [web_slice(vec![endpoint("10.244.0.2", "here", "ending"), endpoint("10.244.1.2", "there", "ready")])];
-    check(&[with("externalTrafficPolicy")], &ending, expect![[r#"
+    check(
+        &[with("externalTrafficPolicy")],
+        &ending,
+        expect![[r#"
         ns/web: 10.96.1.1:80 Tcp -> 10.244.1.2:8080
           :30080 from here -> 10.244.1.2:8080; from outside -> 10.244.0.2:8080
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -166,11 +194,15 @@ fn ports_meet_by_name_and_protocol() {
         slice("dns", json!([{"name": "sctp", "port": 9, "protocol": "UDP"}, {"name": "dns-tcp"}]), ready()),
         slice("other", json!([{"name": "dns", "port": 7, "protocol": "UDP"}]), ready()),
     ];
-    check(&[dns], &slices, expect![[r#"
+    check(
+        &[dns],
+        &slices,
+        expect![[r#"
         ns/dns:dns: 10.96.2.2:53 Udp -> 10.244.0.2:5353 10.244.0.3:1053
         ns/dns:dns-tcp: 10.96.2.2:53 Tcp -> 10.244.0.2:5354
         ns/dns:sctp: 10.96.2.2:53 Sctp -> refused
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -179,18 +211,26 @@ fn an_endpoint_in_two_slices_counts_once_as_fit_as_either_says() {
         web_slice(vec![endpoint("10.244.0.2", "here", "ending"), endpoint("10.244.0.3", "here", "ready")]),
         web_slice(vec![endpoint("10.244.0.2", "here", "ready"), endpoint("10.244.0.3", "here", "unready")]),
     ];
-    check(&[web(json!({}))], &slices, expect![[r#"
+    check(
+        &[web(json!({}))],
+        &slices,
+        expect![[r#"
         ns/web: 10.96.1.1:80 Tcp -> 10.244.0.2:8080 10.244.0.3:8080
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn affinity_has_the_time_that_the_service_says() {
     let sticky = |config: Value| web(json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": config}));
-    check(&[sticky(json!({"clientIP": {"timeoutSeconds": 60}})), sticky(json!({}))], &[], expect![[r#"
+    check(
+        &[sticky(json!({"clientIP": {"timeoutSeconds": 60}})), sticky(json!({}))],
+        &[],
+        expect![[r#"
         ns/web: 10.96.1.1:80 Tcp for 60s -> refused
         ns/web: 10.96.1.1:80 Tcp for 10800s -> refused
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -216,18 +256,26 @@ fn slices_of_other_families_and_of_headless_services_are_left_out() {
     let mut six = EndpointSlice::clone(&web_slice(vec![endpoint("fd00::2", "here", "ready")]));
     six.address_type = "IPv6".to_owned();
     let slices = [Arc::new(headless), Arc::new(named), Arc::new(six)];
-    check(&[web(json!({}))], &slices, expect![[r#"
+    check(
+        &[web(json!({}))],
+        &slices,
+        expect![[r#"
         ns/web: 10.96.1.1:80 Tcp -> refused
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_load_balancer_is_a_node_port_until_somebody_balances() {
     let spec =
         json!({"type": "LoadBalancer", "ports": [{"port": 80, "nodePort": 31000}, {"name": "admin", "port": 81}]});
-    check(&[web(spec)], &[web_slice(vec![endpoint("10.244.0.2", "here", "ready")])], expect![[r#"
+    check(
+        &[web(spec)],
+        &[web_slice(vec![endpoint("10.244.0.2", "here", "ready")])],
+        expect![[r#"
         ns/web: 10.96.1.1:80 Tcp -> 10.244.0.2:8080
           :31000 from here -> 10.244.0.2:8080; from outside -> 10.244.0.2:8080
         ns/web:admin: 10.96.1.1:81 Tcp -> refused
-    "#]]);
+    "#]],
+    );
 }

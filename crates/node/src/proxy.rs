@@ -11,10 +11,11 @@ use stead_client::{Cache, EventType, Recorder};
 use stead_net::{Availability, Backends, NodePort, Protocol, Rules, ServicePort};
 use stead_plan::proxy::{self, Observed, Row};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// Two renewals of the rules are at least so far apart. What changes in between becomes one renewal.
+/// Two renewals of the rules are at least so far apart, and as far as the first one took: however many Services
+/// there are, half of the time is left. What changes in between becomes one renewal.
 const RENEWAL_GAP: Duration = Duration::from_millis(50);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -76,6 +77,7 @@ async fn keep_in_force<R: Rules>(
     let mut retry = RETRY_FIRST;
     let mut told = false;
     loop {
+        let started = Instant::now();
         let wait = match rules.apply(&ports()).await {
             Ok(availability) => {
                 retry = RETRY_FIRST;
@@ -87,7 +89,7 @@ async fn keep_in_force<R: Rules>(
                     }
                     Availability::Unavailable { .. } => {}
                 }
-                RENEWAL_GAP
+                RENEWAL_GAP.max(started.elapsed())
             }
             Err(error) => {
                 tracing::warn!(%error, "Service rules are not up to date, trying again");
@@ -152,7 +154,6 @@ mod tests {
     use std::sync::Mutex;
 
     use stead_net::NetError;
-    use tokio::time::Instant;
 
     use super::*;
 

@@ -105,10 +105,10 @@ fn services_forward() {
 
     let netns = Netns::of(&cluster);
     assert!(netns.content().contains("chain services"), "{}", netns.content());
-    let data = cluster.data_dir();
+    let (data, root) = (cluster.data_dir(), cluster.cgroup_root());
     cluster.purge();
     netns.assert_as_new();
-    assert!(Leftovers::of(&data, "no-such-cgroup").is_empty());
+    assert_eq!(Leftovers::of(&data, &root), Leftovers::default());
 }
 
 /// Asks a Service for the name of the replica that answers.

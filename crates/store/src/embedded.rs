@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::index::Index;
 use crate::log::{Log, Recovered};
 use crate::sequencer::{self, Change, Shared, Verdict, Write};
+use crate::watchers::Buffer;
 use crate::{
     DeleteError, Draft, Entry, Expect, Key, OpenError, Page, PutError, Range, ReadError, Resource, Revision, Store,
     Watch,
@@ -27,6 +28,8 @@ pub struct Limits {
     pub history_age_max: Duration,
     /// So many changes wait for a slow watcher beyond those replayed to it; one more ends it.
     pub watch_events_max: usize,
+    /// So many encoded bytes of changes wait for a slow watcher beyond those replayed to it; more end it.
+    pub watch_bytes_max: usize,
     /// So many writes wait for the sequencer; further writers wait for a place.
     pub queue_writes_max: usize,
     /// One commit takes at most so many writes.
@@ -42,6 +45,7 @@ impl Default for Limits {
             history_bytes_max: 32 << 20,
             history_age_max: Duration::from_secs(300),
             watch_events_max: 8_192,
+            watch_bytes_max: 16 << 20,
             queue_writes_max: 1_024,
             commit_writes_max: 512,
             commit_bytes_max: 512 << 10,
@@ -132,7 +136,8 @@ impl Store for Embedded {
         let mut watchers = self.shared.watchers();
         let index = self.shared.index();
         let replay = index.replay(&resource, namespace.as_deref(), from)?;
-        let buffer = self.shared.limits.watch_events_max;
+        let limits = &self.shared.limits;
+        let buffer = Buffer { events_max: limits.watch_events_max, bytes_max: limits.watch_bytes_max };
         let events = watchers.add(resource.clone(), namespace.clone(), from, replay, buffer);
         Ok(Watch { events })
     }

@@ -121,3 +121,25 @@ async fn history_is_bounded_by_bytes_and_by_age() {
         assert!(store.watch(resource("pods"), None, at).await.is_ok(), "the newest revision can be watched from");
     }
 }
+
+#[tokio::test]
+async fn a_watcher_that_stalls_on_large_objects_ends_before_it_holds_much() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits { watch_bytes_max: 64 << 10, history_bytes_max: 1 << 10, ..Limits::default() };
+    let store = Embedded::open(directory.path(), limits).unwrap();
+    let mut slow = store.watch(resource("pods"), None, Revision(0)).await.unwrap();
+    let large = "x".repeat(16 << 10);
+    let mut at = store.put(key("pods/a/x"), Expect::Absent, draft(&large)).await.unwrap().revision;
+    for _ in 0..100 {
+        // What is read in time is not held against the reader.
+        assert_eq!(slow.events.recv().await.unwrap().unwrap().after.revision, at);
+        at = store.put(key("pods/a/x"), Expect::At(at), draft(&large)).await.unwrap().revision;
+    }
+    for _ in 0..100 {
+        at = store.put(key("pods/a/x"), Expect::At(at), draft(&large)).await.unwrap().revision;
+    }
+    let held = drain(&mut slow);
+    assert!((2..8).contains(&held.len()), "{} changes of 16 KiB were held", held.len());
+    assert!(matches!(held.last(), Some(Err(ReadError::Compacted { .. }))));
+    assert!(held[..held.len() - 1].iter().all(Result::is_ok), "a prefix without gaps, then the end");
+}

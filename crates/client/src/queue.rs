@@ -1,15 +1,18 @@
 //! A work queue of keys: each key waits at most once, is worked on by one worker at a time, and
-//! comes back after a delay or, when its work failed, after a growing one.
+//! comes back after a delay or, when its work failed or panicked, after a growing one.
 //!
 //! The queue is bounded by the number of distinct keys.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +26,15 @@ struct State<T> {
     dirty: HashSet<T>,
     working: HashSet<T>,
     delayed: HashMap<T, Instant>,
+    /// The keys of `delayed` by their time, earliest first. An entry counts only if `delayed` says the same.
+    times: BinaryHeap<Reverse<Due<T>>>,
     failures: HashMap<T, u32>,
+}
+
+/// A key and when it is due; ordered by the time alone.
+struct Due<T> {
+    at: Instant,
+    key: T,
 }
 
 /// A work queue. Clones share it.
@@ -45,6 +56,7 @@ impl<T> Default for WorkQueue<T> {
             dirty: HashSet::new(),
             working: HashSet::new(),
             delayed: HashMap::new(),
+            times: BinaryHeap::new(),
             failures: HashMap::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(Notify::new()) }
@@ -67,12 +79,18 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
 
     /// Asks for work on `key` after `delay`; the earliest of several wins.
     pub fn add_after(&self, key: T, delay: Duration) {
-        let due = Instant::now() + delay;
+        let at = Instant::now() + delay;
         let mut state = self.lock();
-        let entry = state.delayed.entry(key).or_insert(due);
-        *entry = (*entry).min(due);
+        if state.delayed.get(&key).is_some_and(|sooner| *sooner <= at) {
+            return;
+        }
+        let is_first = state.times.peek().is_none_or(|Reverse(first)| at < first.at);
+        state.delayed.insert(key.clone(), at);
+        state.times.push(Reverse(Due { at, key }));
         drop(state);
-        self.changed.notify_one();
+        if is_first {
+            self.changed.notify_one();
+        }
     }
 
     /// Asks for work on `key` again after its work failed; each failure in a row doubles the delay.
@@ -90,7 +108,8 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
         self.lock().failures.remove(key);
     }
 
-    /// Works on keys with `workers` at once until `shutdown`. A failed key is logged and retried.
+    /// Works on keys with `workers` at once until `shutdown`. A failed key is logged and retried, and so
+    /// is one whose work panicked: one object that cannot be worked on must not stop work on the others.
     pub async fn run<F, Fut, E>(&self, workers: usize, shutdown: CancellationToken, handler: F)
     where
         F: Fn(T) -> Fut + Send + Sync + 'static,
@@ -103,10 +122,16 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
             let (queue, shutdown, handler) = (self.clone(), shutdown.clone(), Arc::clone(&handler));
             tasks.spawn(async move {
                 while let Some(key) = queue.next(&shutdown).await {
-                    match handler(key.clone()).await {
-                        Ok(()) => queue.forget(&key),
-                        Err(error) => {
+                    let (handler, for_work) = (Arc::clone(&handler), key.clone());
+                    let work = AssertUnwindSafe(async move { handler(for_work).await });
+                    match work.catch_unwind().await {
+                        Ok(Ok(())) => queue.forget(&key),
+                        Ok(Err(error)) => {
                             tracing::debug!(?key, %error, "work failed, trying again");
+                            queue.retry(key.clone());
+                        }
+                        Err(_panic) => {
+                            tracing::error!(?key, "work panicked, trying again");
                             queue.retry(key.clone());
                         }
                     }
@@ -148,9 +173,7 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
     fn take(&self) -> (Option<T>, Option<Instant>) {
         let mut state = self.lock();
         let now = Instant::now();
-        let due: Vec<T> = state.delayed.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect();
-        for key in due {
-            state.delayed.remove(&key);
+        while let Some(key) = state.pop_due(now) {
             enqueue(&mut state, key);
         }
         let key = state.ready.pop_front();
@@ -158,7 +181,7 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
             state.dirty.remove(key);
             state.working.insert(key.clone());
         }
-        (key, state.delayed.values().min().copied())
+        (key, state.times.peek().map(|Reverse(first)| first.at))
     }
 
     fn done(&self, key: &T) {
@@ -173,6 +196,44 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Hash + Eq> State<T> {
+    /// A key whose time has come. Afterwards the first of `times` is the earliest that counts.
+    fn pop_due(&mut self, now: Instant) -> Option<T> {
+        while let Some(Reverse(first)) = self.times.peek() {
+            let counts = self.delayed.get(&first.key) == Some(&first.at);
+            if counts && first.at > now {
+                return None;
+            }
+            let Reverse(Due { key, .. }) = self.times.pop()?;
+            if counts {
+                self.delayed.remove(&key);
+                return Some(key);
+            }
+        }
+        None
+    }
+}
+
+impl<T> PartialEq for Due<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl<T> Eq for Due<T> {}
+
+impl<T> PartialOrd for Due<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Due<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
     }
 }
 
@@ -243,5 +304,54 @@ mod tests {
         let at = at.lock().expect("no panic holds the lock");
         let gaps: Vec<u128> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(gaps[0] >= 5 && gaps[1] >= 2 * 5 && gaps[2] >= 4 * 5, "{gaps:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_whose_work_panics_is_tried_again_and_holds_up_no_other() {
+        let queue = WorkQueue::new();
+        let shutdown = CancellationToken::new();
+        let tries = Arc::new(AtomicUsize::new(0));
+        queue.add("poison");
+        queue.add("good");
+        let handler = {
+            let (shutdown, tries) = (shutdown.clone(), tries.clone());
+            move |key: &'static str| {
+                let (shutdown, tries) = (shutdown.clone(), tries.clone());
+                async move {
+                    if key == "poison" {
+                        let nth = tries.fetch_add(1, Ordering::SeqCst);
+                        assert!(nth >= 2, "this object cannot be worked on yet");
+                        shutdown.cancel();
+                    }
+                    Ok::<(), &str>(())
+                }
+            }
+        };
+        let worked = tokio::time::timeout(Duration::from_secs(60), queue.run(1, shutdown, handler)).await;
+        assert!(worked.is_ok(), "the only worker died with the first panic");
+        assert_eq!(tries.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_several_delays_of_a_key_the_earliest_counts_once() {
+        let queue = WorkQueue::new();
+        let shutdown = CancellationToken::new();
+        let started = Instant::now();
+        let runs = Arc::new(Mutex::new(Vec::new()));
+        for (key, delay_s) in [("a", 30), ("b", 20), ("a", 10), ("a", 40), ("stop", 60)] {
+            queue.add_after(key, Duration::from_secs(delay_s));
+        }
+        let handler = {
+            let (shutdown, runs) = (shutdown.clone(), runs.clone());
+            move |key: &'static str| {
+                runs.lock().expect("no panic holds the lock").push((key, started.elapsed().as_secs()));
+                if key == "stop" {
+                    shutdown.cancel();
+                }
+                async { Ok::<(), &str>(()) }
+            }
+        };
+        queue.run(2, shutdown, handler).await;
+        assert_eq!(*runs.lock().expect("no panic holds the lock"), [("a", 10), ("b", 20), ("stop", 60)]);
     }
 }

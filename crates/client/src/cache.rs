@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures::{StreamExt, pin_mut};
+use futures::{FutureExt, StreamExt, pin_mut};
 use kube::api::{WatchEvent, WatchParams};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
@@ -28,7 +29,7 @@ pub struct ListScope {
 }
 
 /// A difference between two states of a cache.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Change<K> {
     /// The object is new or different.
     Applied {
@@ -42,6 +43,15 @@ pub enum Change<K> {
         /// Its last state.
         old: Arc<K>,
     },
+}
+
+impl<K> Clone for Change<K> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Applied { old, new } => Self::Applied { old: old.clone(), new: Arc::clone(new) },
+            Self::Deleted { old } => Self::Deleted { old: Arc::clone(old) },
+        }
+    }
 }
 
 impl<K> Change<K> {
@@ -174,8 +184,13 @@ impl<K: Resource> Shared<K> {
             }
         };
         self.advance(revision);
-        for handler in handlers.iter() {
-            handler(Change::Applied { old: old.clone(), new: Arc::clone(&new) });
+        match old {
+            // Another object of the same name: that the first one went was missed.
+            Some(gone) if gone.meta().uid != new.meta().uid => {
+                announce(&handlers, &Change::Deleted { old: gone });
+                announce(&handlers, &Change::Applied { old: None, new });
+            }
+            old => announce(&handlers, &Change::Applied { old, new }),
         }
     }
 
@@ -187,9 +202,7 @@ impl<K: Resource> Shared<K> {
         }
         let Some(old) = last.map(Arc::new).or_else(|| held.clone()) else { return };
         if held.is_some() {
-            for handler in handlers.iter() {
-                handler(Change::Deleted { old: Arc::clone(&old) });
-            }
+            announce(&handlers, &Change::Deleted { old });
         }
     }
 
@@ -215,6 +228,16 @@ impl<K: Resource> Shared<K> {
     }
 }
 
+/// Tells every handler. One that panics has missed the change; the others and the cache have not.
+fn announce<K>(handlers: &[Handler<K>], change: &Change<K>) {
+    for handler in handlers {
+        let told = catch_unwind(AssertUnwindSafe(|| handler(change.clone())));
+        if told.is_err() {
+            tracing::error!("a handler of changes panicked and has missed one");
+        }
+    }
+}
+
 fn revision_of(object: &impl Resource) -> u64 {
     object.meta().resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
@@ -237,34 +260,50 @@ enum End {
     Failed(String),
 }
 
+/// One watch, as far as it has come.
+struct Progress {
+    position: Position,
+    /// Whether this watch has shown anything. One that shows nothing before it ends is not asked for
+    /// again at once, however politely it ended.
+    has_shown: bool,
+}
+
 async fn keep_watching<K>(api: Api<K>, scope: ListScope, shared: Arc<Shared<K>>)
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    let mut position = Position::Beginning;
+    let mut progress = Progress { position: Position::Beginning, has_shown: false };
     let mut backoff = BACKOFF_FIRST;
     loop {
-        match watch_once(&api, &scope, &shared, &mut position).await {
-            End::Closed => backoff = BACKOFF_FIRST,
-            End::Expired => position = Position::Beginning,
+        progress.has_shown = false;
+        let watched = AssertUnwindSafe(watch_once(&api, &scope, &shared, &mut progress)).catch_unwind().await;
+        let end = watched.unwrap_or_else(|_panic| End::Failed("it panicked".to_owned()));
+        match &end {
+            End::Closed => {}
+            End::Expired => progress.position = Position::Beginning,
             End::Failed(reason) => {
                 tracing::debug!(resource = %api.resource_url(), %reason, "watch failed, trying again");
-                tokio::time::sleep(backoff).await;
-                backoff = (backoff * 2).min(BACKOFF_MAX);
             }
         }
+        if progress.has_shown && !matches!(end, End::Failed(_)) {
+            backoff = BACKOFF_FIRST;
+            continue;
+        }
+        tokio::time::sleep(backoff).await;
+        backoff = if progress.has_shown { BACKOFF_FIRST } else { (backoff * 2).min(BACKOFF_MAX) };
     }
 }
 
-async fn watch_once<K>(api: &Api<K>, scope: &ListScope, shared: &Shared<K>, position: &mut Position) -> End
+async fn watch_once<K>(api: &Api<K>, scope: &ListScope, shared: &Shared<K>, progress: &mut Progress) -> End
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let mut params = WatchParams { bookmarks: true, ..WatchParams::default() };
     params.label_selector.clone_from(&scope.labels);
     params.field_selector.clone_from(&scope.fields);
+    let Progress { position, has_shown } = progress;
     let mut listed = None;
-    let from = match position {
+    let from = match &*position {
         Position::Beginning => {
             params.send_initial_events = true;
             listed = Some(BTreeSet::new());
@@ -278,6 +317,7 @@ where
     };
     pin_mut!(events);
     while let Some(event) = events.next().await {
+        *has_shown |= !matches!(event, Err(_) | Ok(WatchEvent::Error(_)));
         match event {
             Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                 if let Some(listed) = &mut listed {

@@ -1,0 +1,112 @@
+//! Caches against a scripted server: what handlers are told when a watch is lost and the world has
+//! moved on meanwhile, and what a server is spared that ends every watch at once.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use http::Response;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+use stead_client::{Cache, Change, ListScope};
+
+/// What the server says to each watch in turn; then nothing is said any more and the watch stays open.
+type Script = Arc<Mutex<VecDeque<Vec<String>>>>;
+
+fn event(type_: &str, name: &str, uid: &str, revision: u64) -> String {
+    format!(
+        r#"{{"type":"{type_}","object":{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}","namespace":"ns","uid":"{uid}","resourceVersion":"{revision}"}}}}}}"#
+    )
+}
+
+fn end_of_state(revision: u64) -> String {
+    format!(
+        r#"{{"type":"BOOKMARK","object":{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"resourceVersion":"{revision}","annotations":{{"k8s.io/initial-events-end":"true"}}}}}}}}"#
+    )
+}
+
+fn expired() -> String {
+    r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","message":"too old","reason":"Expired","code":410}}"#.to_owned()
+}
+
+fn client(script: &Script, requests: &Arc<AtomicUsize>) -> Client {
+    let (script, requests) = (Arc::clone(script), Arc::clone(requests));
+    let service = tower::service_fn(move |_request: http::Request<kube::client::Body>| {
+        requests.fetch_add(1, Ordering::SeqCst);
+        let lines = script.lock().unwrap().pop_front();
+        async move {
+            let open = lines.is_none();
+            let lines = stream::iter(lines.unwrap_or_default().into_iter().map(|line| Bytes::from(line + "\n")));
+            let rest = if open { stream::pending().boxed() } else { stream::empty().boxed() };
+            let frames = lines.chain(rest).map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+            Ok::<_, Infallible>(Response::new(StreamBody::new(frames)))
+        }
+    });
+    Client::new(service, "ns")
+}
+
+fn told(change: &Change<ConfigMap>) -> String {
+    let uid = |map: &ConfigMap| map.metadata.uid.clone().unwrap_or_default();
+    match change {
+        Change::Applied { old, new } => {
+            format!("{} after {}", uid(new), old.as_ref().map_or("nothing".to_owned(), |old| uid(old)))
+        }
+        Change::Deleted { old } => format!("{} gone", uid(old)),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_replaced_while_nobody_watched_is_told_as_gone_and_then_as_new() {
+    let script = Script::default();
+    script.lock().unwrap().extend([
+        vec![event("ADDED", "a", "first", 5), end_of_state(5), expired()],
+        vec![event("ADDED", "a", "second", 9), end_of_state(9), expired()],
+    ]);
+    let cache: Cache<ConfigMap> = Cache::start(Api::all(client(&script, &Arc::default())), ListScope::default());
+    let changes = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&changes);
+    cache.on_change(move |change| tell.lock().unwrap().push(told(&change)));
+    cache.wait_revision(9).await;
+    tokio::task::yield_now().await;
+    assert_eq!(*changes.lock().unwrap(), ["first after nothing", "first gone", "second after nothing"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_costs_neither_the_cache_nor_the_other_handlers_anything() {
+    let script = Script::default();
+    script.lock().unwrap().push_back(vec![
+        event("ADDED", "a", "one", 1),
+        end_of_state(1),
+        event("ADDED", "b", "two", 2),
+        event("ADDED", "c", "three", 3),
+    ]);
+    let cache: Cache<ConfigMap> = Cache::start(Api::all(client(&script, &Arc::default())), ListScope::default());
+    cache.on_change(|change| assert_ne!(change.object().metadata.name.as_deref(), Some("b"), "cannot stand it"));
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&seen);
+    cache.on_change(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    let done = tokio::time::timeout(Duration::from_secs(60), cache.wait_revision(3)).await;
+    assert!(done.is_ok(), "the cache is stuck at {}", cache.revision());
+    tokio::task::yield_now().await;
+    assert_eq!((seen.load(Ordering::SeqCst), cache.list().len()), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_ends_every_watch_at_once_is_not_asked_in_a_tight_loop() {
+    let (script, requests) = (Script::default(), Arc::new(AtomicUsize::new(0)));
+    script.lock().unwrap().extend((0..10_000).map(|_| Vec::new()));
+    let cache: Cache<ConfigMap> = Cache::start(Api::all(client(&script, &requests)), ListScope::default());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let asked = requests.load(Ordering::SeqCst);
+    assert!((2..50).contains(&asked), "{asked} watches in ten seconds");
+    drop(cache);
+}

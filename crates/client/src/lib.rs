@@ -4,6 +4,7 @@
 //! It never touches the store: whatever runs in the same process still goes through admission.
 
 mod cache;
+mod correlate;
 mod key;
 mod queue;
 mod recorder;

@@ -1,7 +1,5 @@
 //! Events: what happened to an object, for people. Recording never blocks and never fails its
-//! caller; repeats of the same event raise a count instead of adding objects.
-
-use std::collections::HashMap;
+//! caller. How many events become of what is recorded is decided in `correlate`.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
@@ -10,10 +8,10 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
 use tokio::sync::mpsc;
 
+use crate::correlate::{Correlator, Occurrence, Slot, Subject, Verdict};
+
 /// Events waiting to be written; further ones are dropped with a log line.
 const QUEUE_MAX: usize = 1024;
-/// Distinct events whose counts are remembered; then the memory starts afresh.
-const REMEMBERED_MAX: usize = 2048;
 
 /// How an event is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,18 +29,6 @@ impl EventType {
             Self::Warning => "Warning",
         }
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Occurrence {
-    namespace: String,
-    kind: String,
-    name: String,
-    uid: String,
-    field_path: String,
-    type_: EventType,
-    reason: String,
-    message: String,
 }
 
 struct Recorded {
@@ -68,15 +54,29 @@ impl Recorder {
 
     /// Records that `reason` happened to `about`.
     pub fn event(&self, about: &ObjectReference, type_: EventType, reason: &str, message: impl Into<String>) {
-        let occurrence = Occurrence {
+        self.record(about, type_, reason, message.into(), false);
+    }
+
+    /// Records how far something that goes on has come: one event of this reason about `about`, whose
+    /// message changes.
+    pub fn progress(&self, about: &ObjectReference, reason: &str, message: impl Into<String>) {
+        self.record(about, EventType::Normal, reason, message.into(), true);
+    }
+
+    fn record(&self, about: &ObjectReference, type_: EventType, reason: &str, message: String, goes_on: bool) {
+        let subject = Subject {
             namespace: about.namespace.clone().filter(|ns| !ns.is_empty()).unwrap_or_else(|| "default".to_owned()),
             kind: about.kind.clone().unwrap_or_default(),
             name: about.name.clone().unwrap_or_default(),
             uid: about.uid.clone().unwrap_or_default(),
+        };
+        let occurrence = Occurrence {
+            subject,
             field_path: about.field_path.clone().unwrap_or_default(),
             type_,
             reason: reason.to_owned(),
-            message: message.into(),
+            message,
+            goes_on,
         };
         let recorded = Recorded { about: about.clone(), occurrence, at: Timestamp::now() };
         if let Err(error) = self.queue.try_send(recorded) {
@@ -100,48 +100,49 @@ pub fn reference_to<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReferenc
 }
 
 async fn write_events(client: Client, component: String, host: String, mut queue: mpsc::Receiver<Recorded>) {
-    let mut counts: HashMap<Occurrence, (String, i32)> = HashMap::new();
+    let mut correlator = Correlator::default();
     while let Some(recorded) = queue.recv().await {
-        let api: Api<Event> = Api::namespaced(client.clone(), &recorded.occurrence.namespace);
-        if let Some((name, count)) = counts.get_mut(&recorded.occurrence) {
-            *count += 1;
-            let patch = serde_json::json!({"count": *count, "lastTimestamp": Time(recorded.at)});
-            match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
-                Ok(_) => continue,
-                // Expired meanwhile: written anew below.
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => {
-                    tracing::debug!(%error, "cannot count an event");
-                    continue;
+        let api: Api<Event> = Api::namespaced(client.clone(), &recorded.occurrence.subject.namespace);
+        let (message, slot) = match correlator.judge(&recorded.occurrence, recorded.at) {
+            Verdict::Suppress => continue,
+            Verdict::Write { message, slot } => (message, slot),
+            Verdict::Repeat { name, count, message, slot } => {
+                let patch = serde_json::json!({"count": count, "message": message, "lastTimestamp": Time(recorded.at)});
+                match api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
+                    Ok(_) => continue,
+                    // Expired meanwhile: written anew below.
+                    Err(kube::Error::Api(status)) if status.code == 404 => (message, slot),
+                    Err(error) => {
+                        tracing::debug!(%error, "cannot count an event");
+                        continue;
+                    }
                 }
             }
-        }
-        let event = new_event(&recorded, &component, &host);
-        let name = event.metadata.name.clone().unwrap_or_default();
-        match api.create(&PostParams::default(), &event).await {
-            Ok(_) => {
-                if counts.len() >= REMEMBERED_MAX {
-                    counts.clear();
-                }
-                counts.insert(recorded.occurrence, (name, 1));
-            }
-            Err(error) => tracing::debug!(%error, "cannot write an event"),
-        }
+        };
+        let event = new_event(&recorded, message, &component, &host);
+        write(&api, event, slot, &mut correlator).await;
     }
 }
 
-fn new_event(recorded: &Recorded, component: &str, host: &str) -> Event {
+async fn write(api: &Api<Event>, event: Event, slot: Slot, correlator: &mut Correlator) {
+    match api.create(&PostParams::default(), &event).await {
+        Ok(written) => correlator.remember(slot, written.metadata.name.unwrap_or_default()),
+        Err(error) => tracing::debug!(%error, "cannot write an event"),
+    }
+}
+
+fn new_event(recorded: &Recorded, message: String, component: &str, host: &str) -> Event {
     let occurrence = &recorded.occurrence;
     Event {
         metadata: ObjectMeta {
-            name: Some(format!("{}.{:x}", occurrence.name, recorded.at.as_nanosecond())),
-            namespace: Some(occurrence.namespace.clone()),
+            name: Some(format!("{}.{:x}", occurrence.subject.name, recorded.at.as_nanosecond())),
+            namespace: Some(occurrence.subject.namespace.clone()),
             ..ObjectMeta::default()
         },
         involved_object: recorded.about.clone(),
         type_: Some(occurrence.type_.as_str().to_owned()),
         reason: Some(occurrence.reason.clone()),
-        message: Some(occurrence.message.clone()),
+        message: Some(message),
         source: Some(EventSource {
             component: Some(component.to_owned()),
             host: Some(host.to_owned()).filter(|h| !h.is_empty()),

@@ -63,7 +63,7 @@ fn begin_pod(object: &mut Object, options: &DeleteOptions, grace_s: i64, now: Ti
     let pending = if collected { Fate::Marked } else { Fate::Pending };
     match (metadata.deletion_timestamp.clone(), metadata.deletion_grace_period_seconds.unwrap_or(0)) {
         (None, _) => mark(metadata, now, grace_s),
-        (Some(_), 0) => {}
+        (Some(_), 0) => return if may_go(object) { Fate::Goes } else { pending },
         (Some(_), _) if options.grace_period_seconds.is_none() => return pending,
         (Some(_), granted_s) if grace_s >= granted_s => return pending,
         (Some(deadline), granted_s) => {

@@ -56,6 +56,23 @@ async fn finalizers_hold_an_object_until_the_last_is_gone() {
 }
 
 #[tokio::test]
+async fn deleting_again_what_only_waits_for_its_finalizers_writes_nothing() {
+    let cluster = Cluster::start().await;
+    for (name, mut held) in [("on-a-node", bound("on-a-node")), ("nowhere", pod("nowhere"))] {
+        held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+        cluster.create(PODS, held).await.ok();
+        let path = format!("{PODS}/{name}");
+        let force = json!({"gracePeriodSeconds": 0});
+        let marked = cluster.delete_with(&path, force.clone()).await.ok();
+        assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 0);
+        assert_eq!(cluster.delete_with(&path, force).await.ok(), marked, "not even a new resourceVersion");
+        assert_eq!(cluster.delete(&path).await.ok(), marked);
+        cluster.merge(&path, json!({"metadata": {"finalizers": null}})).await.ok();
+        assert_eq!(cluster.get(&path).await.code, 404);
+    }
+}
+
+#[tokio::test]
 async fn a_precondition_protects_the_successor_of_the_same_name() {
     let cluster = Cluster::start().await;
     let created = cluster.create(CONFIG_MAPS, config_map("a")).await.ok();

@@ -132,7 +132,13 @@ fn merge_query(options: &mut DeleteOptions, query: &Query) -> Result<(), StatusE
     Ok(())
 }
 
-fn check_preconditions(kind: &Kind, name: &str, options: &DeleteOptions, old: &Object) -> Result<(), StatusError> {
+/// Refuses a deletion that was decided on another object, or on another state of this one.
+pub(crate) fn check_preconditions(
+    kind: &Kind,
+    name: &str,
+    options: &DeleteOptions,
+    old: &Object,
+) -> Result<(), StatusError> {
     let Some(wanted) = &options.preconditions else { return Ok(()) };
     let found = old.metadata();
     let (uid, version) =

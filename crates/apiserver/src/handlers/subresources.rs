@@ -6,11 +6,12 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use k8s_openapi::api::core::v1::{Binding, Node, Pod, PodCondition};
 use k8s_openapi::api::policy::v1::Eviction;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions, Time};
 use stead_api::{FieldError, FieldErrors, Object};
 use stead_store::Store;
 
 use crate::body;
+use crate::handlers::delete::check_preconditions;
 use crate::handlers::modify::{Proposal, Rules, Target};
 use crate::negotiate::{self, Offer};
 use crate::query::WriteOptions;
@@ -18,6 +19,7 @@ use crate::respond::{self, Answer};
 use crate::routes::ResourcePath;
 use crate::server::{ApiServer, Call};
 use crate::status::{self, StatusError};
+use crate::storage::Outcome;
 
 /// Labels a pod takes over from the node it is bound to.
 const TOPOLOGY_LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"];
@@ -93,27 +95,30 @@ impl<S: Store> ApiServer<S> {
         }
         let target = Target { subresource: None, ..Target::of(path) };
         if !dry_run {
-            self.mark_evicted(&target).await?;
-        }
-        // The mark just changed the revision the client may have named.
-        if let Some(preconditions) = &mut options.preconditions {
-            preconditions.resource_version = None;
+            let uid = self.mark_evicted(&target, &options).await?;
+            // The mark was made on the revision the client may have named, and has changed it. What is
+            // deleted is what was marked.
+            options.preconditions = Some(Preconditions { uid: Some(uid), resource_version: None });
         }
         self.delete_object(&target, &options, dry_run).await?;
         respond::value(StatusCode::CREATED, &created(), form)
     }
 
-    async fn mark_evicted(&self, target: &Target<'_>) -> Result<(), StatusError> {
+    /// Says on the pod why it goes; the pod's UID.
+    async fn mark_evicted(&self, target: &Target<'_>, options: &DeleteOptions) -> Result<String, StatusError> {
         let now = Time(self.world.now());
         let mut propose = |old: &Object| {
+            check_preconditions(target.kind, target.name, options, old)?;
             let mut object = old.clone();
             if let Some(pod) = object.get_mut::<Pod>() {
                 set_condition(pod, "DisruptionTarget", &now, Some(("EvictionByEvictionAPI", "Eviction API: evicting")));
             }
             Ok(Proposal { object, warnings: Vec::new() })
         };
-        self.modify(target, Rules::Server, false, &mut Vec::new(), &mut propose).await?;
-        Ok(())
+        match self.modify(target, Rules::Server, false, &mut Vec::new(), &mut propose).await? {
+            Outcome::Stored(entry) => Ok(entry.header.uid.clone().into()),
+            Outcome::Pretended(_) => Err(StatusError::internal("a mark that is no dry run is stored")),
+        }
     }
 }
 

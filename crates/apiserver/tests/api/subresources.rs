@@ -62,3 +62,22 @@ async fn an_evicted_pod_says_why_and_gets_its_grace() {
     let conditions = pod["status"]["conditions"].as_array().unwrap();
     assert!(conditions.iter().any(|one| one["reason"] == "EvictionByEvictionAPI"), "{conditions:?}");
 }
+
+#[tokio::test]
+async fn an_eviction_meant_for_a_predecessor_leaves_no_mark_on_its_successor() {
+    let cluster = Cluster::start().await;
+    let mut running = pod("p");
+    running["spec"]["nodeName"] = json!("one");
+    let created = cluster.create(PODS, running).await.ok();
+    let stale = [json!({"uid": "predecessor"}), json!({"resourceVersion": "1"})];
+    for preconditions in stale {
+        let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"},
+            "deleteOptions": {"preconditions": preconditions}});
+        assert_eq!(cluster.create(&format!("{PODS}/p/eviction"), eviction).await.refusal().0, 409);
+        assert_eq!(cluster.get(&format!("{PODS}/p")).await.ok(), created);
+    }
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}, "deleteOptions":
+        {"preconditions": {"uid": created["metadata"]["uid"], "resourceVersion": created["metadata"]["resourceVersion"]}}});
+    assert_eq!(cluster.create(&format!("{PODS}/p/eviction"), eviction).await.code, 201);
+    assert!(cluster.get(&format!("{PODS}/p")).await.ok()["metadata"]["deletionTimestamp"].is_string());
+}

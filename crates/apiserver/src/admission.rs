@@ -5,25 +5,29 @@ mod claims;
 mod namespaces;
 mod pods;
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use stead_api::{Kind, Object, Scope};
-use stead_store::Store;
+use stead_store::{Entry, Store};
 
 use crate::handlers::Target;
 use crate::server::ApiServer;
 use crate::status::StatusError;
 
 impl<S: Store> ApiServer<S> {
-    /// Admits a new object, filling in what the cluster decides.
+    /// Admits a new object, filling in what the cluster decides. Gives the namespace it goes into, as it was
+    /// found, for [`Self::confirm_namespace`].
     pub(crate) async fn admit_create(
         &self,
         kind: &Kind,
         namespace: &str,
         object: &mut Object,
-    ) -> Result<(), StatusError> {
-        if kind.facts.scope == Scope::Namespaced {
-            self.admit_namespace(kind, namespace, object).await?;
-        }
+    ) -> Result<Option<Arc<Entry>>, StatusError> {
+        let home = match kind.facts.scope {
+            Scope::Namespaced => Some(self.admit_namespace(kind, namespace, object).await?),
+            Scope::Cluster => None,
+        };
         if let Some(pod) = object.get_mut::<Pod>() {
             pods::default_service_account(pod);
             self.admit_priority(pod).await?;
@@ -34,7 +38,7 @@ impl<S: Store> ApiServer<S> {
         } else if let Some(volume) = object.get_mut::<PersistentVolume>() {
             claims::protect(&mut volume.metadata, claims::VOLUME_PROTECTION);
         }
-        Ok(())
+        Ok(home)
     }
 
     /// Admits a change.

@@ -42,7 +42,7 @@ impl<S: Store> ApiServer<S> {
         settle_namespace(kind, namespace, &mut object)?;
         wipe_system_fields(&mut object)?;
         (kind.set_defaults)(&mut object);
-        self.admit_create(kind, namespace, &mut object).await?;
+        let home = self.admit_create(kind, namespace, &mut object).await?;
 
         let metadata = object.metadata_mut();
         metadata.uid = Some(new_uid(self.world.as_ref()));
@@ -68,6 +68,9 @@ impl<S: Store> ApiServer<S> {
         (kind.set_defaults)(&mut object);
         let outcome = self.store_new(kind, namespace, object, generate, options.dry_run).await?;
         allocation.keep();
+        if let (Some(home), Outcome::Stored(created)) = (home, &outcome) {
+            self.confirm_namespace(&home, created).await?;
+        }
         Ok(outcome)
     }
 

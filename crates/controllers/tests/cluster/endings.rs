@@ -1,8 +1,10 @@
-//! What is on its way out: pods that cannot go yet.
+//! What is on its way out: pods that cannot go yet; namespaces that something is created in meanwhile.
 
-use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use crate::world::World;
@@ -20,5 +22,52 @@ async fn nobody_writes_while_a_terminating_pod_waits_for_a_finalizer() {
     let freed = Patch::Merge(json!({"metadata": {"finalizers": null}}));
     pods.patch("held", &PatchParams::default(), &freed).await.expect("freed");
     world.until("the pod gone", &world.ctx.caches.pods, <[_]>::is_empty).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_created_while_a_namespace_goes_outlives_it() {
+    const ROUNDS: usize = 40;
+    const WRITERS: usize = 4;
+    const CREATES_MAX: usize = 200;
+    let world = World::start().await;
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    for round in 0..ROUNDS {
+        let name = format!("shop-{round}");
+        let made = serde_json::from_value(json!({"metadata": {"name": name}})).expect("a Namespace");
+        namespaces.create(&PostParams::default(), &made).await.expect("created");
+        let writers = (0..WRITERS).map(|writer| {
+            let maps: Api<ConfigMap> = Api::namespaced(world.client.clone(), &name);
+            tokio::spawn(async move {
+                for nth in 0..CREATES_MAX {
+                    let map = json!({"metadata": {"name": format!("m-{writer}-{nth}")}});
+                    let map = serde_json::from_value(map).expect("a ConfigMap");
+                    if maps.create(&PostParams::default(), &map).await.is_err() {
+                        break;
+                    }
+                }
+            })
+        });
+        let writers: Vec<_> = writers.collect();
+        namespaces.delete(&name, &DeleteParams::default()).await.expect("marked");
+        for writer in writers {
+            writer.await.expect("no panic");
+        }
+    }
+    let is_shop = |name: &str| name.starts_with("shop-");
+    let left = |all: &[std::sync::Arc<Namespace>]| {
+        all.iter().filter_map(|held| held.metadata.name.clone()).filter(|name| is_shop(name)).count()
+    };
+    world.until("all shops closed", &world.ctx.caches.namespaces, |all| left(all) == 0).await;
+    world.quiet().await;
+    let maps: Api<ConfigMap> = Api::all(world.client.clone());
+    let listed = maps.list(&ListParams::default()).await.expect("listed");
+    let orphans: BTreeSet<String> = listed
+        .items
+        .into_iter()
+        .filter(|map| map.metadata.namespace.as_deref().is_some_and(is_shop))
+        .map(|map| format!("{:?}/{:?}", map.metadata.namespace, map.metadata.name))
+        .collect();
+    assert_eq!(orphans, BTreeSet::new(), "left in namespaces that are no more");
     world.stop().await;
 }

@@ -1,5 +1,5 @@
-//! `/healthz`, `/livez`, `/readyz` and `/version`. A server that answers at all is healthy: it opened
-//! its store before it listened, and a store that stops taking writes says so on each write.
+//! `/healthz`, `/livez`, `/readyz` and `/version`. A server that answers at all has opened its store;
+//! it is healthy as long as that store takes writes.
 
 use http::{Response, StatusCode};
 
@@ -10,21 +10,33 @@ use crate::respond::{self, Answer, Body};
 /// The release whose behaviour is served.
 pub const KUBERNETES_VERSION: &str = "v1.36.2";
 
-const CHECKS: &[&str] = &["ping", "log", "store"];
+const STORE: &str = "store";
+const CHECKS: &[&str] = &["ping", "log", STORE];
 
-/// Answers a health endpoint, or one check below it.
-pub(crate) fn check(endpoint: &str, check: Option<&str>, query: &Query) -> Response<Body> {
-    match check {
-        None if query.get("verbose").is_some() => {
-            let mut text: String = CHECKS.iter().map(|check| format!("[+]{check} ok\n")).collect();
-            text.push_str(endpoint);
-            text.push_str(" check passed\n");
-            respond::text(StatusCode::OK, text)
-        }
-        None => respond::text(StatusCode::OK, "ok"),
-        Some(check) if CHECKS.contains(&check) => respond::text(StatusCode::OK, "ok"),
-        Some(_) => respond::text(StatusCode::NOT_FOUND, "404 page not found\n"),
+/// Answers a health endpoint, or one check below it. `failure` is why the store takes no more writes.
+pub(crate) fn check(endpoint: &str, check: Option<&str>, query: &Query, failure: Option<&str>) -> Response<Body> {
+    let checks = match check {
+        None => CHECKS,
+        Some(check) => match CHECKS.iter().position(|known| *known == check) {
+            Some(index) => &CHECKS[index..=index],
+            None => return respond::text(StatusCode::NOT_FOUND, "404 page not found\n"),
+        },
+    };
+    let failure = failure.filter(|_| checks.contains(&STORE));
+    let code = if failure.is_some() { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
+    if failure.is_none() && (check.is_some() || query.get("verbose").is_none()) {
+        return respond::text(code, "ok");
     }
+    let mut text = String::new();
+    for check in checks {
+        match failure.filter(|_| *check == STORE) {
+            Some(reason) => text.push_str(&format!("[-]{check} failed: {reason}\n")),
+            None => text.push_str(&format!("[+]{check} ok\n")),
+        }
+    }
+    let outcome = if failure.is_some() { "failed" } else { "passed" };
+    text.push_str(&format!("{endpoint} check {outcome}\n"));
+    respond::text(code, text)
 }
 
 /// Answers `/version`.
@@ -52,5 +64,18 @@ fn go_arch() -> &'static str {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_takes_no_more_writes_is_not_healthy_and_says_why() {
+        let ask = |one: Option<&str>, failure| check("readyz", one, &Query::default(), failure).status().as_u16();
+        assert_eq!((ask(None, None), ask(Some("store"), None), ask(Some("nonsense"), None)), (200, 200, 404));
+        let failure = Some("no space left");
+        assert_eq!((ask(None, failure), ask(Some("store"), failure), ask(Some("ping"), failure)), (500, 500, 200));
     }
 }

@@ -126,7 +126,7 @@ impl<S: Store> ApiServer<S> {
         }
         let headers = &parts.headers;
         match route {
-            Route::Health { endpoint, check } => Ok(health::check(endpoint, check.as_deref(), query)),
+            Route::Health { endpoint, check } => Ok(health::check(endpoint, check.as_deref(), query, self.store.failure().as_deref())),
             Route::Version => health::version(),
             Route::Root => {
                 let form = negotiate::accepted(headers, Offer::Plain)?;

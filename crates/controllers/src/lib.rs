@@ -60,6 +60,16 @@ impl Controllers {
         Self { tasks }
     }
 
+    /// Returns once a controller has ended although nobody asked it to, which none does; a cluster
+    /// without it would be half dead. To be dropped when the cluster is to stop.
+    pub async fn failed(&mut self) {
+        match self.tasks.join_next().await {
+            Some(Err(error)) => tracing::error!(%error, "a controller ended abnormally"),
+            Some(Ok(())) => tracing::error!("a controller ended unasked"),
+            None => std::future::pending().await,
+        }
+    }
+
     /// Waits until all controllers have ended, which they do after `shutdown`.
     pub async fn ended(mut self) {
         while let Some(ended) = self.tasks.join_next().await {

@@ -19,7 +19,7 @@ use stead_net::{Cidr, KernelNetwork, NetworkConfig, ServiceRules};
 use stead_node::{Agent, AgentConfig, AgentParts, NodeCaches, ServiceProxy};
 use stead_runtime::SupervisorRuntime;
 use stead_store::{Embedded, Limits};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::data_dir::{ClusterRecord, DataDir};
@@ -110,8 +110,9 @@ pub(crate) struct Cluster {
     shutdown: CancellationToken,
     controllers: Controllers,
     dns: Dns,
-    proxy: JoinHandle<()>,
-    serving: Vec<JoinHandle<io::Result<()>>>,
+    proxy: JoinSet<()>,
+    serving: JoinSet<io::Result<()>>,
+    store: Arc<Embedded>,
 }
 
 impl Cluster {
@@ -131,7 +132,7 @@ impl Cluster {
         let dialer = Arc::new(LocalDialer::default());
         let server_config =
             Config { service_cidr: (options.service_cidr.base, options.service_cidr.prefix_len), ..Config::default() };
-        let api = ApiServer::new(server_config, store, Arc::clone(&dialer) as Arc<dyn NodeDialer>);
+        let api = ApiServer::new(server_config, Arc::clone(&store), Arc::clone(&dialer) as Arc<dyn NodeDialer>);
         let service = api.local_service(Identity::component("system:stead"));
         let client = kube::Client::new(service, "default");
         let context = Context::start(client.clone());
@@ -152,10 +153,10 @@ impl Cluster {
             inner.set_nonblocking(true)?;
             listeners.push(inner);
         }
-        let mut serving = Vec::new();
+        let mut serving = JoinSet::new();
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            serving.push(tokio::spawn(Arc::clone(&api).serve(listener, Arc::clone(&tls), shutdown.clone())));
+            serving.spawn(Arc::clone(&api).serve(listener, Arc::clone(&tls), shutdown.clone()));
         }
         let bootstrap = bootstrap::Settings {
             api_cluster_ip: network_config.api_ip,
@@ -175,13 +176,14 @@ impl Cluster {
             slices: context.caches.endpoint_slices.clone(),
             rules: ServiceRules::open(network_config.clone()),
         };
-        let proxy = tokio::spawn(proxy.run(shutdown.clone()));
+        let mut proxying = JoinSet::new();
+        proxying.spawn(proxy.run(shutdown.clone()));
         let agent = start_agent(data, &options, &record, &network_config, network, client.clone(), &context, &shutdown);
         let agent = agent.await.context("cannot start the node agent")?;
         dialer.set(agent);
         let kubeconfig = data.join("kubeconfig");
         write_private(&kubeconfig, &pki.kubeconfig(&format!("https://{}", reachable(listen))))?;
-        Ok(Self { client, kubeconfig, shutdown, controllers, dns, proxy, serving })
+        Ok(Self { client, kubeconfig, shutdown, controllers, dns, proxy: proxying, serving, store })
     }
 
     /// The administrator's kubeconfig.
@@ -194,14 +196,34 @@ impl Cluster {
         self.client.clone()
     }
 
+    /// Returns, with the reason, once a part that the others cannot do without has ended by itself.
+    /// Whoever started the cluster then stops it: half a cluster is worse than none.
+    pub(crate) async fn failed(&mut self) -> anyhow::Error {
+        tokio::select! {
+            reason = self.store.failed() => anyhow::anyhow!("the store no longer accepts writes: {reason}"),
+            () = self.controllers.failed() => anyhow::anyhow!("a controller ended by itself"),
+            Some(ended) = self.proxy.join_next() => match ended {
+                Err(error) => anyhow::Error::from(error).context("the Service proxy ended"),
+                Ok(()) => anyhow::anyhow!("the Service proxy ended by itself"),
+            },
+            Some(served) = self.serving.join_next() => match served {
+                Ok(Err(error)) => anyhow::Error::from(error).context("the API listener ended"),
+                Err(error) => anyhow::Error::from(error).context("the API listener ended"),
+                Ok(Ok(())) => anyhow::anyhow!("the API listener ended by itself"),
+            },
+        }
+    }
+
     /// Stops everything but the pods.
-    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.shutdown.cancel();
         self.controllers.ended().await;
         self.dns.stopped().await;
-        self.proxy.await.context("the Service proxy ended badly")?;
-        for served in self.serving {
-            served.await?.context("the API listener ended badly")?;
+        while let Some(ended) = self.proxy.join_next().await {
+            ended.context("the Service proxy ended badly")?;
+        }
+        while let Some(served) = self.serving.join_next().await {
+            served?.context("the API listener ended badly")?;
         }
         Ok(())
     }

@@ -24,11 +24,14 @@ pub(crate) fn run(options: &UpOptions) -> anyhow::Result<()> {
     }
     let options = ClusterOptions::from_flags(options)?;
     runtime()?.block_on(async {
-        let cluster = Cluster::start(&data, listener, options).await?;
+        let mut cluster = Cluster::start(&data, listener, options).await?;
         let ms = started.elapsed().as_millis();
         println!("stead: ready in {ms} ms, kubeconfig {}", cluster.kubeconfig().display());
-        wait_for_stop().await?;
-        cluster.stop().await
+        let ended = tokio::select! {
+            stop = wait_for_stop() => stop,
+            failure = cluster.failed() => Err(failure.context("stopped; pods go on running, `stead up` takes them back")),
+        };
+        ended.and(cluster.stop().await)
     })
 }
 

@@ -1,6 +1,8 @@
 //! The embedded back end: an index in memory, a log on disk, one sequencer between them. Wires
 //! them up and answers reads; decides nothing.
 
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -77,10 +79,23 @@ impl Embedded {
             .name("store".into())
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || sequencer::run(writes, log, &shared)
+                move || serve(writes, log, &shared)
             })
             .map_err(|source| OpenError::Io { path: path.display().to_string(), source })?;
         Ok(Self { shared, queue: Some(queue), sequencer: Some(sequencer) })
+    }
+
+    /// Returns, with the reason, once writes are no longer accepted. Only a restart helps then.
+    pub fn failed(&self) -> impl Future<Output = String> + Send + 'static {
+        let mut failure = self.shared.failure.subscribe();
+        async move {
+            let reason = failure.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+            match reason {
+                Some(reason) => reason,
+                // The store was closed in good order.
+                None => std::future::pending().await,
+            }
+        }
     }
 
     async fn write(&self, key: Key, change: Change, draft: Draft) -> Verdict {
@@ -91,6 +106,15 @@ impl Embedded {
             return stopped();
         }
         verdict.await.unwrap_or_else(|_| stopped())
+    }
+}
+
+/// The sequencer, and word of it should it panic.
+fn serve(writes: mpsc::Receiver<Write>, log: Log, shared: &Shared) {
+    let served = std::panic::catch_unwind(AssertUnwindSafe(|| sequencer::run(writes, log, shared)));
+    if let Err(panic) = served {
+        shared.fail("the sequencer panicked".to_owned());
+        std::panic::resume_unwind(panic);
     }
 }
 
@@ -150,5 +174,9 @@ impl Store for Embedded {
         // Changes are published under this lock: whoever holds it finds none half way.
         let _watchers = self.shared.watchers();
         self.shared.index().newest()
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.shared.failure.borrow().clone()
     }
 }

@@ -161,6 +161,9 @@ async fn check_refusing(store: &Embedded, newest: u64, state: &State) {
         let refused = store.put(key, Expect::Absent, draft(0)).await;
         let Err(PutError::Unavailable { reason }) = refused else { panic!("{refused:?}") };
         assert!(reason.contains("injected"), "{reason}");
+        assert_eq!((store.failure(), store.failed().await), (Some(reason.clone()), reason));
+    } else {
+        assert_eq!(store.failure(), None);
     }
 }
 

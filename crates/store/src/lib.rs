@@ -60,4 +60,9 @@ pub trait Store: Send + Sync + 'static {
     /// A revision up to which every watch has been handed every change that concerns it. Bookmarks
     /// are made of it: what is not in a watch's channel by then came after it.
     fn progress(&self) -> Revision;
+
+    /// Why writes are no longer accepted; none while they are.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }

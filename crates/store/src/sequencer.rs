@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::index::Index;
 use crate::log::{CommitError, Log};
@@ -48,11 +48,19 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     index: RwLock<Index>,
     watchers: Mutex<Watchers>,
+    /// Why writes are no longer accepted.
+    pub(crate) failure: watch::Sender<Option<String>>,
 }
 
 impl Shared {
     pub(crate) fn new(index: Index, limits: Limits) -> Self {
-        Self { limits, index: RwLock::new(index), watchers: Mutex::default() }
+        Self { limits, index: RwLock::new(index), watchers: Mutex::default(), failure: watch::Sender::new(None) }
+    }
+
+    /// Makes it known that writes are no longer accepted.
+    pub(crate) fn fail(&self, reason: String) {
+        tracing::error!(reason, "no more writes are accepted until a restart");
+        self.failure.send_replace(Some(reason));
     }
 
     // A panic while a lock is held leaves these structures usable: each change to them is one insertion.
@@ -76,7 +84,8 @@ pub(crate) fn run(mut queue: mpsc::Receiver<Write>, mut log: Log, shared: &Share
         let writes = gather(first, &mut queue, &shared.limits);
         let Batch { events, replies } = Batch::decide(writes, &shared.index());
         if failure.is_none() && !events.is_empty() {
-            failure = commit(&mut log, &events, &shared.index()).err().map(|error| report(&error));
+            failure = commit(&mut log, &events, &shared.index()).err().map(|error| describe(&error));
+            failure.iter().for_each(|reason| shared.fail(reason.clone()));
         }
         match &failure {
             Some(reason) => answer(replies.into_iter().map(|(reply, _)| (reply, unavailable(reason)))),
@@ -175,13 +184,12 @@ fn unavailable(reason: &str) -> Verdict {
     Verdict::Unavailable { reason: reason.to_owned() }
 }
 
-fn report(error: &CommitError) -> String {
+fn describe(error: &CommitError) -> String {
     let mut reason = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         reason = format!("{reason}: {cause}");
         source = cause.source();
     }
-    tracing::error!(reason, "the log failed; no more writes are accepted until a restart");
     reason
 }

@@ -7,6 +7,7 @@ pub mod bootstrap;
 pub mod context;
 pub mod deployment;
 pub mod endpoints;
+pub mod events;
 pub mod framework;
 pub mod gc;
 pub mod metadata;
@@ -50,6 +51,7 @@ impl Controllers {
         tasks.spawn(bootstrap::run(ctx(), bootstrap, end()));
         tasks.spawn(deployment::run(ctx(), end()));
         tasks.spawn(endpoints::run(ctx(), end()));
+        tasks.spawn(events::run(ctx(), events::Limits::default(), end()));
         tasks.spawn(gc::run(ctx(), end()));
         tasks.spawn(namespaces::run(ctx(), ca_pem, end()));
         tasks.spawn(podgc::run(ctx(), end()));

@@ -3,6 +3,7 @@
 pub mod claims;
 pub mod deployment;
 pub mod endpoints;
+pub mod events;
 pub mod gc;
 pub mod ids;
 pub mod labels;

@@ -1,11 +1,16 @@
-//! What is on its way out: pods that cannot go yet; namespaces that something is created in meanwhile.
+//! What is on its way out: pods that cannot go yet, namespaces that something is created in meanwhile,
+//! events that have had their time.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
+use stead_client::{Cache, ListScope};
+use stead_controllers::events::{self, Limits};
+use tokio_util::sync::CancellationToken;
 
 use crate::world::World;
 
@@ -69,5 +74,37 @@ async fn nothing_created_while_a_namespace_goes_outlives_it() {
         .map(|map| format!("{:?}/{:?}", map.metadata.namespace, map.metadata.name))
         .collect();
     assert_eq!(orphans, BTreeSet::new(), "left in namespaces that are no more");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_goes_when_it_has_not_happened_for_its_lifetime_and_the_oldest_go_when_they_are_too_many() {
+    const COUNT_MAX: usize = 20;
+    let world = World::start().await;
+    let events: Cache<Event> = Cache::start(Api::namespaced(world.client.clone(), "default"), ListScope::default());
+    let event = |name: String| {
+        json!({"metadata": {"name": name}, "reason": "R", "type": "Normal",
+               "involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}})
+    };
+    let with = |lifetime_s: u64, count_max: usize| {
+        let (shutdown, limits) =
+            (CancellationToken::new(), Limits { lifetime: Duration::from_secs(lifetime_s), count_max });
+        (tokio::spawn(events::run(world.ctx.clone(), limits, shutdown.clone())), shutdown)
+    };
+
+    let (keeping, shutdown) = with(3_600, COUNT_MAX);
+    for nth in 0..=COUNT_MAX {
+        world.create::<Event>("default", event(format!("e-{nth}"))).await;
+    }
+    let kept = COUNT_MAX * 9 / 10;
+    world.until("the oldest gone", &events, |all| all.len() == kept).await;
+    assert!(events.get("default", "e-0").is_none() && events.get("default", &format!("e-{COUNT_MAX}")).is_some());
+    shutdown.cancel();
+    keeping.await.expect("ended well");
+
+    let (keeping, shutdown) = with(1, COUNT_MAX);
+    world.until("their time over", &events, <[_]>::is_empty).await;
+    shutdown.cancel();
+    keeping.await.expect("ended well");
     world.stop().await;
 }

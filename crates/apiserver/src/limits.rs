@@ -12,6 +12,8 @@ pub const WATCHES_MAX: usize = 16_384;
 pub const CONNECTIONS_MAX: usize = 4_096;
 /// Longest a TLS handshake may take; afterwards the connection is dropped.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// How long nothing is accepted once descriptors or memory have run out.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long open requests may go on after shutdown was asked for; then they are cut off.
 pub const DRAIN_MAX: Duration = Duration::from_secs(3);
 /// Bytes gathered into one frame of a list or a watch before it is handed to the connection.

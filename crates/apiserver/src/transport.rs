@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Identity;
-use crate::limits::{CONNECTIONS_MAX, DRAIN_MAX, HANDSHAKE_MAX};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_MAX, HANDSHAKE_MAX};
 use crate::server::ApiServer;
 
 impl<S: Store> ApiServer<S> {
@@ -56,9 +56,17 @@ impl<S: Store> ApiServer<S> {
                 () = shutdown.cancelled() => return Ok(()),
                 accepted = listener.accept() => match accepted {
                     Ok((socket, _)) => socket,
-                    Err(error) if is_transient(&error) => {
-                        tracing::warn!(%error, "a connection was not accepted");
+                    Err(error) if is_about_one_connection(&error) => {
+                        tracing::debug!(%error, "a connection was not accepted");
                         continue;
+                    }
+                    Err(error) if is_exhaustion(&error) => {
+                        tracing::warn!(%error, "no connection can be accepted for want of resources");
+                        // What is wanting comes back when others let go; the client waits meanwhile.
+                        tokio::select! {
+                            () = shutdown.cancelled() => return Ok(()),
+                            () = tokio::time::sleep(ACCEPT_PAUSE) => continue,
+                        }
                     }
                     Err(error) => return Err(error),
                 },
@@ -103,8 +111,8 @@ impl<S: Store> ApiServer<S> {
     }
 }
 
-/// Errors of one connection or of a moment, after which the listener still works.
-fn is_transient(error: &io::Error) -> bool {
+/// Errors of the connection that was to be accepted; the next one is another matter.
+fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
@@ -112,4 +120,11 @@ fn is_transient(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::Interrupted
     )
+}
+
+/// Whether the process or the machine has run out of descriptors or memory for now.
+fn is_exhaustion(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let wanting = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|code| wanting.iter().any(|errno| errno.raw_os_error() == code))
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::{Cluster, ClusterOptions};
@@ -13,10 +14,15 @@ use crate::preflight;
 /// Threads that work on requests and loops; the store adds one of its own.
 pub(crate) const WORKER_THREADS: usize = 2;
 
+/// Files the process may have open at once, if the system allows it: every connection is one, and the usual
+/// limit of 1,024 is less than the connections the API server accepts. Containers inherit it.
+const FILES_MAX: u64 = 16_384;
+
 /// Runs until SIGTERM or SIGINT. Pods go on running after that.
 pub(crate) fn run(options: &UpOptions) -> anyhow::Result<()> {
     let started = Instant::now();
     preflight::check()?;
+    allow_files();
     let data = DataDir::take(&options.data.data_dir)?;
     let listener = preflight::listen(options.listen)?;
     if options.isolated {
@@ -33,6 +39,18 @@ pub(crate) fn run(options: &UpOptions) -> anyhow::Result<()> {
         };
         ended.and(cluster.stop().await)
     })
+}
+
+/// Raises the limit on open files towards [`FILES_MAX`]. Without it the server serves fewer connections.
+fn allow_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(FILES_MAX, |maximum| maximum.min(FILES_MAX));
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit }) {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
 }
 
 /// The runtime every verb runs on.

@@ -12,6 +12,16 @@ pub const WATCHES_MAX: usize = 16_384;
 pub const CONNECTIONS_MAX: usize = 4_096;
 /// Longest a TLS handshake may take; afterwards the connection is dropped.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// A connection that has had no complete request open for so long is closed.
+pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(90);
+/// Time between questions to the other end of a connection whether it is still there.
+pub const PING_PERIOD: Duration = Duration::from_secs(30);
+/// Longest the other end may take to say that it is; afterwards the connection is closed.
+pub const PING_ANSWER_MAX: Duration = Duration::from_secs(20);
+/// Questions of the kernel's in a row that may go unanswered; then the connection is closed.
+pub const PROBES_MAX: u32 = 3;
+/// Requests open at once on one HTTP/2 connection; a client may not begin more.
+pub const STREAMS_MAX: u32 = 250;
 /// How long nothing is accepted once descriptors or memory have run out.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long open requests may go on after shutdown was asked for; then they are cut off.

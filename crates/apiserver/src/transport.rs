@@ -1,13 +1,18 @@
 //! The TLS listener: connections in, requests with an identity out. Serves HTTP/1.1 with upgrades
-//! and HTTP/2; on shutdown watches end, open requests finish, and what remains is cut off.
+//! and HTTP/2; on shutdown watches end, open requests finish, and what remains is cut off. A
+//! connection without an open request is let go after a while, and so is one whose other end no
+//! longer answers.
+
+mod open_requests;
 
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustix::net::sockopt;
 use stead_store::Store;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -15,8 +20,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::open_requests::OpenRequests;
 use crate::auth::Identity;
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_MAX, HANDSHAKE_MAX};
+use crate::limits::{
+    ACCEPT_PAUSE, CONNECTION_IDLE_MAX, CONNECTIONS_MAX, DRAIN_MAX, HANDSHAKE_MAX, PING_ANSWER_MAX, PING_PERIOD,
+    PROBES_MAX, STREAMS_MAX,
+};
 use crate::server::ApiServer;
 
 impl<S: Store> ApiServer<S> {
@@ -81,8 +90,8 @@ impl<S: Store> ApiServer<S> {
 
     /// Serves one connection to its end.
     async fn converse(self: Arc<Self>, socket: TcpStream, acceptor: TlsAcceptor, shutdown: CancellationToken) {
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delays");
+        if let Err(error) = prepare(&socket) {
+            tracing::debug!(%error, "a connection stays as it is");
         }
         let stream = match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(socket)).await {
             Ok(Ok(stream)) => stream,
@@ -91,11 +100,18 @@ impl<S: Store> ApiServer<S> {
         };
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let identity = certificate.and_then(|certificate| Identity::of_certificate(certificate));
-        let service = service_fn(move |request| {
-            let (server, identity) = (Arc::clone(&self), identity.clone());
-            async move { Ok::<_, Infallible>(server.answer(identity, request).await) }
+        let open = OpenRequests::default();
+        let service = service_fn({
+            let open = open.clone();
+            move |request| {
+                let (server, identity, request_open) = (Arc::clone(&self), identity.clone(), open.begin());
+                async move {
+                    let response = server.answer(identity, request).await;
+                    Ok::<_, Infallible>(response.map(|body| request_open.until_end_of(body)))
+                }
+            }
         });
-        let builder = auto::Builder::new(TokioExecutor::new());
+        let builder = connection_builder();
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let ended = tokio::select! {
@@ -104,11 +120,38 @@ impl<S: Store> ApiServer<S> {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+            () = open.idle_for(CONNECTION_IDLE_MAX) => {
+                // A request that arrives at this very moment is still answered.
+                connection.as_mut().graceful_shutdown();
+                tokio::time::timeout(DRAIN_MAX, connection).await.unwrap_or(Ok(()))
+            }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection broke");
         }
     }
+}
+
+/// No delays, and a peer that has vanished without a word is noticed by the kernel: an upgraded connection,
+/// such as a shell in a container that nobody types in, has nobody else to notice it.
+fn prepare(socket: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_tcp_nodelay(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, PING_PERIOD)?;
+    sockopt::set_tcp_keepintvl(socket, PING_PERIOD)?;
+    sockopt::set_tcp_keepcnt(socket, PROBES_MAX)?;
+    sockopt::set_socket_keepalive(socket, true)
+}
+
+/// How a connection is served. Of HTTP/1.1 no more need be said: it is idle until a head is complete.
+fn connection_builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_PERIOD)
+        .keep_alive_timeout(PING_ANSWER_MAX)
+        .max_concurrent_streams(STREAMS_MAX);
+    builder
 }
 
 /// Errors of the connection that was to be accepted; the next one is another matter.
@@ -127,4 +170,21 @@ fn is_exhaustion(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let wanting = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
     error.raw_os_error().is_some_and(|code| wanting.iter().any(|errno| errno.raw_os_error() == code))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_watches_over_every_connection() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        prepare(&socket).unwrap();
+        assert!(sockopt::socket_keepalive(&socket).unwrap() && sockopt::tcp_nodelay(&socket).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&socket).unwrap(), PING_PERIOD);
+    }
 }

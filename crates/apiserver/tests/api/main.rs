@@ -4,6 +4,7 @@
 
 mod clients;
 mod common;
+mod connections;
 mod crud;
 mod deletion;
 mod discovery;

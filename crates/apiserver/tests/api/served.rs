@@ -90,18 +90,24 @@ impl Served {
 
     /// A TLS connection as the administrator, for requests written by hand.
     pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
+        self.connect_offering(&[]).await
+    }
+
+    /// The same, with the protocols offered in the handshake.
+    pub(crate) async fn connect_offering(&self, protocols: &[&str]) -> TlsStream<TcpStream> {
         let pki = self.directory.path().join("pki");
         let read = |name: &str| CertificateDer::from_pem_file(pki.join(name)).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(read("ca.crt")).unwrap();
         let key = PrivateKeyDer::from_pem_file(pki.join("admin.key")).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_client_auth_cert(vec![read("admin.crt")], key)
             .unwrap();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap()

@@ -3,9 +3,11 @@
 
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -78,7 +80,8 @@ impl<S: Store> ApiServer<S> {
     }
 
     /// Answers one request of `identity`; none is a client without a certificate. Every failure is
-    /// an answer too.
+    /// an answer too, a panic included: it must cost neither the other requests of the connection
+    /// nor, inside the process, the loop that asked.
     pub(crate) async fn answer<B>(self: &Arc<Self>, identity: Option<Identity>, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send,
@@ -86,7 +89,11 @@ impl<S: Store> ApiServer<S> {
     {
         let (parts, body) = request.into_parts();
         let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
-        let answer = self.dispatch(identity, parts, body).await;
+        let answer = AssertUnwindSafe(self.dispatch(identity, parts, body)).catch_unwind().await;
+        let answer = answer.unwrap_or_else(|_panic| {
+            tracing::error!(%method, path, "a request panicked");
+            Err(StatusError::internal("the server panicked while it worked on this request"))
+        });
         let response = answer.unwrap_or_else(|error| respond::error(&error));
         tracing::debug!(%method, path, code = response.status().as_u16(), "answered");
         response
@@ -121,12 +128,17 @@ impl<S: Store> ApiServer<S> {
 
     /// Answers the read-only documents about the server itself.
     fn document(&self, route: Route, parts: &Parts, query: &Query) -> Answer {
+        if matches!(route, Route::Nothing) {
+            return Ok(not_found());
+        }
         if !matches!(parts.method, Method::GET | Method::HEAD) {
             return Err(StatusError::method_not_allowed());
         }
         let headers = &parts.headers;
         match route {
-            Route::Health { endpoint, check } => Ok(health::check(endpoint, check.as_deref(), query, self.store.failure().as_deref())),
+            Route::Health { endpoint, check } => {
+                Ok(health::check(endpoint, check.as_deref(), query, self.store.failure().as_deref()))
+            }
             Route::Version => health::version(),
             Route::Root => {
                 let form = negotiate::accepted(headers, Offer::Plain)?;

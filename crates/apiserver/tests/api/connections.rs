@@ -1,13 +1,19 @@
-//! Connections that misbehave: silence, half a head. None is kept for ever.
+//! Connections and requests that misbehave: silence, half a head, a handler that panics. None of
+//! them may cost anybody else anything, and none is kept for ever.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+use serde_json::json;
+use stead_apiserver::{NodeDialer, NodeStream};
+use stead_store::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::common::CONFIG_MAPS;
+use crate::common::{CONFIG_MAPS, Cluster, PODS, pod};
 use crate::served::Served;
 
 /// Longer than any client may be silent.
@@ -66,4 +72,24 @@ async fn a_watch_with_nothing_to_say_is_not_idle() {
     let said = everything_until_closed(&mut stream).await;
     assert!(said.matches("\"BOOKMARK\"").count() >= 9, "the watch went on for its ten minutes: {said}");
     served.stop().await;
+}
+
+/// Panics when it is asked for a node.
+struct Broken;
+
+impl NodeDialer for Broken {
+    fn dial(&self, node: &str) -> BoxFuture<'static, io::Result<Box<dyn NodeStream>>> {
+        panic!("nobody thought of node {node}")
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_panics_is_answered_and_the_server_goes_on() {
+    let cluster = Cluster::start_with(Limits::default(), Arc::new(Broken)).await;
+    let mut bound = pod("p");
+    bound["spec"]["nodeName"] = json!("one");
+    cluster.create(PODS, bound).await.ok();
+    let (code, reason, _) = cluster.get(&format!("{PODS}/p/log")).await.refusal();
+    assert_eq!((code, reason.as_str()), (500, "InternalError"));
+    assert_eq!(cluster.get(&format!("{PODS}/p")).await.code, 200);
 }

@@ -8,6 +8,8 @@ pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 pub const BODY_READ_MAX: Duration = Duration::from_secs(30);
 /// Watches open at once in the process; above it the answer is 429.
 pub const WATCHES_MAX: usize = 16_384;
+/// Changes under way at once in the process; further ones wait for a place.
+pub const CHANGES_MAX: usize = 1_024;
 /// TLS connections open at once; further ones wait in the listener's backlog.
 pub const CONNECTIONS_MAX: usize = 4_096;
 /// Longest a TLS handshake may take; afterwards the connection is dropped.

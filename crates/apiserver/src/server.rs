@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::allocate::ServiceBook;
 use crate::auth::{self, Identity};
-use crate::limits::{BODY_BYTES_MAX, BODY_READ_MAX, WATCHES_MAX};
+use crate::limits::{BODY_BYTES_MAX, BODY_READ_MAX, CHANGES_MAX, WATCHES_MAX};
 use crate::negotiate::{self, Offer};
 use crate::query::Query;
 use crate::respond::{self, Answer, Body, BoxError};
@@ -55,6 +55,8 @@ pub struct ApiServer<S> {
     pub(crate) dialer: Arc<dyn NodeDialer>,
     pub(crate) services: ServiceBook,
     pub(crate) watches: Arc<Semaphore>,
+    /// Places for changes under way, which their clients do not end by going away.
+    changes: Arc<Semaphore>,
     /// Cancelled when watches and streams should end.
     pub(crate) ending: CancellationToken,
 }
@@ -75,6 +77,7 @@ impl<S: Store> ApiServer<S> {
             world: config.world,
             dialer,
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
+            changes: Arc::new(Semaphore::new(CHANGES_MAX)),
             ending: CancellationToken::new(),
         })
     }
@@ -114,7 +117,7 @@ impl<S: Store> ApiServer<S> {
             Route::Resource(path) => {
                 let body = read_body(body).await?;
                 let call = Call { query, headers: parts.headers, body };
-                self.resource(&parts.method, &call, &path).await
+                self.to_the_end(parts.method, call, path).await
             }
             Route::Review { kind, .. } if parts.method == Method::POST => {
                 let body = read_body(body).await?;
@@ -152,6 +155,26 @@ impl<S: Store> ApiServer<S> {
             Route::OpenApiV3(document) => openapi::v3(headers, &document).unwrap_or_else(|| Ok(not_found())),
             Route::Nothing => Ok(not_found()),
             Route::Resource(_) | Route::Review { .. } | Route::UnknownResource => Err(StatusError::no_such_resource()),
+        }
+    }
+
+    /// Answers a request for a resource. A change that has begun is carried to its end even if the client
+    /// goes away meanwhile: what it has set aside or still has to check does not hang on a connection.
+    async fn to_the_end(self: &Arc<Self>, method: Method, call: Call, path: ResourcePath) -> Answer {
+        if matches!(method, Method::GET | Method::HEAD) {
+            return self.resource(&method, &call, &path).await;
+        }
+        let permit = Arc::clone(&self.changes).acquire_owned().await.map_err(StatusError::internal)?;
+        let server = Arc::clone(self);
+        let change = tokio::spawn(async move {
+            let answer = server.resource(&method, &call, &path).await;
+            drop(permit);
+            answer
+        });
+        match change.await {
+            Ok(answer) => answer,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => Err(StatusError::internal(error)),
         }
     }
 

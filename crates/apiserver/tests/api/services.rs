@@ -66,3 +66,20 @@ async fn node_ports_come_and_go_with_the_type() {
     assert_eq!(inner["spec"]["clusterIP"], created["spec"]["clusterIP"]);
     cluster.create(SERVICES, taken).await.ok();
 }
+
+#[tokio::test]
+async fn a_client_that_goes_away_in_the_middle_leaves_no_address_to_be_given_twice() {
+    let cluster = Cluster::start().await;
+    let service =
+        |name: &str| json!({"metadata": {"name": name}, "spec": {"clusterIP": "10.96.5.5", "ports": [{"port": 80}]}});
+    let mut watch = cluster.watch(&format!("{SERVICES}?watch=1")).await;
+    let request = http::Request::post(SERVICES).body(service("first").to_string().into()).unwrap();
+    let mut create = Box::pin(cluster.send(request));
+    // The write is on its way to the disk when its client hangs up.
+    assert!(futures::poll!(create.as_mut()).is_pending());
+    drop(create);
+    assert_eq!(watch.change().await.1, "first");
+    let (code, _, message) = cluster.create(SERVICES, service("second")).await.refusal();
+    assert_eq!(code, 422);
+    assert!(message.contains("provided IP is already allocated"), "{message}");
+}

@@ -34,6 +34,8 @@ pub const FRAME_BYTES: usize = 64 * 1024;
 pub const JSON_PATCH_OPERATIONS_MAX: usize = 10_000;
 /// Attempts to win a race between writers before a write that named no revision answers 409.
 pub const WRITE_ATTEMPTS_MAX: usize = 32;
+/// Objects of one collection delete under way at the same time.
+pub const COLLECTION_DELETES_MAX: usize = 32;
 /// Attempts to find a free generated name before the answer is 409.
 pub const GENERATE_NAME_ATTEMPTS_MAX: usize = 8;
 /// Entries read from the store at once while a filtered list looks for `limit` matches.

@@ -169,6 +169,10 @@ impl Keeper {
         if held.items.is_empty() {
             return Ok(None);
         }
+        if held.items.iter().all(|object| object.metadata.deletion_timestamp.is_some()) {
+            // All asked for already: asking again would only cost.
+            return Ok(Some(remaining(kind, &held.items)));
+        }
         if kind.facts.verbs.contains(&"deletecollection") {
             api.delete_collection(&DeleteParams::background(), &ListParams::default()).await?;
         } else {

@@ -139,31 +139,41 @@ impl Publisher {
         }
     }
 
+    /// Carries the actions out up to the first that fails, and in any case waits until those that did not
+    /// can be seen: a slice is made under a generated name, and nothing else keeps it from being made twice.
     async fn write_slices(&self, key: &ObjectKey, actions: Vec<SliceAction>) -> Result<(), PublishError> {
-        let api: Api<EndpointSlice> = Api::namespaced(self.ctx.client.clone(), &key.namespace);
-        let failed = |source| PublishError::Slice { service: key.clone(), source };
+        let mut outcome = Ok(());
         let mut last = None;
         for action in actions {
-            let written = match action {
-                SliceAction::Create(slice) => api.create(&PostParams::default(), &slice).await.map(Some),
-                SliceAction::Update(slice) => {
-                    let name = slice.metadata.name.clone().unwrap_or_default();
-                    api.replace(&name, &PostParams::default(), &slice).await.map(Some)
-                }
-                SliceAction::Delete { name, uid, resource_version } => {
-                    deleted(api.delete(&name, &exactly(&uid, Some(&resource_version), None)).await).map(|()| None)
-                }
-            };
-            match written {
+            match self.write_slice(key, action).await {
                 Ok(slice) => last = slice.or(last),
-                Err(error) if is_namespace_terminating(&error) => return Ok(()),
-                Err(error) => return Err(failed(error)),
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
             }
         }
         if let Some(slice) = last {
             seen(&self.ctx.caches.endpoint_slices, &slice.metadata).await;
         }
-        Ok(())
+        match outcome {
+            Err(error) if is_namespace_terminating(&error) => Ok(()),
+            outcome => outcome.map_err(|source| PublishError::Slice { service: key.clone(), source }),
+        }
+    }
+
+    async fn write_slice(&self, key: &ObjectKey, action: SliceAction) -> kube::Result<Option<EndpointSlice>> {
+        let api: Api<EndpointSlice> = Api::namespaced(self.ctx.client.clone(), &key.namespace);
+        match action {
+            SliceAction::Create(slice) => api.create(&PostParams::default(), &slice).await.map(Some),
+            SliceAction::Update(slice) => {
+                let name = slice.metadata.name.clone().unwrap_or_default();
+                api.replace(&name, &PostParams::default(), &slice).await.map(Some)
+            }
+            SliceAction::Delete { name, uid, resource_version } => {
+                deleted(api.delete(&name, &exactly(&uid, Some(&resource_version), None)).await).map(|()| None)
+            }
+        }
     }
 
     async fn write_endpoints(&self, key: &ObjectKey, action: Option<EndpointsAction>) -> Result<(), PublishError> {

@@ -114,10 +114,15 @@ fn reconcile(
 ) -> Vec<SliceAction> {
     let held = existing.len();
     let mut by_ports: BTreeMap<Vec<Port>, Vec<Arc<EndpointSlice>>> = BTreeMap::new();
-    for slice in existing {
-        by_ports.entry(ports_of(&slice)).or_default().push(slice);
-    }
     let mut changes = Changes::default();
+    for slice in existing {
+        if is_owned_by(&slice, observed.service) {
+            by_ports.entry(ports_of(&slice)).or_default().push(slice);
+        } else {
+            // Left by a Service of the same name, and collected with it unless it is taken over.
+            changes.delete.push(slice);
+        }
+    }
     for (ports, endpoints) in wanted {
         let slices = by_ports.remove(&ports).unwrap_or_default();
         fit(observed, family, &ports, slices, endpoints, &mut changes);
@@ -248,6 +253,11 @@ fn new_slice(service: &Service, family: Family, ports: &[Port], endpoints: Vec<E
 fn slice_labels(service: &Service) -> BTreeMap<String, String> {
     let name = service.metadata.name.as_deref().unwrap_or_default();
     labels_of(service, &[(SERVICE_NAME_LABEL, name), (SLICE_MANAGED_BY_LABEL, SLICE_MANAGER)])
+}
+
+fn is_owned_by(slice: &EndpointSlice, service: &Service) -> bool {
+    let owners = slice.metadata.owner_references.as_deref().unwrap_or_default();
+    owners.iter().any(|owner| service.metadata.uid.as_deref() == Some(&owner.uid))
 }
 
 fn wire_port(port: &Port) -> EndpointPort {

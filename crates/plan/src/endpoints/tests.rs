@@ -325,3 +325,18 @@ fn trigger_times_are_creation_first_then_the_earliest_new_transition() {
     let pods = [pod("a", "10.0.0.1", "True"), pod("b", "10.0.0.2", "True")];
     assert_eq!(show(times.advance(&service, &pods)), "2026-01-01T00:01:00Z");
 }
+
+#[test]
+fn a_service_made_anew_takes_over_the_slices_of_the_one_before() {
+    let pods = [pod("web-0", "10.0.0.1", "True")];
+    let mut world = World::default();
+    world.settle(&headless(), &pods);
+    let mut anew = headless();
+    anew.metadata.uid = Some("svc-2".to_owned());
+    expect![[r#"
+        update slice web-1 IPv4 [80] 10.0.0.1 web-0 z1 ready+serving
+    "#]]
+    .assert_eq(&world.settle(&anew, &pods));
+    let owners = world.slices[0].metadata.owner_references.iter().flatten();
+    assert_eq!(owners.map(|owner| owner.uid.as_str()).collect::<Vec<_>>(), ["svc-2"]);
+}

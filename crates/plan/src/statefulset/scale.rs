@@ -16,9 +16,12 @@ pub(super) fn shrink(stage: &Stage<'_>, draft: &mut Draft) -> bool {
     }
     match stage.view.set.management {
         Management::Parallel => {
-            let present = stage.claimed.condemned.values().rev();
-            for pod in present.filter(|pod| !pod.terminating) {
-                remove(pod, draft);
+            for pod in stage.claimed.condemned.values().rev() {
+                if pod.terminating {
+                    draft.wait(&pod.target.name, Rule::Terminating);
+                } else {
+                    remove(pod, draft);
+                }
             }
             true
         }

@@ -2,6 +2,7 @@
 
 mod world;
 
+use stead_plan::statefulset::Action;
 use world::{World, web};
 
 #[test]
@@ -13,4 +14,18 @@ fn a_parallel_scale_down_says_whose_end_it_waits_for() {
     world.settle();
     let wanted = ["web-1", "web-0"].map(|pod| format!("{pod} is terminating and holds its ordinal until it is gone"));
     assert_eq!(world.waits(), wanted);
+}
+
+#[test]
+fn an_ownerless_revision_is_adopted_before_it_is_renumbered() {
+    let mut world = World::running(1);
+    world.image("b");
+    world.run();
+    world.image("a");
+    let oldest = world.revisions.values_mut().find(|revision| revision.revision == 1).expect("the first revision");
+    oldest.metadata.owner_references = None;
+    let plan = world.sync();
+    assert!(plan.actions().any(|action| matches!(action, Action::AdoptRevision(_))));
+    world.run();
+    assert_eq!(world.history(), "b:2 a:3");
 }

@@ -134,7 +134,8 @@ pub(super) fn resolve(view: &View, draft: &mut Draft) -> Resolved {
     let (update, number) = match (equal, alike) {
         (Some(equal), _) if Some(equal) == highest => (equal.name(), equal.number),
         (Some(older), _) => {
-            if !view.set.deleting {
+            // One that is adopted first changes by that.
+            if !view.set.deleting && !older.orphan {
                 draft.bookkeeping.push(Action::RenumberRevision { target: older.target.clone(), number: next });
             }
             (older.name(), next)

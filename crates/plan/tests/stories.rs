@@ -594,7 +594,7 @@ fn u14_a_doomed_claim_is_not_used_again() {
     world.tell();
     world.settle();
     assert_eq!(world.tell(), "\n");
-    assert_eq!(world.waits(), ["data-web-1 belongs to a pod that is gone and will be deleted"]);
+    assert_eq!(world.waits(), ["data-web-1 belongs to what is gone and will be deleted"]);
     world.collect();
     world.run();
     check(

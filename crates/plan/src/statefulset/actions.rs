@@ -134,7 +134,7 @@ pub enum Rule {
     ScaleDownUnhealthy,
     /// A claim is being deleted (E4).
     ClaimTerminating,
-    /// A claim belongs to a pod that is gone and will go too (F7).
+    /// A claim belongs to a pod or set that is gone and will go too (F7).
     ClaimStale,
     /// Somebody else's pod has the name (M3).
     NameTaken,
@@ -156,7 +156,7 @@ impl fmt::Display for Rule {
             Self::Creating => "is being created",
             Self::ScaleDownUnhealthy => "is unhealthy, and so is a lower replica that is to go",
             Self::ClaimTerminating => "is being deleted",
-            Self::ClaimStale => "belongs to a pod that is gone and will be deleted",
+            Self::ClaimStale => "belongs to what is gone and will be deleted",
             Self::NameTaken => "is not this set's pod, but has its name",
             Self::StorageDiffers => "does not mount the claims of its ordinal, which cannot be changed",
             Self::NotYetSteady => "has not been up for long enough to be trusted",

@@ -1,6 +1,10 @@
 //! The claims of replicas: which are missing, which are not to be used, and who should own them
 //! (contract sections E and F). It never deletes a claim: that is the collector's work, and only
 //! through owners set here.
+//!
+//! One difference from Kubernetes: a claim whose owner is gone is never used again, whatever the policy
+//! says by now and also when that owner was an older set of this name. The collector would take it
+//! away under the new pod (F7).
 
 use super::actions::{Action, ClaimKeeper, Draft, Rule};
 use super::events;
@@ -21,9 +25,7 @@ enum Verdict {
 
 /// Prepares the claims of an ordinal whose pod is about to be made, and says whether it may be.
 pub(super) fn prepare(view: &View, ordinal: Ordinal, draft: &mut Draft) -> bool {
-    let stale =
-        existing(view, ordinal).find(|claim| view.set.when_scaled == Retention::Delete && is_doomed(claim, None));
-    if let Some(claim) = stale {
+    if let Some(claim) = existing(view, ordinal).find(|claim| is_doomed(claim, None) || is_left_over(claim)) {
         draft.wait(&claim.target.name, Rule::ClaimStale);
         return false;
     }
@@ -89,7 +91,7 @@ fn wanted(set: &SetView, pod: &Uid, condemned: bool) -> ClaimKeeper {
 }
 
 fn verdict(set: &SetView, claim: &ClaimView, pod: &Uid, condemned: bool) -> Verdict {
-    if is_doomed(claim, Some(pod)) || claim.owners.iter().any(|(owner, _)| *owner == ClaimOwner::StaleSet) {
+    if is_doomed(claim, Some(pod)) || is_left_over(claim) {
         return Verdict::Fine;
     }
     let ours = || claim.owners.iter().filter(|(owner, _)| *owner != ClaimOwner::Foreign);
@@ -113,6 +115,11 @@ fn is_doomed(claim: &ClaimView, pod: Option<&Uid>) -> bool {
         ClaimOwner::Pod(uid) => Some(uid) != pod,
         ClaimOwner::Set | ClaimOwner::StaleSet | ClaimOwner::Foreign => false,
     })
+}
+
+/// Whether the claim goes with a set of this name that is gone.
+fn is_left_over(claim: &ClaimView) -> bool {
+    claim.owners.iter().any(|(owner, _)| *owner == ClaimOwner::StaleSet)
 }
 
 #[cfg(test)]

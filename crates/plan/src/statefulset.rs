@@ -9,6 +9,7 @@ mod actions;
 mod adopt;
 mod claims;
 pub mod events;
+pub mod lint;
 pub mod ordinals;
 pub mod render;
 mod replicas;

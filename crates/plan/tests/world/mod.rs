@@ -19,7 +19,7 @@ use stead_plan::ids::{Target, Uid};
 use stead_plan::pods;
 use stead_plan::statefulset::ordinals::{Ordinal, ordinal_of, pod_name};
 use stead_plan::statefulset::revisions::RevisionName;
-use stead_plan::statefulset::{self, Action, Observed, Plan, Removal, events, render};
+use stead_plan::statefulset::{self, Action, Observed, Plan, Removal, View, events, lint, render};
 
 /// Plans in a row that a story may need before it must have come to rest.
 const PLANS_MAX: usize = 200;
@@ -270,12 +270,21 @@ impl World {
         plan
     }
 
+    /// What is decided now; the linter must find nothing wrong with it.
     pub(crate) fn plan(&self) -> Plan {
+        let (view, plan) = self.decide();
+        let flaws = lint::lint(&view, &plan, self.now);
+        assert!(flaws.is_empty(), "{flaws:#?} in {plan:#?}");
+        plan
+    }
+
+    /// What is seen, and what is decided.
+    pub(crate) fn decide(&self) -> (View, Plan) {
         let pods: Vec<_> = self.pods.values().cloned().map(Arc::new).collect();
         let claims: Vec<_> = self.claims.values().cloned().map(Arc::new).collect();
         let revisions: Vec<_> = self.revisions.values().cloned().map(Arc::new).collect();
         let observed = Observed { pods: &pods, claims: &claims, revisions: &revisions };
-        statefulset::plan(&self.set, &observed, self.now)
+        (View::new(&self.set, &observed), statefulset::plan(&self.set, &observed, self.now))
     }
 
     /// Syncs until nothing is left to do without the world changing.

@@ -1,0 +1,128 @@
+//! What the laws ask about a view: which pod holds an ordinal, what is available, which revisions the
+//! set stands between. Worked out from the view alone.
+
+use jiff::Timestamp;
+
+use crate::ids::Target;
+use crate::statefulset::actions::{Action, Plan, Removal};
+use crate::statefulset::ordinals::Ordinal;
+use crate::statefulset::revisions::{Likeness, RevisionLabel, RevisionName};
+use crate::statefulset::views::{Management, Owner, PodView, Strategy, View};
+
+pub(super) struct Facts<'a> {
+    pub(super) view: &'a View,
+    pub(super) plan: &'a Plan,
+    pub(super) now: Timestamp,
+    /// The revision of the set's template.
+    pub(super) update: RevisionName,
+    /// The revision the set comes from.
+    pub(super) current: RevisionName,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn new(view: &'a View, plan: &'a Plan, now: Timestamp) -> Self {
+        let equal = view.revisions.iter().rfind(|revision| revision.likeness == Likeness::Equal);
+        let alike = view.revisions.last().filter(|revision| revision.likeness == Likeness::Alike);
+        let update = equal.or(alike).map_or_else(|| view.template.name.clone(), |revision| revision.name());
+        let stored = view.set.current_revision.clone();
+        let current = stored.filter(|name| view.revisions.iter().any(|revision| revision.name() == *name));
+        let current = current.unwrap_or_else(|| update.clone());
+        Self { view, plan, now, update, current }
+    }
+
+    pub(super) fn ordered(&self) -> bool {
+        self.view.set.management == Management::OrderedReady
+    }
+
+    /// Whether the pod is one of the set's replicas: its own, and as it should be found.
+    pub(super) fn is_mine(&self, pod: &PodView) -> bool {
+        pod.owner == Owner::This && pod.ordinal.is_some() && (pod.selected || self.view.set.deleting)
+    }
+
+    /// Whether the pod may become the set's.
+    pub(super) fn is_adoptable(&self, pod: &PodView) -> bool {
+        let matches = pod.owner == Owner::Nobody && pod.selected && pod.ordinal.is_some();
+        matches && !pod.terminating && !self.view.set.deleting
+    }
+
+    pub(super) fn mine(&self) -> impl Iterator<Item = (Ordinal, &'a PodView)> {
+        let mine = self.view.pods.iter().filter(|pod| self.is_mine(pod));
+        mine.filter_map(|pod| pod.ordinal.map(|ordinal| (ordinal, pod)))
+    }
+
+    /// The set's own pod at `ordinal`.
+    pub(super) fn replica(&self, ordinal: Ordinal) -> Option<&'a PodView> {
+        self.mine().find(|(place, _)| *place == ordinal).map(|(_, pod)| pod)
+    }
+
+    pub(super) fn condemned(&self) -> impl Iterator<Item = (Ordinal, &'a PodView)> {
+        self.mine().filter(|(ordinal, _)| !self.view.set.range.contains(*ordinal))
+    }
+
+    pub(super) fn is_available(&self, pod: &PodView) -> bool {
+        !pod.terminating && pod.available(self.view.set.min_ready_s, self.now)
+    }
+
+    /// The reason for which the plan deletes the pod, if it does.
+    pub(super) fn removal(&self, pod: &PodView) -> Option<Removal> {
+        self.deletions().find(|(target, ..)| **target == pod.target).map(|(.., why)| why)
+    }
+
+    /// Whether the replica is there, available, and stays so under this plan.
+    pub(super) fn stands(&self, ordinal: Ordinal) -> bool {
+        self.replica(ordinal).is_some_and(|pod| self.is_available(pod) && self.removal(pod).is_none())
+    }
+
+    pub(super) fn deletions(&self) -> impl Iterator<Item = (&'a Target, Ordinal, Removal)> {
+        self.plan.actions().filter_map(|action| match action {
+            Action::DeletePod { target, ordinal, why } => Some((target, *ordinal, *why)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn creations(&self) -> impl Iterator<Item = (Ordinal, &'a RevisionName)> {
+        self.plan.actions().filter_map(|action| match action {
+            Action::CreatePod { ordinal, revision } => Some((*ordinal, revision)),
+            _ => None,
+        })
+    }
+
+    /// Whether the plan makes a pod for `ordinal`.
+    pub(super) fn creates(&self, ordinal: Ordinal) -> bool {
+        self.creations().any(|(place, _)| place == ordinal)
+    }
+
+    /// Whether the partition keeps `ordinal` out of the rollout.
+    pub(super) fn is_held(&self, ordinal: Ordinal) -> bool {
+        match self.view.set.strategy {
+            Strategy::OnDelete => false,
+            Strategy::RollingUpdate { partition, .. } => {
+                ordinal < self.view.set.range.partition_end(partition.unwrap_or(0))
+            }
+        }
+    }
+
+    /// Whether a rollout would replace the replica for its revision.
+    pub(super) fn is_outdated(&self, ordinal: Ordinal, pod: &PodView) -> bool {
+        if self.view.set.strategy == Strategy::OnDelete {
+            return false;
+        }
+        let is = |name: &RevisionName| pod.revision == Some(name.label());
+        if self.is_held(ordinal) {
+            !self.view.set.hold_on_raise && !is(&self.current) && self.is_newer(pod.revision.as_ref())
+        } else {
+            !is(&self.update)
+        }
+    }
+
+    /// Whether `label` is of a revision made after the current one.
+    fn is_newer(&self, label: Option<&RevisionLabel>) -> bool {
+        let number = |label: &RevisionLabel| {
+            let stored = self.view.revisions.iter().find(|revision| revision.name().label() == *label);
+            stored.map(|revision| revision.number)
+        };
+        let Some(label) = label.filter(|_| self.current != self.update) else { return false };
+        let Some(of_current) = number(&self.current.label()) else { return false };
+        *label == self.update.label() || number(label).is_some_and(|number| number > of_current)
+    }
+}

@@ -1,9 +1,10 @@
-//! Development tasks: `cargo xtask test | tidy | bench | ci`.
+//! Development tasks: `cargo xtask test | tidy | model | bench | ci`.
 //!
 //! It is built before anything else, so it depends on next to nothing. It owns how this repository is
 //! checked, tested and measured, and nothing of the product.
 
 mod bench;
+mod model;
 mod steps;
 mod test;
 mod tidy;
@@ -17,6 +18,8 @@ usage: cargo xtask VERB
   test [FILTER…]              tidy, then every test: unit, integration and end to end. A FILTER is a crate
                               (plan, stead-plan) or a test file (lesson); only those are run then
   tidy                        the rules of this repository that no compiler checks
+  model [--help | OPTION…]    run the StatefulSet planner in every state of many small clusters, and plant
+                              faults in it that must be noticed (docs/model.md)
   bench [ROW…] [--json FILE]  measure, in release: all rows or those named. `bench --list` names them
   ci                          formatting, lints, licences (where cargo-deny is installed), tests";
 
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     let done = match verb {
         "test" => test::run(rest),
         "tidy" => tidy::run(),
+        "model" => model::run(rest),
         "bench" => bench::run(rest),
         "ci" => ci(),
         "help" | "--help" | "-h" => {

@@ -1,0 +1,212 @@
+//! What the API server makes of an action: preconditions are checked against what is, not against what
+//! the controller saw. Every success is held against the invariants.
+
+use super::Model;
+use super::invariants::{self, Violation};
+use super::objects::{Claim, Going, Keeper, Kind, Life, Owner, Pod, Revision, Stamp};
+use super::state::{Act, Given, Job, State, Target};
+
+/// How an action ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    /// Done, and nothing is left of the object, so that there is no write of its own to wait for.
+    Vanished,
+    Conflict,
+    AlreadyExists,
+    NotFound,
+}
+
+impl Outcome {
+    /// Whether the executor goes on. That what is to be deleted is gone already is fine.
+    pub(crate) fn is_fine(self, act: &Act) -> bool {
+        match self {
+            Self::Done | Self::Vanished => true,
+            Self::NotFound => matches!(act, Act::DeletePod(..) | Act::DeleteRevision(_)),
+            Self::Conflict | Self::AlreadyExists => false,
+        }
+    }
+}
+
+/// Carries out one action of `job`.
+pub(crate) fn act(model: &Model, state: &mut State, job: &Job, act: &Act) -> Result<Outcome, Violation> {
+    let outcome = match *act {
+        Act::Confirm => confirm(state, job),
+        Act::AdoptRevision(target) => revision(state, target, |revision| revision.owner = Owner::Set(job.set))?,
+        Act::Renumber(target, number) => revision(state, target, |revision| revision.number = number)?,
+        Act::CreateRevision { template, number } => create_revision(state, job, template, number),
+        Act::DeleteRevision(target) => {
+            let outcome = revision(state, target, |_| {})?;
+            if outcome == Outcome::Done {
+                invariants::on_drop(state, job, target.slot)?;
+                state.live.revisions[usize::from(target.slot)] = None;
+                return Ok(Outcome::Vanished);
+            }
+            outcome
+        }
+        Act::AdoptPod(target) => {
+            invariants::on_adopt(state, target.slot)?;
+            pod(state, target, |pod| pod.owner = Owner::Set(job.set))?
+        }
+        Act::ReleasePod(target) => pod(state, target, |pod| pod.owner = Owner::Nobody)?,
+        Act::Relabel(target) => pod(state, target, |pod| pod.labelled = true)?,
+        Act::OwnClaim(target, given) => own_claim(state, job, target, given)?,
+        Act::CreateClaim { slot } => create_claim(model, state, job, usize::from(slot)),
+        Act::CreatePod { slot, template } => create_pod(state, job, usize::from(slot), template)?,
+        Act::DeletePod(target, why) => {
+            if exact(state.live.pods[usize::from(target.slot)].map(|pod| (pod.uid, pod.version)), target) {
+                invariants::on_delete(state, job, usize::from(target.slot), why)?;
+            }
+            delete_pod(state, target)?
+        }
+    };
+    if outcome == Outcome::Done
+        && let Some(kind) = written(act)
+    {
+        state.unseen |= kind.bit();
+    }
+    Ok(outcome)
+}
+
+/// The kind whose cache has to show the action before the next plan.
+fn written(act: &Act) -> Option<Kind> {
+    match act {
+        Act::Confirm => None,
+        Act::AdoptRevision(_) | Act::CreateRevision { .. } | Act::Renumber(..) | Act::DeleteRevision(_) => {
+            Some(Kind::Revisions)
+        }
+        Act::AdoptPod(_) | Act::ReleasePod(_) | Act::Relabel(_) | Act::CreatePod { .. } | Act::DeletePod(..) => {
+            Some(Kind::Pods)
+        }
+        Act::OwnClaim(..) | Act::CreateClaim { .. } => Some(Kind::Claims),
+    }
+}
+
+/// Whether the API would let an action on `target` through. What is not named is not checked.
+fn exact(live: Option<(Stamp, Stamp)>, target: Target) -> bool {
+    live.is_some_and(|(uid, version)| {
+        target.uid.is_none_or(|wanted| wanted == uid) && target.version.is_none_or(|wanted| wanted == version)
+    })
+}
+
+fn answer(live: Option<(Stamp, Stamp)>, target: Target) -> Result<Outcome, Violation> {
+    if live.is_none() {
+        return Ok(Outcome::NotFound);
+    }
+    if !exact(live, target) {
+        return Ok(Outcome::Conflict);
+    }
+    if target.uid.is_none() || target.version.is_none() {
+        return Err(Violation::new("I7", "an action succeeds that does not name the very object it was decided on"));
+    }
+    Ok(Outcome::Done)
+}
+
+fn confirm(state: &State, job: &Job) -> Outcome {
+    match state.live.set {
+        Some(set) if set.uid == job.set && set.going == Going::No => Outcome::Done,
+        Some(_) | None => Outcome::Conflict,
+    }
+}
+
+fn pod(state: &mut State, target: Target, change: impl FnOnce(&mut Pod)) -> Result<Outcome, Violation> {
+    let version = state.fresh();
+    let live = &mut state.live.pods[usize::from(target.slot)];
+    let outcome = answer(live.map(|pod| (pod.uid, pod.version)), target)?;
+    if let (Some(pod), Outcome::Done) = (live, outcome) {
+        change(pod);
+        pod.version = version;
+    }
+    Ok(outcome)
+}
+
+fn revision(state: &mut State, target: Target, change: impl FnOnce(&mut Revision)) -> Result<Outcome, Violation> {
+    let version = state.fresh();
+    let live = &mut state.live.revisions[usize::from(target.slot)];
+    let outcome = answer(live.map(|revision| (revision.uid, revision.version)), target)?;
+    if let (Some(revision), Outcome::Done) = (live, outcome) {
+        change(revision);
+        revision.version = version;
+    }
+    Ok(outcome)
+}
+
+fn create_revision(state: &mut State, job: &Job, template: u8, number: u8) -> Outcome {
+    let (uid, version) = (state.fresh(), state.fresh());
+    let live = &mut state.live.revisions[usize::from(template)];
+    if live.is_some() {
+        return Outcome::AlreadyExists;
+    }
+    *live = Some(Revision { uid, version, owner: Owner::Set(job.set), number });
+    Outcome::Done
+}
+
+fn own_claim(state: &mut State, job: &Job, target: Target, given: Given) -> Result<Outcome, Violation> {
+    let version = state.fresh();
+    let live = &mut state.live.claims[usize::from(target.slot)];
+    let outcome = answer(live.map(|claim| (claim.uid, claim.version)), target)?;
+    if let (Some(claim), Outcome::Done) = (live, outcome) {
+        claim.version = version;
+        claim.keeper = match given {
+            Given::Nobody => Keeper::Nobody,
+            Given::Set => Keeper::Set(job.set),
+            Given::Pod(uid) => Keeper::Pod(uid),
+        };
+        invariants::on_own(job, usize::from(target.slot), given)?;
+    }
+    Ok(outcome)
+}
+
+fn create_claim(model: &Model, state: &mut State, job: &Job, slot: usize) -> Outcome {
+    let (uid, version) = (state.fresh(), state.fresh());
+    let keeper = model.first_keeper(job, slot);
+    let live = &mut state.live.claims[slot];
+    if live.is_some() {
+        return Outcome::AlreadyExists;
+    }
+    *live = Some(Claim { uid, version, terminating: false, keeper, foreign: false });
+    Outcome::Done
+}
+
+fn create_pod(state: &mut State, job: &Job, slot: usize, template: u8) -> Result<Outcome, Violation> {
+    let (uid, version) = (state.fresh(), state.fresh());
+    if state.live.pods[slot].is_some() {
+        return Ok(Outcome::AlreadyExists);
+    }
+    invariants::on_create(state, job, slot)?;
+    state.live.pods[slot] = Some(Pod {
+        uid,
+        version,
+        owner: Owner::Set(job.set),
+        selected: true,
+        labelled: true,
+        terminating: false,
+        life: Life::Pending,
+        template,
+        mounts: None,
+    });
+    state.world.starting.put(slot, true);
+    state.world.ready_once.put(slot, false);
+    Ok(Outcome::Done)
+}
+
+fn delete_pod(state: &mut State, target: Target) -> Result<Outcome, Violation> {
+    let outcome = pod(state, target, |_| {})?;
+    if outcome == Outcome::Done && ask_to_end(state, usize::from(target.slot)) {
+        return Ok(Outcome::Vanished);
+    }
+    Ok(outcome)
+}
+
+/// Asks the pod to end; true when it is gone at once, because no node has taken it yet.
+pub(crate) fn ask_to_end(state: &mut State, slot: usize) -> bool {
+    let version = state.fresh();
+    let live = &mut state.live.pods[slot];
+    let unbound = live.is_some_and(|pod| pod.life == Life::Pending);
+    match live {
+        _ if unbound => *live = None,
+        Some(pod) => (pod.terminating, pod.version) = (true, version),
+        None => {}
+    }
+    unbound
+}

@@ -1,0 +1,170 @@
+//! Once users and faults stop: from every state the fair run, in which everybody does what is theirs in
+//! turn, comes to rest in the wanted state within a bound, and then nobody writes any more (I12).
+
+use super::Model;
+use super::collector;
+use super::invariants::Violation;
+use super::objects::{Keeper, Life, Owner, SLOTS, Set, Spec, Strategy, TEMPLATES};
+use super::state::State;
+use super::steps::{self, Step};
+
+/// Steps after which a fair run must have come to rest. The longest of the scenarios take about 150.
+const STEPS_MAX: usize = 400;
+
+/// The steps of the fair run from `state` to rest, or to a state that is `known` to come to rest, and
+/// what is wrong there.
+pub(crate) fn run(
+    model: &mut Model,
+    state: &State,
+    mut known: impl FnMut(&State) -> bool,
+) -> (Vec<Step>, Result<(), Violation>) {
+    let mut taken = Vec::new();
+    let mut state = state.clone();
+    loop {
+        if known(&state) {
+            return (taken, Ok(()));
+        }
+        let Some(step) = next(model, &state) else {
+            let verdict = check(model, &state);
+            return (taken, verdict);
+        };
+        if taken.len() == STEPS_MAX {
+            return (taken, Err(Violation::new("I12", format!("no rest after {STEPS_MAX} steps"))));
+        }
+        taken.push(step);
+        state = match steps::take(model, &state, step) {
+            Ok(state) => state,
+            Err(violation) => return (taken, Err(violation)),
+        };
+    }
+}
+
+/// The next step of the fair run. The controller goes first; time passes only when the planner asks to be
+/// woken, so that what only time changes must not be forgotten.
+fn next(model: &mut Model, state: &State) -> Option<Step> {
+    let possible = steps::possible(model, state);
+    let fair =
+        |step: &&Step| !matches!(step, Step::Do(_) | Step::Crash | Step::Lose(_) | Step::Evict(_) | Step::Age(_));
+    if let Some(step) = possible.iter().find(fair) {
+        return Some(*step);
+    }
+    let wakes = model.planner.ask(&state.seen).is_some_and(|(answer, _)| answer.wakes);
+    possible.iter().find(|step| wakes && matches!(step, Step::Age(_))).copied()
+}
+
+/// Whether the state, in which nobody has anything to do, is the wanted one.
+fn check(model: &mut Model, state: &State) -> Result<(), Violation> {
+    let wrong = |text: String| Violation::new("I12", format!("at rest, but {text}"));
+    for (slot, claim) in state.live.claims.iter().enumerate() {
+        let left = claim.is_some_and(|claim| claim.terminating && !collector::is_used(state, slot, &claim));
+        if left {
+            return Err(wrong(format!("data-web-{slot} is still there")));
+        }
+    }
+    let Some(set) = state.live.set else { return gone(state) };
+    let squatted = |slot: usize| {
+        let squats = |owner: Owner, selected: bool| match owner {
+            Owner::Set(uid) => uid != set.uid,
+            Owner::Nobody => !selected,
+            Owner::Other => true,
+        };
+        state.live.pods[slot].is_some_and(|pod| squats(pod.owner, pod.selected))
+    };
+    let stuck = (0..SLOTS).any(|slot| set.spec.contains(slot) && squatted(slot))
+        || model.scenario.broken.is_some_and(|broken| {
+            broken == set.spec.template && state.live.pods.iter().flatten().any(|pod| pod.template == broken)
+        });
+    if stuck {
+        // It cannot get on, but it must say so.
+        let says = model.planner.ask(&state.seen).is_some_and(|(answer, _)| !answer.waits.is_empty());
+        return if says { Ok(()) } else { Err(wrong("it does not say what it waits for".to_owned())) };
+    }
+    for slot in 0..SLOTS {
+        replica(state, &set.spec, slot).map_err(wrong)?;
+    }
+    held(model, state).map_err(wrong)?;
+    counts(model, state).map_err(wrong)?;
+    history(state, &set.spec).map_err(wrong)
+}
+
+/// Nothing is left of a set that is gone but what was let go, and the claims that stay.
+fn gone(state: &State) -> Result<(), Violation> {
+    let pods = state.live.pods.iter().flatten().any(|pod| matches!(pod.owner, Owner::Set(_)));
+    let revisions = state.live.revisions.iter().flatten().any(|revision| matches!(revision.owner, Owner::Set(_)));
+    if pods || revisions {
+        return Err(Violation::new("I10", "the set is gone, but not its dependents"));
+    }
+    Ok(())
+}
+
+fn replica(state: &State, spec: &Spec, slot: usize) -> Result<(), String> {
+    let own = |owner: Owner| state.live.set.is_some_and(|set| owner == Owner::Set(set.uid));
+    let pod = state.live.pods[slot];
+    if !spec.contains(slot) {
+        let left = pod.is_some_and(|pod| own(pod.owner));
+        return if left { Err(format!("web-{slot} is still there")) } else { Ok(()) };
+    }
+    let Some(pod) = pod else { return Err(format!("web-{slot} is missing")) };
+    let up = pod.life == Life::Ready || (pod.life == Life::Fresh && !spec.min_ready);
+    if pod.terminating || !up || !pod.labelled {
+        return Err(format!("web-{slot} is not well"));
+    }
+    let held = match spec.strategy {
+        Strategy::OnDelete => true,
+        Strategy::Plain => false,
+        Strategy::Block { partition, .. } => slot < usize::from(spec.start + partition),
+    };
+    if !held && pod.template != spec.template {
+        return Err(format!("web-{slot} is out of date"));
+    }
+    let Some(claim) = state.live.claims[slot] else { return Err(format!("data-web-{slot} is missing")) };
+    if pod.mounts.is_some_and(|mounted| mounted != claim.uid) {
+        return Err(format!("web-{slot} runs on another claim"));
+    }
+    let owned = match claim.keeper {
+        Keeper::Nobody => !spec.deleted_delete || claim.foreign,
+        Keeper::Set(uid) => spec.deleted_delete && state.live.set.is_some_and(|set| set.uid == uid),
+        Keeper::Pod(_) => false,
+    };
+    // A user may have deleted a claim that is still in use.
+    if owned || claim.terminating { Ok(()) } else { Err(format!("data-web-{slot} is not owned as the policy says")) }
+}
+
+/// Nothing below the partition is at a revision newer than the current one.
+fn held(model: &Model, state: &State) -> Result<(), String> {
+    let Some(Set { spec, .. }) = state.live.set.filter(|set| !set.spec.hold_on_raise) else { return Ok(()) };
+    let Strategy::Block { partition, .. } = spec.strategy else { return Ok(()) };
+    let name = state.live.set.and_then(|set| model.planner.status(&set)?.current_revision.clone());
+    let current = name.and_then(|name| model.planner.wire().template_called(&name));
+    let number = |template: u8| state.live.revisions[usize::from(template)].map(|revision| revision.number);
+    let below = usize::from(spec.start)..usize::from(spec.start + partition.min(spec.replicas));
+    let newer = |slot: &usize| {
+        let pod = state.live.pods[*slot];
+        pod.is_some_and(|pod| number(pod.template) > current.and_then(number))
+    };
+    match below.into_iter().find(newer) {
+        Some(slot) => Err(format!("web-{slot} is ahead of the partition")),
+        None => Ok(()),
+    }
+}
+
+fn counts(model: &Model, state: &State) -> Result<(), String> {
+    let Some(set) = state.live.set else { return Ok(()) };
+    let Some(status) = model.planner.status(&set) else { return Err("there is no status".to_owned()) };
+    let wanted = i32::from(set.spec.replicas);
+    let shown = [status.replicas, status.ready_replicas.unwrap_or(0), status.available_replicas.unwrap_or(0)];
+    if shown != [wanted; 3] || status.observed_generation != Some(set.generation.into()) {
+        return Err(format!("the status shows {shown:?} of {wanted}"));
+    }
+    Ok(())
+}
+
+fn history(state: &State, spec: &Spec) -> Result<(), String> {
+    let number = |template: usize| state.live.revisions[template].map(|revision| revision.number);
+    let highest = (0..TEMPLATES).filter_map(number).max();
+    let own = number(usize::from(spec.template));
+    if own.is_none() || own != highest {
+        return Err("the template is not the newest revision".to_owned());
+    }
+    Ok(())
+}

@@ -1,7 +1,7 @@
 //! The agent as a whole: one worker per pod UID, woken by what concerns it, and the inventory of
 //! containers that outlives the agent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -94,10 +94,10 @@ pub enum StartError {
     /// The supervisor does not answer.
     #[error("cannot take over running containers")]
     Runtime(#[from] RuntimeError),
-    /// The pods of an earlier run could not be read.
+    /// The pods of an earlier run could not be looked for.
     #[error("cannot read {path}")]
     Records {
-        /// Directory or file.
+        /// Directory.
         path: PathBuf,
         /// Why.
         #[source]
@@ -130,9 +130,10 @@ impl<R: Runtime, N: Network> Agent<R, N> {
         tokio::spawn(node_object::keep_registered(Arc::clone(&inner)));
         inner.caches.synced().await;
         inner.take_back(&inventory)?;
-        tokio::spawn(follow_exits(Arc::clone(&inner), exits));
         let agent = Self { inner };
-        agent.follow_caches(&Arc::new(inventory));
+        agent.follow_caches(inventory);
+        // Only now does every container of the inventory have a worker that takes its exit.
+        tokio::spawn(follow_exits(Arc::clone(&agent.inner), exits));
         Ok(agent)
     }
 
@@ -145,13 +146,16 @@ impl<R: Runtime, N: Network> Agent<R, N> {
         &self.inner
     }
 
-    fn follow_caches(&self, inventory: &Arc<Inventory>) {
+    fn follow_caches(&self, inventory: Inventory) {
         let inner = Arc::clone(&self.inner);
-        let inventory = Arc::clone(inventory);
+        // What the runtime had at the start is for the pods there were at the start: those are told of first.
+        let found = Arc::new(Mutex::new(Some(inventory)));
+        let at_start = Arc::clone(&found);
         self.inner.caches.pods.on_change(move |change| match change {
-            Change::Applied { new, .. } => inner.pod_changed(&new, &inventory),
+            Change::Applied { new, .. } => inner.pod_changed(&new, lock(&at_start).as_ref()),
             Change::Deleted { old } => inner.pod_gone(&old),
         });
+        lock(&found).take();
         let inner = Arc::clone(&self.inner);
         self.inner.caches.claims.on_change(move |change| {
             inner.wake_where(|pod| worker::uses_claim(pod, &ObjectKey::of(change.object().as_ref())));
@@ -168,36 +172,36 @@ impl<R: Runtime, N: Network> Agent<R, N> {
 }
 
 impl<R: Runtime, N: Network> Inner<R, N> {
-    /// Gives a worker to every sandbox of an earlier run whose pod the API server no longer has.
+    /// Gives a worker to everything of an earlier run whose pod the API server no longer has.
     fn take_back(self: &Arc<Self>, inventory: &Inventory) -> Result<(), StartError> {
-        for pod in worker::recorded_pods(&self.config).map_err(|(path, source)| StartError::Records { path, source })? {
-            let key = ObjectKey::of(&pod);
-            let current = self.caches.pods.get_key(&key).and_then(|pod| pod.metadata.uid.clone());
-            if current != pod.metadata.uid {
-                let worker = self.worker(&Arc::new(pod), inventory);
-                worker.gone();
-            }
+        let known = worker::known_pods(&self.config, inventory);
+        let known = known.map_err(|(path, source)| StartError::Records { path, source })?;
+        let current: HashSet<String> =
+            self.caches.pods.list().iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+        for (_, pod) in known.into_iter().filter(|(uid, _)| !current.contains(uid)) {
+            let pod = Arc::new(pod);
+            self.worker(&pod, Some(inventory)).gone(&pod);
         }
         Ok(())
     }
 
-    fn pod_changed(self: &Arc<Self>, pod: &Arc<Pod>, inventory: &Inventory) {
+    fn pod_changed(self: &Arc<Self>, pod: &Arc<Pod>, inventory: Option<&Inventory>) {
         let bound_to = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         if bound_to == Some(self.config.node_name.as_str()) {
             self.worker(pod, inventory).changed(pod);
         }
     }
 
-    fn pod_gone(&self, pod: &Pod) {
+    fn pod_gone(&self, pod: &Arc<Pod>) {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         if let Some(worker) = self.lock().get(uid) {
-            worker.gone();
+            worker.gone(pod);
         }
     }
 
     /// The worker of a pod, started if need be. One pod name has one worker at work: a new one waits
     /// until the earlier UID's processes are gone.
-    fn worker(self: &Arc<Self>, pod: &Arc<Pod>, inventory: &Inventory) -> Arc<Worker> {
+    fn worker(self: &Arc<Self>, pod: &Arc<Pod>, inventory: Option<&Inventory>) -> Arc<Worker> {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let mut workers = self.lock();
         if let Some(worker) = workers.get(&uid) {
@@ -205,13 +209,18 @@ impl<R: Runtime, N: Network> Inner<R, N> {
         }
         let key = ObjectKey::of(pod.as_ref());
         let earlier: Vec<Arc<Worker>> = workers.values().filter(|other| other.key == key).cloned().collect();
-        let worker = Arc::new(Worker::new(pod, &self.config, inventory, self.started_at));
+        let nothing = Inventory::default();
+        let worker = Worker::new(pod, &self.config, inventory.unwrap_or(&nothing), self.started_at);
+        let worker = Arc::new(worker);
         workers.insert(uid, Arc::clone(&worker));
         drop(workers);
         let (inner, task) = (Arc::clone(self), Arc::clone(&worker));
         tokio::spawn(async move {
             for other in earlier {
-                other.finished().await;
+                tokio::select! {
+                    () = inner.shutdown.cancelled() => return,
+                    () = other.finished() => {}
+                }
             }
             worker::run(&inner, &task).await;
             inner.lock().remove(&task.uid);
@@ -245,8 +254,12 @@ impl<R: Runtime, N: Network> Inner<R, N> {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Worker>>> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.workers)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn follow_exits<R: Runtime, N: Network>(

@@ -2,23 +2,32 @@
 //! per pod that observes, asks `plan::pod` what to do, does it and reports. It decides nothing itself
 //! and never touches the store.
 
+mod about;
 mod agent;
+mod checks;
 mod config;
 pub mod env;
 pub mod files;
 mod hooks;
 mod lookups;
+mod mounting;
+mod news;
 mod node_object;
 mod prober;
 mod proxy;
+mod pulling;
 pub mod resources;
+mod retry;
+mod sandbox;
 mod server;
 pub mod spec;
 mod starting;
 mod stopping;
+mod teardown;
 pub mod volumes;
 mod worker;
 
-pub use agent::{Agent, AgentParts, NodeCaches};
+pub use agent::{Agent, AgentParts, NodeCaches, StartError};
 pub use config::AgentConfig;
 pub use proxy::ServiceProxy;
+pub use stopping::StopOrder;

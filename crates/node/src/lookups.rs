@@ -1,20 +1,36 @@
-//! What environments and volumes look up, answered from the agent's caches for one pod's namespace.
+//! What environments and volumes look up: the agent's caches as one pod's namespace sees them, and what
+//! is known of the pod on its node.
 
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service};
 use stead_api::amount::Amount;
 
-use crate::agent::NodeCaches;
-use crate::env::Sources;
+use crate::agent::{Inner, NodeCaches};
+use crate::env::{PodFacts, Sources};
 use crate::node_object::Capacity;
 use crate::volumes::VolumeSources;
+use crate::worker::State;
 
 /// The caches as one namespace sees them.
 pub(crate) struct Lookups<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) caches: &'a NodeCaches,
     pub(crate) capacity: Capacity,
+}
+
+/// What one namespace's pods may look up.
+pub(crate) fn lookups<'a, R, N>(inner: &'a Inner<R, N>, namespace: &'a str) -> Lookups<'a> {
+    Lookups { namespace, caches: &inner.caches, capacity: inner.capacity }
+}
+
+/// What the running pod is known by beyond its object.
+pub(crate) fn facts<R, N>(inner: &Inner<R, N>, state: &State) -> PodFacts {
+    PodFacts {
+        pod_ip: state.sandbox.as_ref().map(|sandbox| sandbox.ip.to_string()).unwrap_or_default(),
+        host_ip: inner.config.node_ip.to_string(),
+        node_name: inner.config.node_name.clone(),
+    }
 }
 
 impl Sources for Lookups<'_> {
@@ -33,12 +49,7 @@ impl Sources for Lookups<'_> {
     }
 
     fn allocatable(&self, resource: &str) -> Option<Amount> {
-        match resource {
-            "cpu" => Some(Amount::from_units(self.capacity.cpus)),
-            "memory" => Some(Amount::from_units(self.capacity.memory_bytes)),
-            "ephemeral-storage" => Some(Amount::from_units(self.capacity.disk_bytes)),
-            _ => None,
-        }
+        self.capacity.allocatable(resource).map(Amount::from_units)
     }
 }
 

@@ -53,9 +53,23 @@ impl Capacity {
         }
     }
 
+    /// What pods may have of a resource, in its unit.
+    pub(crate) fn allocatable(&self, resource: &str) -> Option<i64> {
+        match resource {
+            "cpu" => Some(self.cpus),
+            "memory" => Some((self.memory_bytes - EVICTION_BYTES).max(0)),
+            "ephemeral-storage" => Some(self.disk_bytes / 10 * 9),
+            _ => None,
+        }
+    }
+
     fn list(&self, reserve: bool) -> BTreeMap<String, Quantity> {
-        let memory = if reserve { (self.memory_bytes - EVICTION_BYTES).max(0) } else { self.memory_bytes };
-        let disk = if reserve { self.disk_bytes / 10 * 9 } else { self.disk_bytes };
+        let part = |resource: &str, whole: i64| match self.allocatable(resource) {
+            Some(part) if reserve => part,
+            _ => whole,
+        };
+        let memory = part("memory", self.memory_bytes);
+        let disk = part("ephemeral-storage", self.disk_bytes);
         BTreeMap::from([
             ("cpu".to_owned(), Quantity(self.cpus.to_string())),
             ("memory".to_owned(), Quantity(format!("{}Ki", memory / 1024))),

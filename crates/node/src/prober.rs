@@ -4,25 +4,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Probe};
 use stead_client::EventType;
 use stead_net::Network;
-use stead_plan::pod::{Probed, declared};
+use stead_plan::pod::{Hook, Probed, declared};
 use stead_plan::probes::{Outcome, ProbeKind, ProbeState};
 use stead_runtime::{ContainerId, ContainerInfo, ContainerState, Runtime};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::about::container_reference;
 use crate::agent::Inner;
-use crate::hooks::{self, CheckError};
-use crate::starting::container_reference;
+use crate::checks::{self, CheckError};
 use crate::worker::Worker;
+
+const USER_AGENT: &str = "kube-probe/1.36";
 
 /// Makes sure that every running container is probed as declared.
 pub(crate) fn match_containers<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) {
     let mut state = worker.state();
     let pod = Arc::clone(&state.pod);
+    if state.gone || pod.metadata.deletion_timestamp.is_some() {
+        // Whether it serves is still of interest; whether it should be restarted is not.
+        for probes in state.probers.values_mut() {
+            probes.retain(|(kind, _)| *kind == ProbeKind::Readiness);
+        }
+        return;
+    }
     let running: Vec<ContainerInfo> = state
         .containers
         .values()
@@ -35,6 +44,10 @@ pub(crate) fn match_containers<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>,
             continue;
         };
         let id = info.spec.id.0.clone();
+        let has_hook = declared.spec.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.post_start.is_some());
+        if has_hook && state.hooks.get(&id).is_none_or(|run| run.hook != Hook::Done) {
+            continue;
+        }
         let resumed = info.started_at < state.agent_started;
         let reported = declared.reported.filter(|_| resumed);
         let initial = Probed {
@@ -56,7 +69,7 @@ fn start<R: Runtime, N: Network>(
     info: &ContainerInfo,
     initial: Probed,
     resumed: bool,
-) -> Vec<AbortOnDropHandle<()>> {
+) -> Vec<(ProbeKind, AbortOnDropHandle<()>)> {
     let started = watch::Sender::new(initial.started);
     let probes = [
         (ProbeKind::Startup, container.startup_probe.as_ref().filter(|_| !initial.started)),
@@ -77,7 +90,7 @@ fn start<R: Runtime, N: Network>(
                 resumed: (resumed && kind == ProbeKind::Readiness).then_some(initial.ready),
                 started: started.clone(),
             };
-            AbortOnDropHandle::new(tokio::spawn(task.run()))
+            (kind, AbortOnDropHandle::new(tokio::spawn(task.run())))
         })
         .collect()
 }
@@ -104,10 +117,11 @@ impl<R: Runtime, N: Network> ProbeTask<R, N> {
         if let Some(result) = self.resumed {
             state = state.resumed(result, Timestamp::now());
         }
+        let clock = Clock::start();
         while !state.is_settled() {
-            sleep_until(state.next_try()).await;
+            clock.sleep_until(state.next_try()).await;
             let (outcome, output) = self.check().await;
-            let judgement = state.record(outcome, Timestamp::now());
+            let judgement = state.record(outcome, clock.now());
             self.tell(outcome, &output, judgement.counted);
             if let Some(result) = judgement.became {
                 self.publish(result);
@@ -164,27 +178,27 @@ impl<R: Runtime, N: Network> ProbeTask<R, N> {
     async fn check_untimed(&self) -> (Outcome, String) {
         let ip = self.worker.state().sandbox.as_ref().map(|sandbox| sandbox.ip);
         if let Some(exec) = &self.probe.exec {
-            return match hooks::exec_output(self.inner.as_ref(), &self.id, exec).await {
+            return match checks::exec_output(self.inner.as_ref(), &self.id, exec).await {
                 Ok((0, output)) => (Outcome::Success, output),
                 Ok((_, output)) => (Outcome::Failure, output),
                 Err(error) => (Outcome::Error, error.to_string()),
             };
         }
         if let Some(get) = &self.probe.http_get {
-            return match hooks::http_get(&self.container, get, ip, "kube-probe/1.36").await {
+            return match checks::http_get(&self.container, get, ip, USER_AGENT).await {
                 Ok((200..=399, body)) => (Outcome::Success, body),
                 Ok((code, _)) => (Outcome::Failure, format!("HTTP probe failed with statuscode: {code}")),
-                Err(error @ (CheckError::Port(_) | CheckError::Https)) => (Outcome::Error, error.to_string()),
+                Err(error @ CheckError::Port(_)) => (Outcome::Error, error.to_string()),
                 Err(error) => (Outcome::Failure, error.to_string()),
             };
         }
         if let Some(tcp) = &self.probe.tcp_socket {
             let host = tcp.host.clone().filter(|host| !host.is_empty()).or_else(|| ip.map(|ip| ip.to_string()));
-            let port = match hooks::port_number(&self.container, &tcp.port) {
+            let port = match checks::port_number(&self.container, &tcp.port) {
                 Ok(port) => port,
                 Err(error) => return (Outcome::Error, error.to_string()),
             };
-            return match hooks::tcp_connect(&host.unwrap_or_default(), port).await {
+            return match checks::tcp_connect(&host.unwrap_or_default(), port).await {
                 Ok(()) => (Outcome::Success, String::new()),
                 Err(CheckError::Http { reason, .. }) => (Outcome::Failure, reason),
                 Err(error) => (Outcome::Failure, error.to_string()),
@@ -194,7 +208,25 @@ impl<R: Runtime, N: Network> ProbeTask<R, N> {
     }
 }
 
-async fn sleep_until(at: Timestamp) {
-    let wait = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
-    tokio::time::sleep(wait).await;
+/// The time of day at the start, and from then on the time that has passed: a clock that is set meanwhile
+/// neither holds probes up nor hurries them.
+struct Clock {
+    started: Timestamp,
+    since: tokio::time::Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { started: Timestamp::now(), since: tokio::time::Instant::now() }
+    }
+
+    fn now(&self) -> Timestamp {
+        let passed = SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::MAX);
+        self.started.saturating_add(passed).unwrap_or(Timestamp::MAX)
+    }
+
+    async fn sleep_until(&self, at: Timestamp) {
+        let wait = Duration::try_from(at.duration_since(self.now())).unwrap_or(Duration::ZERO);
+        tokio::time::sleep(wait).await;
+    }
 }

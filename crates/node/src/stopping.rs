@@ -1,5 +1,6 @@
 //! Stopping a container gracefully, beside the worker: the preStop hook, the stop signal, and the
-//! kill when its time is over (contract `pods.md` 1.36–1.41).
+//! kill when its time is over (contract `pods.md` 1.36–1.41). Also how anyone else who may have to stop
+//! containers, with no agent running, is to do that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,15 +8,22 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use stead_client::EventType;
+use stead_image::Image;
 use stead_net::Network;
-use stead_plan::pod::{StopCause, declared, is_sidecar};
-use stead_runtime::{ContainerId, Runtime};
+use stead_plan::pod::{Hook, StopCause, declared, is_sidecar};
+use stead_runtime::{ContainerId, ContainerInfo, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::about::{container_reference, declaration};
 use crate::agent::Inner;
 use crate::hooks;
-use crate::starting::container_reference;
 use crate::worker::{Stop, Worker};
+
+/// Annotations of a container that say how it is to be stopped.
+const SIGNAL: &str = "stead.dev/stop-signal";
+const GRACE: &str = "stead.dev/grace-seconds";
+/// How long a pod gets that does not say.
+const GRACE_DEFAULT: Duration = Duration::from_secs(30);
 
 /// What is left to a container after its hook, at least.
 const GRACE_AFTER_HOOK_MIN: Duration = Duration::from_secs(2);
@@ -23,6 +31,40 @@ const GRACE_AFTER_HOOK_MIN: Duration = Duration::from_secs(2);
 const KILL_RETRY: Duration = Duration::from_millis(500);
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
+
+/// How a container is to be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopOrder {
+    /// The signal that asks it to end.
+    pub signal: i32,
+    /// How long it gets before it is killed.
+    pub grace: Duration,
+}
+
+impl StopOrder {
+    /// Reads the order that was given to a container when it was started.
+    pub fn of(container: &ContainerInfo) -> Self {
+        let said = |name: &str| container.spec.annotations.get(name);
+        Self {
+            signal: said(SIGNAL).and_then(|text| text.parse().ok()).unwrap_or(SIGTERM),
+            grace: said(GRACE).and_then(|text| text.parse().ok()).map_or(GRACE_DEFAULT, Duration::from_secs),
+        }
+    }
+
+    /// What a container is given so that [`StopOrder::of`] reads it back.
+    pub fn to_annotations(self) -> [(String, String); 2] {
+        [(SIGNAL.to_owned(), self.signal.to_string()), (GRACE.to_owned(), self.grace.as_secs().to_string())]
+    }
+}
+
+/// The order for a pod's container: the image's stop signal, the pod's grace period.
+pub(crate) fn order_of(pod: &Pod, image: &Image) -> StopOrder {
+    let grace_s = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+    StopOrder {
+        signal: image.config.stop_signal.as_deref().and_then(signal_number).unwrap_or(SIGTERM),
+        grace: grace_s.map_or(GRACE_DEFAULT, |seconds| Duration::from_secs(seconds.max(0).unsigned_abs())),
+    }
+}
 
 /// Starts to stop a container, or hurries a stop that would take longer.
 pub(crate) fn stop<R: Runtime, N: Network>(
@@ -45,6 +87,11 @@ pub(crate) fn stop<R: Runtime, N: Network>(
         let text = stop_text(&pod, container, cause);
         inner.recorder.event(&container_reference(&pod, container), EventType::Normal, "Killing", text);
     }
+    // A hook of its beginning is of no use to a container that ends.
+    if state.hooks.get(&id.0).is_some_and(|run| run.hook == Hook::Running) {
+        state.hooks.remove(&id.0);
+    }
+    let signal = state.containers.get(&id.0).map_or(SIGTERM, |container| StopOrder::of(container).signal);
     let first = under_way.is_none();
     let grace = Duration::from_secs(grace_s.max(0).unsigned_abs());
     let task = tokio::spawn(ask_then_kill(
@@ -53,8 +100,7 @@ pub(crate) fn stop<R: Runtime, N: Network>(
         pod,
         id.clone(),
         container.to_owned(),
-        grace,
-        first,
+        Pace { signal, grace, first },
     ));
     state.stops.insert(id.0.clone(), Stop { deadline, _task: AbortOnDropHandle::new(task) });
 }
@@ -70,7 +116,16 @@ fn stop_text(pod: &Pod, name: &str, cause: &StopCause) -> String {
         StopCause::Liveness => format!("{who} {name} failed liveness probe{will}"),
         StopCause::Startup => format!("{who} {name} failed startup probe{will}"),
         StopCause::Definition => format!("Container {name} definition changed, will be restarted"),
+        StopCause::PostStart => "FailedPostStartHook".to_owned(),
     }
+}
+
+/// How a stop goes about it.
+struct Pace {
+    signal: i32,
+    grace: Duration,
+    /// Nobody has asked the container to end before.
+    first: bool,
 }
 
 async fn ask_then_kill<R: Runtime, N: Network>(
@@ -79,42 +134,54 @@ async fn ask_then_kill<R: Runtime, N: Network>(
     pod: Arc<Pod>,
     id: ContainerId,
     container: String,
-    grace: Duration,
-    first: bool,
+    pace: Pace,
 ) {
+    let Pace { signal, grace, first } = pace;
     let started = tokio::time::Instant::now();
-    let found =
-        declared(&pod).into_iter().find(|declared| declared.spec.name == container).map(|found| found.spec.clone());
-    let hook =
-        found.as_ref().and_then(|container| container.lifecycle.as_ref()).and_then(|life| life.pre_stop.as_ref());
-    let hook = hook.filter(|_| first && !grace.is_zero());
-    let floor = if hook.is_some() { GRACE_AFTER_HOOK_MIN } else { Duration::ZERO };
-    if let Some(hook) = hook {
-        let found = found.as_ref().expect("the hook is the container's");
+    let found = declaration(&pod, &container);
+    let hook = found.and_then(|found| Some((found, found.lifecycle.as_ref()?.pre_stop.as_ref()?)));
+    let mut floor = Duration::ZERO;
+    if let Some((found, hook)) = hook.filter(|_| first && !grace.is_zero()) {
+        floor = GRACE_AFTER_HOOK_MIN;
         let done = tokio::time::timeout(grace, hooks::run(&inner, &worker, found, &id, hook)).await;
-        if !matches!(done, Ok(Ok(()))) {
+        let failure =
+            done.map_or_else(|_| Some("it took too long".to_owned()), |done| done.err().map(|e| e.to_string()));
+        if let Some(failure) = failure {
+            tracing::info!(container = id.0, failure, "preStop hook failed");
             let about = container_reference(&pod, &container);
             inner.recorder.event(&about, EventType::Warning, "FailedPreStopHook", "PreStopHook failed");
         }
     }
-    if let Err(error) = inner.runtime.kill_container(&id, stop_signal(&inner, &found.unwrap_or_default())).await {
-        tracing::warn!(container = id.0, %error, "cannot signal a container");
-    }
-    tokio::time::sleep(grace.saturating_sub(started.elapsed()).max(floor)).await;
-    // The worker drops this task when the container has ended.
-    loop {
-        if let Err(error) = inner.runtime.kill_container(&id, SIGKILL).await {
-            tracing::warn!(container = id.0, %error, "cannot kill a container, trying again");
+    let left = grace.saturating_sub(started.elapsed()).max(floor);
+    let wait = async {
+        while let Err(error) = inner.runtime.kill_container(&id, signal).await {
+            tracing::warn!(container = id.0, %error, "cannot signal a container, trying again");
+            tokio::time::sleep(KILL_RETRY).await;
         }
-        tokio::time::sleep(KILL_RETRY).await;
+        std::future::pending::<()>().await;
+    };
+    // The worker drops this task when the container has ended; otherwise the time runs out.
+    if tokio::time::timeout(left, wait).await.is_err() {
+        tracing::debug!(container = id.0, "a container did not end in its time");
     }
+    kill(&inner, &worker, &id).await;
 }
 
-/// The image's stop signal, or SIGTERM.
-fn stop_signal<R, N>(inner: &Inner<R, N>, container: &k8s_openapi::api::core::v1::Container) -> i32 {
-    let image = inner.images.get(container.image.as_deref().unwrap_or_default());
-    let named = image.and_then(|image| image.config.stop_signal.clone());
-    named.as_deref().and_then(signal_number).unwrap_or(SIGTERM)
+/// Kills the container until it has ended: then the worker drops this task.
+async fn kill<R: Runtime, N: Network>(inner: &Inner<R, N>, worker: &Worker, id: &ContainerId) {
+    loop {
+        match inner.runtime.kill_container(id, SIGKILL).await {
+            Ok(()) => {}
+            Err(error) => tracing::warn!(container = id.0, %error, "cannot kill a container, trying again"),
+        }
+        tokio::time::sleep(KILL_RETRY).await;
+        // A runtime that lost sight of the container will never tell of its end.
+        match inner.runtime.list().await {
+            Ok(inventory) if inventory.containers.iter().any(|container| container.spec.id == *id) => {}
+            Ok(_) => return worker.update(|state| state.lose(id)),
+            Err(error) => tracing::warn!(container = id.0, %error, "cannot look for a container, trying again"),
+        }
+    }
 }
 
 /// A signal by number or name, with or without `SIG`.

@@ -3,13 +3,15 @@
 
 mod atomic;
 mod content;
+mod group;
 mod lock;
+mod sub_path;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 use rustix::mount::{MountFlags, UnmountFlags};
 use stead_api::amount::Amount;
 
@@ -17,6 +19,10 @@ use crate::env::{PodFacts, Sources};
 
 pub use content::ContentError;
 pub use lock::LockError;
+pub use sub_path::show;
+
+/// Where in a pod's directory it is noted which claims it may hold: links to their volumes.
+const CLAIMS: &str = "claims";
 
 /// Lookups that volumes need beyond those of the environment.
 pub trait VolumeSources: Sources {
@@ -83,28 +89,71 @@ pub fn set_up(
     Ok(paths)
 }
 
-/// Takes away what [`set_up`] made; claims keep their data and lose their lock. Blocking.
-pub fn tear_down(pod: &Pod, pod_dir: &Path, sources: &impl VolumeSources) -> Result<(), VolumeError> {
+/// Brings the volumes whose content comes from the API up to date; the others are left alone. Blocking.
+pub fn refresh(
+    pod: &Pod,
+    pod_dir: &Path,
+    facts: &PodFacts,
+    sources: &impl VolumeSources,
+) -> Result<(), (String, VolumeError)> {
     for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
-        if let Some(claim) = &volume.persistent_volume_claim
-            && let Some(path) = claim_path(&claim.claim_name, sources).ok()
-        {
-            lock::release(&path, pod)?;
+        let own = volume.host_path.is_some() || volume.persistent_volume_claim.is_some() || volume.empty_dir.is_some();
+        if !own {
+            one(pod, pod_dir, volume, facts, sources).map_err(|error| (volume.name.clone(), error))?;
         }
     }
-    let root = pod_dir.join("volumes");
+    Ok(())
+}
+
+/// Takes away what [`set_up`] made for the pod with this UID; claims keep their data and lose their lock.
+/// Needs nothing but what is on disk: claim and volume may be gone from the API by then. Blocking.
+pub fn tear_down(uid: &str, pod_dir: &Path) -> Result<(), VolumeError> {
     for mount in mounts_below(pod_dir).map_err(io("read mounts"))? {
         rustix::mount::unmount(&mount, UnmountFlags::DETACH).map_err(|error| VolumeError::Io {
             action: format!("unmount {}", mount.display()),
             source: error.into(),
         })?;
     }
-    match std::fs::remove_dir_all(&root) {
+    remove(&pod_dir.join(sub_path::DIR))?;
+    remove(&pod_dir.join("volumes"))?;
+    give_back(uid, &pod_dir.join(CLAIMS))
+}
+
+fn remove(dir: &Path) -> Result<(), VolumeError> {
+    match std::fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(io(format!("remove {}", root.display()))(error))
+            Err(io(format!("remove {}", dir.display()))(error))
         }
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Takes a claim's volume for the pod, noting first, as a link in the pod's directory, that it may have it.
+fn take(pod: &Pod, claims: &Path, name: &str, volume: &Path) -> Result<(), VolumeError> {
+    std::fs::create_dir_all(claims).map_err(io(format!("create {}", claims.display())))?;
+    let note = claims.join(name);
+    match std::os::unix::fs::symlink(volume, &note) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(io(format!("create {}", note.display()))(error));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    Ok(lock::acquire(volume, pod)?)
+}
+
+/// Gives back every claim that was noted.
+fn give_back(uid: &str, claims: &Path) -> Result<(), VolumeError> {
+    let failed = || io(format!("read {}", claims.display()));
+    let notes = match std::fs::read_dir(claims) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        notes => notes.map_err(failed())?,
+    };
+    for note in notes {
+        let note = note.map_err(failed())?.path();
+        lock::release(&std::fs::read_link(&note).map_err(failed())?, uid)?;
+        std::fs::remove_file(&note).map_err(failed())?;
+    }
+    Ok(())
 }
 
 /// Mounts at or below a directory, innermost first.
@@ -133,8 +182,8 @@ fn one(
         if !path.is_dir() {
             return Err(VolumeError::Claim(format!("path {} does not exist", path.display())));
         }
-        lock::acquire(&path, pod)?;
-        apply_fs_group(pod, &path)?;
+        take(pod, &pod_dir.join(CLAIMS), &volume.name, &path)?;
+        group::apply(pod, &path)?;
         return Ok(path);
     }
     let dir = pod_dir.join("volumes").join(kind_of(volume)?).join(&volume.name);
@@ -151,7 +200,7 @@ fn one(
         let files = content::render(pod, volume, facts, sources)?;
         atomic::write(&dir, &files).map_err(io(format!("write {}", dir.display())))?;
     }
-    apply_fs_group(pod, &dir)?;
+    group::apply(pod, &dir)?;
     Ok(dir)
 }
 
@@ -223,67 +272,4 @@ fn check_host_path(path: &str, wanted: &str) -> Result<(), VolumeError> {
         _ => false,
     };
     if holds { Ok(()) } else { Err(refused()) }
-}
-
-/// Gives the volume to the pod's fsGroup (rule 5.10); symbolic links are not followed.
-fn apply_fs_group(pod: &Pod, root: &Path) -> Result<(), VolumeError> {
-    let security = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref());
-    let Some(gid) = security.and_then(|security| security.fs_group).and_then(|gid| u32::try_from(gid).ok()) else {
-        return Ok(());
-    };
-    let mut waiting = vec![root.to_owned()];
-    while let Some(path) = waiting.pop() {
-        let action = || format!("set group of {}", path.display());
-        std::os::unix::fs::lchown(&path, None, Some(gid)).map_err(io(action()))?;
-        let meta = std::fs::symlink_metadata(&path).map_err(io(action()))?;
-        if meta.is_symlink() {
-            continue;
-        }
-        let mode = meta.permissions().mode();
-        let added = if meta.is_dir() { 0o2770 } else { 0o660 };
-        set_mode(&path, mode | added)?;
-        if meta.is_dir() {
-            for entry in std::fs::read_dir(&path).map_err(io(action()))? {
-                waiting.push(entry.map_err(io(action()))?.path());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The path that a mount of a container shows: the volume, or a directory or file below it.
-/// Components are opened one by one, so that a link in the volume cannot lead out of it.
-pub fn mount_source(volume: &Path, mount: &VolumeMount, sub_path: &str) -> Result<PathBuf, VolumeError> {
-    if sub_path.is_empty() {
-        return Ok(volume.to_owned());
-    }
-    let refused = |error: std::io::Error| VolumeError::Io {
-        action: format!("failed to create subPath directory for volumeMount {:?}", mount.name),
-        source: error,
-    };
-    let mut path = volume.to_owned();
-    for component in Path::new(sub_path).components() {
-        let std::path::Component::Normal(name) = component else {
-            return Err(refused(std::io::ErrorKind::InvalidInput.into()));
-        };
-        path.push(name);
-        match std::fs::symlink_metadata(&path) {
-            Ok(meta) if meta.is_symlink() => {
-                // Volumes written atomically are links into their own data directory.
-                path = std::fs::canonicalize(&path).map_err(refused)?;
-                let root = std::fs::canonicalize(volume).map_err(refused)?;
-                if !path.starts_with(&root) {
-                    return Err(refused(std::io::ErrorKind::PermissionDenied.into()));
-                }
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                std::fs::create_dir(&path).map_err(refused)?;
-                let mode = std::fs::metadata(volume).map_err(refused)?.permissions().mode();
-                set_mode(&path, mode & 0o7777)?;
-            }
-            Err(error) => return Err(refused(error)),
-        }
-    }
-    Ok(path)
 }

@@ -15,20 +15,21 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use stead_client::ObjectKey;
 use stead_net::Network;
-use stead_plan::pod::{Action, Volumes, plan};
+use stead_plan::pod::{Action, plan};
 use stead_runtime::{ContainerId, ContainerInfo, Inventory, Runtime};
 use tokio::sync::{Notify, watch};
 
 use crate::agent::Inner;
 use crate::config::AgentConfig;
-use crate::{prober, starting, stopping};
+use crate::{hooks, mounting, news, prober, pulling, sandbox, starting, stopping, teardown};
 
 pub(crate) use observe::{TERMINATION_LOG, uses_claim, uses_config_map, uses_secret};
-pub(crate) use records::recorded_pods;
-pub(crate) use state::{State, Stop};
+pub(crate) use records::known_pods;
+pub(crate) use state::{HookRun, State, Stop};
 
-/// Wait before a failed step of tearing down or reporting is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+/// Wait before a failed step of tearing down or reporting is tried again: first, and longest.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// The worker of one pod UID.
 pub(crate) struct Worker {
@@ -71,8 +72,13 @@ impl Worker {
         self.update(|state| state.see(Arc::clone(pod)));
     }
 
-    pub(crate) fn gone(&self) {
-        self.update(|state| state.gone = true);
+    /// The API server no longer has the pod; `last` is how it last was there.
+    pub(crate) fn gone(&self, last: &Arc<Pod>) {
+        self.update(|state| {
+            // Forced deletion says here how little grace is left.
+            state.see(Arc::clone(last));
+            state.gone = true;
+        });
     }
 
     pub(crate) fn container_changed(&self, container: ContainerInfo) {
@@ -83,6 +89,11 @@ impl Worker {
     pub(crate) fn refresh(&self) {
         self.refresh.store(true, Ordering::Relaxed);
         self.wake.notify_one();
+    }
+
+    /// Nothing of the pod is left on the node.
+    pub(crate) fn set_finished(&self) {
+        self.finished.send_replace(true);
     }
 
     /// Waits until nothing of the pod is left on the node.
@@ -102,53 +113,75 @@ pub(crate) enum Step {
 
 /// Works on the pod until nothing of it is left, or the agent shuts down.
 pub(crate) async fn run<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) {
-    if let Err(error) = records::record(&inner.config, &worker.pod()) {
-        tracing::error!(pod = %worker.key, %error, "cannot record the pod");
+    if records::keep(inner, worker).await {
+        work(inner, worker).await;
     }
-    loop {
-        let now = Timestamp::now();
+    // A stop or a hook that goes on would be nobody's.
+    worker.state().end_tasks();
+}
+
+async fn work<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) {
+    let mut retry = RETRY_FIRST;
+    while !inner.shutdown.is_cancelled() {
         if worker.refresh.swap(false, Ordering::Relaxed) {
-            starting::refresh_volumes(inner, worker).await;
+            mounting::refresh_volumes(inner, worker).await;
         }
         prober::match_containers(inner, worker);
-        let (pod, seen) = {
-            let state = worker.state();
-            (Arc::clone(&state.pod), state.observe(inner.config.node_ip, &inner.images))
+        let wait = match step(inner, worker).await {
+            Ok(Turn::Again) => continue,
+            Ok(Turn::Finished) => return,
+            Ok(Turn::Until(at)) => {
+                retry = RETRY_FIRST;
+                at.map(until)
+            }
+            Err(error) => {
+                tracing::warn!(pod = %worker.key, %error, "step failed, trying again");
+                let wait = retry;
+                retry = (retry * 2).min(RETRY_MAX);
+                Some(wait)
+            }
         };
-        let plan = plan(&pod, &seen, now);
-        let mut again = false;
-        let mut failed = false;
-        for action in plan.actions {
-            if action == Action::Finish {
-                finish(inner, worker).await;
-                return;
-            }
-            match act(inner, worker, action).await {
-                Ok(Step::Again) => again = true,
-                Ok(Step::Wait) => {}
-                Err(error) => {
-                    tracing::warn!(pod = %worker.key, %error, "step failed, trying again");
-                    failed = true;
-                    break;
-                }
-            }
-        }
-        if again && !failed {
-            continue;
-        }
-        if let Some(status) = plan.status
-            && let Err(error) = report::report(inner, worker, status).await
-        {
-            tracing::debug!(pod = %worker.key, %error, "cannot write status, trying again");
-            failed = true;
-        }
-        let wait = if failed { Some(RETRY) } else { plan.wake_at.map(until) };
         tokio::select! {
             () = inner.shutdown.cancelled() => return,
             () = worker.wake.notified() => {}
             () = sleep(wait) => {}
         }
     }
+}
+
+/// What comes after one turn of the worker.
+enum Turn {
+    /// Something changed: another turn at once.
+    Again,
+    /// Another turn when woken, or then.
+    Until(Option<Timestamp>),
+    /// Nothing of the pod is left.
+    Finished,
+}
+
+/// One turn: looks, plans, does, and reports what it comes to rest at.
+async fn step<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) -> step::Outcome<Turn> {
+    let (pod, seen) = {
+        let state = worker.state();
+        (Arc::clone(&state.pod), state.observe(inner.config.node_ip, &inner.images))
+    };
+    let plan = plan(&pod, &seen, Timestamp::now());
+    news::tell(inner, worker, &pod, plan.news);
+    let mut again = false;
+    for action in plan.actions {
+        if action == Action::Finish {
+            teardown::finish(inner, worker).await;
+            return Ok(Turn::Finished);
+        }
+        again |= matches!(act(inner, worker, action).await?, Step::Again);
+    }
+    if again {
+        return Ok(Turn::Again);
+    }
+    if let Some(status) = plan.status {
+        report::report(inner, worker, status).await?;
+    }
+    Ok(Turn::Until(plan.wake_at))
 }
 
 fn until(at: Timestamp) -> Duration {
@@ -168,62 +201,19 @@ async fn act<R: Runtime, N: Network>(
     action: Action,
 ) -> step::Outcome<Step> {
     match action {
-        Action::MountVolumes => starting::mount_volumes(inner, worker).await,
-        Action::CreateSandbox => starting::create_sandbox(inner, worker).await,
-        Action::Pull { container, image } => starting::pull(inner, worker, &container, &image),
+        Action::MountVolumes => mounting::mount_volumes(inner, worker).await,
+        Action::CreateSandbox { again } => sandbox::create(inner, worker, again).await,
+        Action::Pull { container, image } => Ok(pulling::pull(inner, worker, &container, &image)),
         Action::Start { container, attempt } => starting::start(inner, worker, &container, attempt).await,
+        Action::PostStart { id, container } => Ok(hooks::post_start(inner, worker, &ContainerId(id), &container)),
         Action::Stop { id, container, grace_s, cause } => {
             stopping::stop(inner, worker, &ContainerId(id), &container, grace_s, &cause);
             Ok(Step::Wait)
         }
-        Action::Forget { id } => {
-            inner.runtime.remove_container(&ContainerId(id.clone())).await?;
-            worker.state().containers.remove(&id);
-            Ok(Step::Again)
-        }
-        Action::TearDown => tear_down(inner, worker).await,
+        Action::Forget { id } => teardown::forget(inner, worker, &ContainerId(id)).await,
+        Action::TearDown => teardown::tear_down(inner, worker).await,
         Action::Delete => report::delete(inner, worker).await,
         // Handled by the caller, which ends with it.
         Action::Finish => Ok(Step::Wait),
     }
-}
-
-async fn tear_down<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) -> step::Outcome<Step> {
-    let (pod, ids) = {
-        let mut state = worker.state();
-        state.probers.clear();
-        state.stops.clear();
-        (Arc::clone(&state.pod), state.containers.keys().cloned().collect::<Vec<_>>())
-    };
-    for id in ids {
-        inner.runtime.remove_container(&ContainerId(id)).await?;
-    }
-    inner.network.detach(&stead_net::PodKey(worker.uid.clone())).await?;
-    inner.runtime.remove_sandbox(&stead_runtime::SandboxId(worker.uid.clone())).await?;
-    let (task_inner, uid) = (Arc::clone(inner), worker.uid.clone());
-    tokio::task::spawn_blocking(move || {
-        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        let dir = task_inner.config.pod_dir(&uid);
-        crate::volumes::tear_down(&pod, &dir, &starting::lookups(&task_inner, &namespace))
-    })
-    .await??;
-    worker.update(|state| {
-        state.torn_down = true;
-        state.volumes = Volumes::Unmounted;
-        state.sandbox = None;
-    });
-    Ok(Step::Again)
-}
-
-/// Removes what is kept for a pod that the API server no longer has.
-async fn finish<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) {
-    let logs = inner.config.log_dir(&worker.key.namespace, &worker.key.name, &worker.uid);
-    for dir in [inner.config.pod_dir(&worker.uid), logs] {
-        if let Err(error) = tokio::fs::remove_dir_all(&dir).await
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(dir = %dir.display(), %error, "cannot remove a pod's directory");
-        }
-    }
-    worker.finished.send_replace(true);
 }

@@ -6,6 +6,7 @@
 
 mod conditions;
 mod containers;
+mod ends;
 mod lifecycle;
 mod qos;
 mod status;
@@ -14,7 +15,8 @@ mod view;
 pub use containers::{Declared, declared, is_sidecar};
 pub use lifecycle::plan;
 pub use qos::{Qos, qos_class};
-pub use status::long_name;
+pub use status::{CONTAINER_ID_SCHEME, long_name};
 pub use view::{
-    Action, Failure, ImageState, Instance, InstanceState, Observed, PodPlan, Probed, Sandbox, StopCause, Volumes,
+    Action, Failure, Hook, ImageState, Instance, InstanceState, News, Observed, PodPlan, Probed, Sandbox, StopCause,
+    Volumes,
 };

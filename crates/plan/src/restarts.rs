@@ -57,10 +57,12 @@ impl Backoff {
         }
     }
 
-    /// When a container that ran from `started_at` to `finished_at` may start again.
-    pub fn due(self, started_at: Timestamp, finished_at: Timestamp) -> Timestamp {
-        let delay = self.after_run(started_at, finished_at).delay_s();
-        finished_at.saturating_add(SignedDuration::from_secs(delay)).unwrap_or(finished_at)
+    /// When a container that ran from `started_at` to `finished_at` may start again. A clock that was set
+    /// back since then does not make it wait: an end in the future is taken for a long past one.
+    pub fn due(self, started_at: Timestamp, finished_at: Timestamp, now: Timestamp) -> Timestamp {
+        let delay = SignedDuration::from_secs(self.after_run(started_at, finished_at).delay_s());
+        let due = finished_at.saturating_add(delay).unwrap_or(finished_at);
+        if due.duration_since(now) > delay { now } else { due }
     }
 
     /// The count as it stands after such a run: a long one clears it.
@@ -93,8 +95,17 @@ mod tests {
     fn a_long_run_starts_afresh() {
         let start = Timestamp::UNIX_EPOCH;
         let long = start + SignedDuration::from_secs(601);
-        assert_eq!(Backoff { restarts: 5 }.due(start, long), long);
+        assert_eq!(Backoff { restarts: 5 }.due(start, long, long), long);
         assert_eq!(Backoff { restarts: 5 }.restarted(start, long), Backoff { restarts: 1 });
+    }
+
+    #[test]
+    fn a_clock_set_back_makes_nothing_wait_longer_than_it_would() {
+        let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+        let backoff = Backoff { restarts: 1 };
+        assert_eq!(backoff.due(at(100), at(101), at(102)), at(111));
+        assert_eq!(backoff.due(at(100), at(101), at(61)), at(61), "40 s back: at once");
+        assert_eq!(Backoff::default().due(at(100), at(101), at(61)), at(61));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) fn run(once: bool) -> anyhow::Result<()> {
         cluster.stop().await?;
         told
     });
-    let cleaned = down::take_away(&data);
+    let cleaned = down::take_away(&data, None);
     let removed = fs::remove_dir_all(&data.path).with_context(|| format!("cannot delete {}", data.path.display()));
     told.and(cleaned).and(removed)
 }

@@ -1,6 +1,8 @@
 //! `stead down`: nothing of the cluster is left on the machine but its data, and with `--purge` not
 //! even that.
 
+mod stop;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,23 +11,20 @@ use std::time::Duration;
 use anyhow::Context;
 use rustix::mount::UnmountFlags;
 use stead_net::KernelNetwork;
-use stead_runtime::{ContainerState, Runtime, SupervisorRuntime};
-use tokio::sync::broadcast::error::RecvError;
+use stead_runtime::{Runtime, SupervisorRuntime};
 
 use crate::cluster::network_config;
 use crate::data_dir::DataDir;
 use crate::preflight;
 use crate::up::runtime;
+use stop::stop_containers;
 
-/// How long containers get between being asked to end and being killed.
-const GRACE: Duration = Duration::from_secs(10);
-const SIGTERM: i32 = 15;
-
-/// Takes the cluster of a data directory away.
-pub(crate) fn run(data_dir: &Path, purge: bool) -> anyhow::Result<()> {
+/// Takes the cluster of a data directory away. Containers get the time that their pods ask for between
+/// being asked to end and being killed, but no more than `grace_max`.
+pub(crate) fn run(data_dir: &Path, purge: bool, grace_max: Option<Duration>) -> anyhow::Result<()> {
     preflight::check()?;
     let data = DataDir::take_over(data_dir)?;
-    take_away(&data)?;
+    take_away(&data, grace_max)?;
     if purge {
         fs::remove_dir_all(&data.path).with_context(|| format!("cannot delete {}", data.path.display()))?;
     }
@@ -34,13 +33,13 @@ pub(crate) fn run(data_dir: &Path, purge: bool) -> anyhow::Result<()> {
 
 /// Stops every pod and removes every link, mount, rule and cgroup. The calling thread must be the only
 /// one.
-pub(crate) fn take_away(data: &DataDir) -> anyhow::Result<()> {
+pub(crate) fn take_away(data: &DataDir, grace_max: Option<Duration>) -> anyhow::Result<()> {
     if let Some(record) = data.record()? {
         if record.isolated {
             data.enter_netns()?;
         }
         runtime()?.block_on(async {
-            stop_pods(data).await?;
+            stop_pods(data, grace_max).await?;
             KernelNetwork::down(&network_config(data, &record)?).await.context("cannot take the pod network away")
         })?;
         remove_cgroups(&record.cgroup_root)?;
@@ -49,32 +48,15 @@ pub(crate) fn take_away(data: &DataDir) -> anyhow::Result<()> {
     data.release_netns()
 }
 
-async fn stop_pods(data: &DataDir) -> anyhow::Result<()> {
+async fn stop_pods(data: &DataDir, grace_max: Option<Duration>) -> anyhow::Result<()> {
     let dir = data.join("runtime");
     if !dir.exists() {
         return Ok(());
     }
     let runtime = SupervisorRuntime::connect_or_start(&dir).await?;
-    let mut exits = runtime.exits();
+    let exits = runtime.exits();
     let inventory = runtime.list().await?;
-    let running = |container: &&stead_runtime::ContainerInfo| matches!(container.state, ContainerState::Running { .. });
-    let mut left: Vec<_> =
-        inventory.containers.iter().filter(running).map(|container| container.spec.id.clone()).collect();
-    for id in &left {
-        runtime.kill_container(id, SIGTERM).await?;
-    }
-    let ended = async {
-        while !left.is_empty() {
-            match exits.recv().await {
-                Ok(container) => left.retain(|id| *id != container.spec.id),
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return,
-            }
-        }
-    };
-    if tokio::time::timeout(GRACE, ended).await.is_err() {
-        eprintln!("stead: some containers did not end within {} s and are killed", GRACE.as_secs());
-    }
+    stop_containers(&runtime, exits, &inventory, grace_max).await?;
     for container in &inventory.containers {
         runtime.remove_container(&container.spec.id).await?;
     }

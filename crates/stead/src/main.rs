@@ -11,6 +11,7 @@ mod up;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -38,6 +39,9 @@ enum Verb {
         /// Delete the data directory too: objects, volumes, images, logs.
         #[arg(long)]
         purge: bool,
+        /// Give no container longer than this to end, even if its pod asks for more.
+        #[arg(long, value_name = "SECONDS")]
+        grace_period: Option<u64>,
     },
     /// Import, list and remove images.
     Image {
@@ -69,7 +73,9 @@ fn main() -> ExitCode {
     start_logging();
     let done = match cli.verb {
         Verb::Up(options) => up::run(&options),
-        Verb::Down { data, purge } => down::run(&data.data_dir, purge),
+        Verb::Down { data, purge, grace_period } => {
+            down::run(&data.data_dir, purge, grace_period.map(Duration::from_secs))
+        }
         Verb::Image { data, command } => image::run(&data.data_dir, &command),
         Verb::Demo { once } => demo::run(once),
         Verb::Version => {

@@ -54,6 +54,18 @@ fn down_leaves_nothing_but_data() {
         );
     }
 
+    // What came back is also looked after: it can be taken away, and made again on the same claims.
+    lesson.cluster().kubectl(&["delete", "statefulset", "qdrant"]);
+    for pod in PODS {
+        lesson.cluster().wait_for(&format!("pod/{pod}"), "delete", STEP_MAX);
+    }
+    lesson.cluster().shell("kubectl apply -f qdrant-statefulset.yaml");
+    lesson.cluster().kubectl(&["patch", "statefulset", "qdrant", "-p", policy]);
+    lesson.cluster().rolled_out("statefulset/qdrant", STEP_MAX);
+    for pod in PODS {
+        assert_eq!(lesson.cluster().exec(pod, "cat /qdrant/storage/shard"), pod);
+    }
+
     let data = lesson.cluster().data_dir();
     lesson.cluster_mut().purge();
     assert_eq!(Leftovers::of(&data, &root), Leftovers::default());

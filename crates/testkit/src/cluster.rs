@@ -258,7 +258,10 @@ impl Drop for Cluster {
         if !self.data_dir().exists() {
             return;
         }
-        let down = Command::new(&self.stead).args(["down", "--purge", "--data-dir"]).arg(self.data_dir()).output();
+        let down = Command::new(&self.stead)
+            .args(["down", "--purge", "--grace-period", "1", "--data-dir"])
+            .arg(self.data_dir())
+            .output();
         match down {
             Ok(output) if output.status.success() => {}
             Ok(output) if !std::thread::panicking() => panic!("stead down --purge failed: {}", both(&output)),

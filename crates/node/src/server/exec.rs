@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::query::Query;
 use super::{Body, newest, text};
@@ -194,7 +195,7 @@ async fn converse(
     streams: Streams,
     protocol: &'static str,
 ) -> Result<(), SocketError> {
-    let (mut sink, mut source) = socket.split();
+    let (mut sink, source) = socket.split();
     let (output, mut frames) = mpsc::channel::<Message>(FRAMES_MAX);
     let first = if streams.stdout || streams.tty {
         STDOUT
@@ -212,7 +213,9 @@ async fn converse(
     let copies = [(STDOUT, stdout), (STDERR, stderr)];
     let copies: Vec<_> = copies
         .into_iter()
-        .filter_map(|(channel, reader)| Some(tokio::spawn(copy(channel, reader?, output.clone()))))
+        .filter_map(|(channel, reader)| {
+            Some(AbortOnDropHandle::new(tokio::spawn(copy(channel, reader?, output.clone()))))
+        })
         .collect();
     drop(output);
     let process = async move {
@@ -224,7 +227,9 @@ async fn converse(
         code
     };
     tokio::pin!(process);
-    let mut stdin = stdin;
+    // Beside the rest: a command that does not read its input yet may have to be rid of output first.
+    let client = listen(source, stdin, terminal);
+    tokio::pin!(client);
     loop {
         tokio::select! {
             biased;
@@ -235,13 +240,23 @@ async fn converse(
                 }
                 return finish(sink, final_status(protocol, &outcome)).await;
             }
-            message = source.next() => match message {
-                Some(Ok(Message::Binary(data))) => take(&data, &mut stdin, terminal.as_ref()).await,
-                Some(Ok(Message::Close(_))) | None => return Ok(()),
-                Some(Ok(Message::Ping(_))) => sink.flush().await?,
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(error),
-            },
+            ended = &mut client => return ended,
+        }
+    }
+}
+
+/// Takes in what the client sends until it has gone. Pings are answered by the socket itself.
+async fn listen(
+    mut source: futures::stream::SplitStream<Socket>,
+    mut stdin: Option<Sender>,
+    terminal: Option<OwnedFd>,
+) -> Result<(), SocketError> {
+    loop {
+        match source.next().await {
+            Some(Ok(Message::Binary(data))) => take(&data, &mut stdin, terminal.as_ref()).await,
+            Some(Ok(Message::Close(_))) | None => return Ok(()),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(error),
         }
     }
 }

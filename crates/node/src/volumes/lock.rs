@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Pod;
@@ -34,15 +35,11 @@ fn lock_path(volume: &Path) -> PathBuf {
     path.into()
 }
 
-fn identity(pod: &Pod) -> (String, String) {
-    let meta = &pod.metadata;
-    let part = |part: &Option<String>| part.clone().unwrap_or_default();
-    (format!("{}/{}", part(&meta.namespace), part(&meta.name)), part(&meta.uid))
-}
-
 /// Takes the volume for `pod`; again is fine.
 pub(super) fn acquire(volume: &Path, pod: &Pod) -> Result<(), LockError> {
-    let (name, uid) = identity(pod);
+    let meta = &pod.metadata;
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    let (name, uid) = (format!("{}/{}", part(&meta.namespace), part(&meta.name)), part(&meta.uid));
     change(volume, |users| {
         if let Some((_, holder)) = users.iter().find(|(user, other)| *user == name && *other != uid) {
             return Err(LockError::Held { holder: holder.clone() });
@@ -54,14 +51,13 @@ pub(super) fn acquire(volume: &Path, pod: &Pod) -> Result<(), LockError> {
     })
 }
 
-/// Gives the volume back; again is fine.
-pub(super) fn release(volume: &Path, pod: &Pod) -> Result<(), LockError> {
-    let (_, uid) = identity(pod);
+/// Gives the volume back; again is fine. The last to leave takes the lock file away.
+pub(super) fn release(volume: &Path, uid: &str) -> Result<(), LockError> {
     if !lock_path(volume).exists() {
         return Ok(());
     }
     change(volume, |users| {
-        users.retain(|(_, other)| *other != uid);
+        users.retain(|(_, other)| other != uid);
         Ok(())
     })
 }
@@ -71,8 +67,7 @@ type Users = Vec<(String, String)>;
 fn change(volume: &Path, edit: impl FnOnce(&mut Users) -> Result<(), LockError>) -> Result<(), LockError> {
     let path = lock_path(volume);
     let failed = |source: std::io::Error| LockError::Io { path: path.display().to_string(), source };
-    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
-    rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+    let mut file = open_locked(&path).map_err(failed)?;
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(failed)?;
     let before: Users = text
@@ -82,14 +77,32 @@ fn change(volume: &Path, edit: impl FnOnce(&mut Users) -> Result<(), LockError>)
         .collect();
     let mut users = before.clone();
     edit(&mut users)?;
+    if users.is_empty() {
+        return std::fs::remove_file(&path).map_err(failed);
+    }
     if users == before {
         return Ok(());
     }
     let text: String = users.iter().map(|(name, uid)| format!("{name} {uid}\n")).collect();
     file.set_len(0).map_err(failed)?;
     file.rewind().map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    file.sync_all().map_err(failed)
+    // Not synced: with the machine goes every process that the lock could keep apart.
+    file.write_all(text.as_bytes()).map_err(failed)
+}
+
+/// Opens the file and locks it. Whoever held it before may have taken it away meanwhile: then the next one.
+fn open_locked(path: &Path) -> std::io::Result<File> {
+    loop {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+        let held = file.metadata()?;
+        match std::fs::metadata(path) {
+            Ok(there) if there.ino() == held.ino() && there.dev() == held.dev() => return Ok(file),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -115,7 +128,12 @@ mod tests {
         acquire(&volume, &pod("web-0", "a")).expect("again is fine");
         assert!(matches!(acquire(&volume, &pod("web-0", "b")), Err(LockError::Held { holder }) if holder == "a"));
         acquire(&volume, &pod("reader", "c")).expect("another pod may share the claim on this node");
-        release(&volume, &pod("web-0", "a")).expect("held");
+        release(&volume, "a").expect("held");
         acquire(&volume, &pod("web-0", "b")).expect("free again");
+        release(&volume, "b").expect("held");
+        release(&volume, "b").expect("again is fine");
+        assert!(lock_path(&volume).exists(), "the reader is still there");
+        release(&volume, "c").expect("held");
+        assert!(!lock_path(&volume).exists(), "nobody is: nothing is left beside the data");
     }
 }

@@ -1,5 +1,7 @@
 //! Small readings of a pod: what it refers to, what its ended containers left to say.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVarSource, Pod, Volume};
@@ -8,7 +10,7 @@ use stead_plan::pod::declared;
 use stead_runtime::{ContainerInfo, ContainerState};
 
 /// Most bytes of a termination message (contract `pods.md` 2.24).
-const MESSAGE_BYTES_MAX: usize = 4096;
+const MESSAGE_BYTES_MAX: u64 = 4096;
 const FALLBACK_BYTES_MAX: usize = 2048;
 const FALLBACK_LINES_MAX: usize = 80;
 
@@ -85,15 +87,28 @@ fn falls_back(pod: &Pod, name: &str) -> bool {
     declared(pod).iter().any(|container| container.spec.name == name && own(container.spec))
 }
 
-fn tail(path: &Path, bytes_max: usize) -> String {
-    let Ok(bytes) = std::fs::read(path) else { return String::new() };
-    let start = bytes.len().saturating_sub(bytes_max);
-    String::from_utf8_lossy(&bytes[start..]).into_owned()
+/// The end of a file; nothing where there is none.
+fn tail(path: &Path, bytes_max: u64) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let start = file.metadata()?.len().saturating_sub(bytes_max);
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::new();
+        file.take(bytes_max).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match read() {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) => {
+            tracing::debug!(path = %path.display(), %error, "not readable");
+            String::new()
+        }
+    }
 }
 
 /// The last lines of a log without their time stamps.
 fn last_log_lines(path: &Path) -> String {
-    let raw = tail(path, FALLBACK_BYTES_MAX * 4);
+    let raw = tail(path, FALLBACK_BYTES_MAX as u64 * 4);
     let lines: Vec<&str> = raw.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
     let kept = lines.len().saturating_sub(FALLBACK_LINES_MAX);
     let text = lines[kept..].join("\n");

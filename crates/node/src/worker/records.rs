@@ -1,18 +1,49 @@
 //! The record of each pod on disk: enough to take a pod away properly whose deletion the agent slept
 //! through.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use stead_net::Network;
+use stead_runtime::{Inventory, Runtime};
 
+use super::{RETRY_FIRST, Worker};
+use crate::agent::Inner;
 use crate::config::AgentConfig;
 
 const RECORD: &str = "pod.json";
 
-/// Writes the record of a pod.
-pub(super) fn record(config: &AgentConfig, pod: &Pod) -> io::Result<()> {
+/// Writes the record of a pod before anything is made for it, trying until it is there or the pod is no
+/// longer wanted. False: the agent shuts down.
+pub(super) async fn keep<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) -> bool {
+    loop {
+        let (pod, gone) = {
+            let state = worker.state();
+            (Arc::clone(&state.pod), state.gone)
+        };
+        if gone || pod.metadata.deletion_timestamp.is_some() {
+            return true;
+        }
+        let config = inner.config.clone();
+        let written = tokio::task::spawn_blocking(move || record(&config, &pod)).await;
+        match written.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            Ok(()) => return true,
+            Err(error) => tracing::error!(pod = %worker.key, %error, "cannot record the pod, trying again"),
+        }
+        tokio::select! {
+            () = inner.shutdown.cancelled() => return false,
+            () = worker.wake.notified() => {}
+            () = tokio::time::sleep(RETRY_FIRST) => {}
+        }
+    }
+}
+
+fn record(config: &AgentConfig, pod: &Pod) -> io::Result<()> {
     let dir = config.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default());
     fs::create_dir_all(&dir)?;
     let path = dir.join(RECORD);
@@ -21,19 +52,48 @@ pub(super) fn record(config: &AgentConfig, pod: &Pod) -> io::Result<()> {
     fs::rename(fresh, path)
 }
 
-/// Every pod with a record. A record that cannot be parsed is an error: its pod would be forgotten.
-pub(crate) fn recorded_pods(config: &AgentConfig) -> Result<Vec<Pod>, (PathBuf, io::Error)> {
+/// Every pod that an earlier agent made something for, by UID: those with a record and those with a
+/// sandbox. Of a pod whose record is lost or damaged only the names of its sandbox are known, which is
+/// enough to take it away.
+pub(crate) fn known_pods(
+    config: &AgentConfig,
+    inventory: &Inventory,
+) -> Result<BTreeMap<String, Pod>, (PathBuf, io::Error)> {
+    let mut pods: BTreeMap<String, Pod> = BTreeMap::new();
+    for sandbox in &inventory.sandboxes {
+        let spec = &sandbox.spec;
+        pods.insert(spec.id.0.clone(), bare(&spec.id.0, &spec.namespace, &spec.name));
+    }
     let root = config.data_dir.join("pods");
     fs::create_dir_all(&root).map_err(|error| (root.clone(), error))?;
-    let mut pods = Vec::new();
     for entry in fs::read_dir(&root).map_err(|error| (root.clone(), error))? {
-        let path = entry.map_err(|error| (root.clone(), error))?.path().join(RECORD);
-        match fs::read(&path) {
-            Ok(bytes) => pods.push(serde_json::from_slice(&bytes).map_err(|error| (path, error.into()))?),
-            // The worker stopped before it wrote the record, so it had made nothing yet.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err((path, error)),
+        let dir = entry.map_err(|error| (root.clone(), error))?.path();
+        let Some(uid) = dir.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+        match read(&dir.join(RECORD)) {
+            Ok(pod) => {
+                pods.insert(uid, pod);
+            }
+            Err(error) => {
+                tracing::warn!(dir = %dir.display(), %error, "no readable record of a pod");
+                pods.entry(uid.clone()).or_insert_with(|| bare(&uid, "", &uid));
+            }
         }
     }
     Ok(pods)
+}
+
+fn read(path: &std::path::Path) -> io::Result<Pod> {
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}
+
+fn bare(uid: &str, namespace: &str, name: &str) -> Pod {
+    let metadata = ObjectMeta {
+        uid: Some(uid.to_owned()),
+        namespace: Some(namespace.to_owned()),
+        name: Some(name.to_owned()),
+        // Whatever still runs of it gets the least there is.
+        deletion_grace_period_seconds: Some(1),
+        ..ObjectMeta::default()
+    };
+    Pod { metadata, ..Pod::default() }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use serde::Serialize;
+use serde_json::{Value, json};
 use stead_net::Network;
 use stead_runtime::Runtime;
 
@@ -23,16 +25,34 @@ pub(super) async fn report<R: Runtime, N: Network>(
         return Ok(());
     }
     let api: Api<Pod> = Api::namespaced(inner.client.clone(), &worker.key.namespace);
-    let patch = serde_json::json!({
-        "metadata": {"uid": worker.uid},
+    let patch = Patch::Strategic(patch(&worker.uid, &status));
+    match api.patch_status(&worker.key.name, &PatchParams::default(), &patch).await {
+        Ok(pod) => {
+            worker.state().see(Arc::new(pod));
+            Ok(())
+        }
+        // The watch tells.
+        Err(kube::Error::Api(answer)) if answer.code == 404 => {
+            tracing::debug!(pod = %worker.key, "status not taken: the pod is gone");
+            Ok(())
+        }
+        // Among them another pod of that name, which the watch tells as well.
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Conditions are merged by type, so that those of others stay; everything else is the agent's alone.
+fn patch(uid: &str, status: &PodStatus) -> Value {
+    json!({
+        "metadata": {"uid": uid},
         "status": {
             "phase": status.phase,
             "reason": status.reason,
             "message": status.message,
             "hostIP": status.host_ip,
-            "hostIPs": status.host_ips,
+            "hostIPs": whole(status.host_ips.as_deref()),
             "podIP": status.pod_ip,
-            "podIPs": status.pod_ips,
+            "podIPs": whole(status.pod_ips.as_deref()),
             "startTime": status.start_time,
             "qosClass": status.qos_class,
             "conditions": status.conditions,
@@ -40,19 +60,14 @@ pub(super) async fn report<R: Runtime, N: Network>(
             "containerStatuses": status.container_statuses,
             "observedGeneration": status.observed_generation,
         },
-    });
-    match api.patch_status(&worker.key.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
-        Ok(pod) => {
-            worker.state().see(Arc::new(pod));
-            Ok(())
-        }
-        // Gone, or another pod of that name: the watch tells.
-        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409 | 422) => {
-            tracing::debug!(pod = %worker.key, message = %answer.message, "status not taken");
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
-    }
+    })
+}
+
+/// A list that replaces the one there is. Addresses are merged otherwise, and a pod that has lost its
+/// address would be said to have two.
+fn whole<T: Serialize>(list: Option<&[T]>) -> Value {
+    let Some(list) = list else { return Value::Null };
+    json!(list.iter().map(|item| json!(item)).chain([json!({"$patch": "replace"})]).collect::<Vec<_>>())
 }
 
 /// Tells the API server that the pod has ended on its node.
@@ -66,10 +81,30 @@ pub(super) async fn delete<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, wor
     match api.delete(&worker.key.name, &params).await {
         // A finalizer may keep the object; it is gone when the watch says so.
         Ok(_) => Ok(Step::Wait),
-        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {
+        Err(error) => {
+            // A conflict may be a lost race as well as another pod of that name.
+            let found = api.get_opt(&worker.key.name).await?;
+            if found.is_some_and(|pod| pod.metadata.uid.as_deref() == Some(worker.uid.as_str())) {
+                return Err(error.into());
+            }
             worker.update(|state| state.gone = true);
             Ok(Step::Again)
         }
-        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::PodIP;
+
+    use super::*;
+
+    #[test]
+    fn an_address_that_changed_replaces_the_old_one() {
+        let ip = "10.244.0.9".to_owned();
+        let status = PodStatus { pod_ip: Some(ip.clone()), pod_ips: Some(vec![PodIP { ip }]), ..PodStatus::default() };
+        let patch = patch("u", &status);
+        assert_eq!(patch["status"]["podIPs"], json!([{"ip": "10.244.0.9"}, {"$patch": "replace"}]));
+        assert_eq!(patch["status"]["hostIPs"], Value::Null);
     }
 }

@@ -8,12 +8,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use stead_image::{Image, ImageStore};
-use stead_plan::pod::{Failure, ImageState, Instance, InstanceState, Observed, Probed, Sandbox, Volumes, declared};
+use stead_plan::pod::{
+    CONTAINER_ID_SCHEME, Failure, Hook, ImageState, Instance, InstanceState, News, Observed, Probed, Sandbox, Volumes,
+    declared,
+};
+use stead_plan::probes::ProbeKind;
 use stead_plan::restarts::Backoff;
-use stead_runtime::{ContainerInfo, ContainerState, Inventory};
+use stead_runtime::{ContainerId, ContainerInfo, ContainerState, Inventory};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::volumes::Paths;
+
+/// Exit code of a container whose end nobody saw (contract `pods.md` 2.6).
+const UNKNOWN_EXIT: i32 = 137;
 
 /// A stop under way.
 pub(crate) struct Stop {
@@ -23,11 +30,27 @@ pub(crate) struct Stop {
     pub(crate) _task: AbortOnDropHandle<()>,
 }
 
+/// A postStart hook.
+pub(crate) struct HookRun {
+    /// How far it has come.
+    pub(crate) hook: Hook,
+    /// The task that runs it; none once it is through.
+    pub(crate) _task: Option<AbortOnDropHandle<()>>,
+}
+
+impl HookRun {
+    /// A hook that is through.
+    pub(crate) fn over(hook: Hook) -> Self {
+        Self { hook, _task: None }
+    }
+}
+
 /// Everything a worker knows.
 pub(crate) struct State {
     pub(crate) pod: Arc<Pod>,
     pub(crate) gone: bool,
     pub(crate) volumes: Volumes,
+    pub(crate) volume_failures: u32,
     pub(crate) paths: Paths,
     pub(crate) sandbox: Option<Sandbox>,
     pub(crate) sandbox_failures: u32,
@@ -38,11 +61,19 @@ pub(crate) struct State {
     pub(crate) images: BTreeMap<String, ImageState>,
     pub(crate) resolved: BTreeMap<String, Arc<Image>>,
     pub(crate) pull_failures: BTreeMap<String, u32>,
+    /// Pulls under way, by container name; dropped to give them up.
+    pub(crate) pulls: BTreeMap<String, AbortOnDropHandle<()>>,
     pub(crate) start_failures: BTreeMap<String, Failure>,
+    /// Starts in a row that failed, by container name.
+    pub(crate) starts_failed: BTreeMap<String, u32>,
+    /// By incarnation id.
+    pub(crate) hooks: BTreeMap<String, HookRun>,
     pub(crate) probes: BTreeMap<String, Probed>,
-    pub(crate) probers: BTreeMap<String, Vec<AbortOnDropHandle<()>>>,
+    pub(crate) probers: BTreeMap<String, Vec<(ProbeKind, AbortOnDropHandle<()>)>>,
     pub(crate) backoffs: BTreeMap<String, Backoff>,
     pub(crate) stops: BTreeMap<String, Stop>,
+    /// News that has been told.
+    pub(crate) told: Vec<News>,
     pub(crate) torn_down: bool,
     pub(crate) first_seen: Timestamp,
     pub(crate) agent_started: Timestamp,
@@ -70,6 +101,7 @@ impl State {
             pod: Arc::clone(pod),
             gone: false,
             volumes: Volumes::Unmounted,
+            volume_failures: 0,
             paths: Paths::new(),
             // Without its address the sandbox is connected again, which gives the same address.
             sandbox: sandbox.and(reported_ip).map(|ip| Sandbox { ip }),
@@ -80,11 +112,15 @@ impl State {
             images: BTreeMap::new(),
             resolved: BTreeMap::new(),
             pull_failures: BTreeMap::new(),
+            pulls: BTreeMap::new(),
             start_failures: BTreeMap::new(),
+            starts_failed: BTreeMap::new(),
+            hooks: hooks_through(pod),
             probes: BTreeMap::new(),
             probers: BTreeMap::new(),
             backoffs: BTreeMap::new(),
             stops: BTreeMap::new(),
+            told: Vec::new(),
             torn_down,
             first_seen: Timestamp::now(),
             agent_started,
@@ -105,6 +141,7 @@ impl State {
         if matches!(container.state, ContainerState::Exited { .. }) {
             self.probers.remove(&id);
             self.stops.remove(&id);
+            self.hooks.remove(&id);
             let message = super::observe::termination_message(&self.pod, &container);
             self.messages.insert(id.clone(), message);
             self.images.remove(&container.spec.name);
@@ -114,10 +151,34 @@ impl State {
         self.containers.insert(id, container);
     }
 
+    /// Takes a container for ended that the runtime no longer knows.
+    pub(crate) fn lose(&mut self, id: &ContainerId) {
+        if let Some(known) = self.containers.get(&id.0).cloned() {
+            let finished_at = Timestamp::now().max(known.started_at);
+            let state = ContainerState::Exited { code: UNKNOWN_EXIT, oom_killed: false, finished_at };
+            self.put_container(ContainerInfo { state, ..known });
+        }
+    }
+
+    /// Ends everything that goes on beside the worker.
+    pub(crate) fn end_tasks(&mut self) {
+        self.probers.clear();
+        self.stops.clear();
+        self.pulls.clear();
+        self.hooks.clear();
+    }
+
+    /// Whether an incarnation of the container runs.
+    pub(crate) fn runs(&self, container: &str) -> bool {
+        let running = |known: &ContainerInfo| matches!(known.state, ContainerState::Running { .. });
+        self.containers.values().any(|known| known.spec.name == container && running(known))
+    }
+
     /// What the planner is shown.
     pub(crate) fn observe(&self, host_ip: Ipv4Addr, images: &ImageStore) -> Observed {
         let mut known = self.images.clone();
-        for container in declared(&self.pod) {
+        // Looked for on disk, so only where it matters.
+        for container in declared(&self.pod).iter().filter(|container| !self.runs(&container.spec.name)) {
             let image = container.spec.image.as_deref().unwrap_or_default();
             if !known.contains_key(&container.spec.name) && images.get(image).is_some() {
                 known.insert(container.spec.name.clone(), ImageState::Present);
@@ -131,6 +192,7 @@ impl State {
             images: known,
             start_failures: self.start_failures.clone(),
             probes: self.probes.clone(),
+            hooks: self.hooks.iter().map(|(id, run)| (id.clone(), run.hook)).collect(),
             backoffs: self.backoffs.clone(),
             gone: self.gone,
             torn_down: self.torn_down,
@@ -159,4 +221,13 @@ impl State {
             state,
         }
     }
+}
+
+/// The hooks of containers that the API server shows as running: they were through before this agent came.
+/// Any other is run again, because it may have been cut short: hooks run at least once.
+fn hooks_through(pod: &Pod) -> BTreeMap<String, HookRun> {
+    let shown = declared(pod).into_iter().filter_map(|container| container.reported);
+    let running = shown.filter(|status| status.state.as_ref().is_some_and(|state| state.running.is_some()));
+    let ids = running.filter_map(|status| status.container_id.as_deref()?.strip_prefix(CONTAINER_ID_SCHEME));
+    ids.map(|id| (id.to_owned(), HookRun::over(Hook::Done))).collect()
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 
 use super::containers::is_sidecar;
-use super::status::seconds;
+use super::status::{has_run, seconds};
 use super::view::Observed;
 
 const OWNED: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
@@ -81,7 +81,7 @@ fn initialized(pod: &Pod, phase: &str, init: &[ContainerStatus], regular: &[Cont
     if phase == "Succeeded" {
         return Verdict { holds: true, reason: Some("PodCompleted"), message: None };
     }
-    if regular.iter().any(|status| status.container_id.is_some()) {
+    if regular.iter().any(has_run) {
         return Verdict::yes();
     }
     let sidecar = |name: &str| {

@@ -3,8 +3,11 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 
-use super::view::{Instance, InstanceState, Observed};
+use super::view::{Hook, Instance, InstanceState, Observed};
 use crate::restarts::RestartPolicy;
+
+/// Exit code of a container whose end nobody saw.
+pub(super) const UNKNOWN_EXIT: i32 = 137;
 
 /// One declared container.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +20,8 @@ pub struct Declared<'a> {
     pub policy: RestartPolicy,
     /// What the API server last showed of it.
     pub reported: Option<&'a ContainerStatus>,
+    /// The pod's regular containers.
+    pub(super) regular: &'a [Container],
 }
 
 /// Whether an init container is a sidecar: one that keeps running.
@@ -41,12 +46,14 @@ pub fn declared(pod: &Pod) -> Vec<Declared<'_>> {
             None => RestartPolicy::OnFailure,
         },
         reported: init_reported.iter().find(|status| status.name == container.name),
+        regular: &spec.containers,
     });
     let regular = spec.containers.iter().map(|container| Declared {
         spec: container,
         init: false,
         policy: container.restart_policy.as_deref().map_or(pod_policy, |own| RestartPolicy::parse(Some(own))),
         reported: reported.iter().find(|status| status.name == container.name),
+        regular: &spec.containers,
     });
     init.chain(regular).collect()
 }
@@ -59,15 +66,17 @@ impl Declared<'_> {
 
     /// What may happen to it next, the rest of the pod left aside.
     pub(super) fn next(&self, seen: &Observed, now: Timestamp) -> Next {
-        let Some(instance) = seen.newest(&self.spec.name) else { return self.next_without_instance() };
+        let Some(instance) = seen.newest(&self.spec.name) else { return self.next_without_instance(seen) };
         match &instance.state {
             InstanceState::Running => Next::Running,
-            InstanceState::Exited { code, finished_at, .. } => {
-                if !self.policy.restarts(*code) {
-                    return Next::Ended { succeeded: *code == 0 };
+            InstanceState::Exited { code, oom_killed, finished_at, .. } => {
+                // What an init container was to do is not done when it was short of memory.
+                let code = if self.init && *oom_killed && *code == 0 { UNKNOWN_EXIT } else { *code };
+                if !self.policy.restarts(code) {
+                    return Next::Ended { succeeded: code == 0 };
                 }
                 let backoff = seen.backoffs.get(&self.spec.name).copied().unwrap_or_default();
-                let due = backoff.due(instance.started_at, *finished_at);
+                let due = backoff.due(instance.started_at, *finished_at, now);
                 if due > now {
                     let delay_s = backoff.after_run(instance.started_at, *finished_at).delay_s();
                     Next::BackOff { until: due, delay_s }
@@ -79,21 +88,50 @@ impl Declared<'_> {
     }
 
     /// The runtime knows no incarnation: none was started yet, or the node lost them (a reboot).
-    fn next_without_instance(&self) -> Next {
-        let Some(reported) = self.reported.filter(|status| status.container_id.is_some()) else {
-            return Next::Start { attempt: 0 };
-        };
-        let ended = reported.state.as_ref().and_then(|state| state.terminated.as_ref());
-        match ended {
-            Some(ended) if !self.policy.restarts(ended.exit_code) => Next::Ended { succeeded: ended.exit_code == 0 },
-            _ => Next::Start { attempt: u32::try_from(reported.restart_count).unwrap_or(0) + 1 },
+    fn next_without_instance(&self, seen: &Observed) -> Next {
+        let over = self.init && !self.is_sidecar() && self.regular_runs(seen);
+        if over {
+            return Next::Ended { succeeded: true };
+        }
+        let count = self.reported.map_or(0, |status| u32::try_from(status.restart_count).unwrap_or(0));
+        let Some(lost) = self.lost() else { return Next::Start { attempt: count } };
+        let ended = lost.state.as_ref().and_then(|state| state.terminated.as_ref());
+        let code = ended.map_or(UNKNOWN_EXIT, |ended| ended.exit_code);
+        // What an init container made for the others may be lost as well.
+        let made_again = self.init && self.policy != RestartPolicy::Never;
+        if made_again || self.policy.restarts(code) {
+            Next::Start { attempt: count + 1 }
+        } else {
+            Next::Ended { succeeded: code == 0 }
+        }
+    }
+
+    /// Whether a regular container runs: then no init container is run again.
+    pub(super) fn regular_runs(&self, seen: &Observed) -> bool {
+        let runs = |name: &str| seen.newest(name).is_some_and(Instance::is_running);
+        self.regular.iter().any(|container| runs(&container.name))
+    }
+
+    /// The incarnation that the API server shows, if it is one the runtime should know. What is shown of
+    /// a container that is yet to start names no incarnation, and its restart count is that of the next.
+    pub(super) fn lost(&self) -> Option<&ContainerStatus> {
+        self.reported.filter(|status| status.container_id.is_some())
+    }
+
+    /// How far the postStart hook has come; done where there is none, none where it has not begun.
+    pub(super) fn hook(&self, instance: &Instance, seen: &Observed) -> Option<Hook> {
+        match self.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref()) {
+            Some(_) => seen.hooks.get(&instance.id).copied(),
+            None => Some(Hook::Done),
         }
     }
 
     /// Whether the running incarnation counts as started.
     pub(super) fn started(&self, instance: &Instance, seen: &Observed) -> bool {
         let probed = seen.probes.get(&instance.id).copied().unwrap_or_default();
-        instance.is_running() && (self.spec.startup_probe.is_none() || probed.started)
+        instance.is_running()
+            && self.hook(instance, seen) == Some(Hook::Done)
+            && (self.spec.startup_probe.is_none() || probed.started)
     }
 
     /// Whether the running incarnation counts as ready.

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::containers::{Declared, Next, declared};
 use super::status;
-use super::view::{Action, ImageState, InstanceState, Observed, PodPlan, StopCause, Volumes};
+use super::view::{Action, Hook, ImageState, InstanceState, News, Observed, PodPlan, StopCause, Volumes};
 
 /// Shortest grace period of a pod that ends (contract 1.36).
 const GRACE_MIN_S: i64 = 1;
@@ -13,8 +13,11 @@ const GRACE_DEFAULT_S: i64 = 30;
 
 /// Plans the next step of `pod` from what the agent sees at `now`.
 pub fn plan(pod: &Pod, seen: &Observed, now: Timestamp) -> PodPlan {
-    let mut steps = Steps { pod, seen, now, actions: Vec::new(), wake_at: None };
+    let mut steps = Steps { pod, seen, now, actions: Vec::new(), news: Vec::new(), wake_at: None };
     let ending = ending(pod, seen, now);
+    if ending == Some(Ending::Deadline) {
+        steps.news.push(News::DeadlineExceeded);
+    }
     match &ending {
         Some(ending) => steps.wind_down(ending),
         None => steps.bring_up(),
@@ -23,7 +26,7 @@ pub fn plan(pod: &Pod, seen: &Observed, now: Timestamp) -> PodPlan {
     if let Some(deadline) = deadline(pod, seen).filter(|at| ending.is_none() && *at > now) {
         steps.wake(deadline);
     }
-    PodPlan { actions: steps.actions, status, wake_at: steps.wake_at }
+    PodPlan { actions: steps.actions, status, news: steps.news, wake_at: steps.wake_at }
 }
 
 /// Why a pod ends.
@@ -81,6 +84,7 @@ struct Steps<'a> {
     seen: &'a Observed,
     now: Timestamp,
     actions: Vec<Action>,
+    news: Vec<News>,
     wake_at: Option<Timestamp>,
 }
 
@@ -95,9 +99,7 @@ impl Steps<'_> {
         }
         self.forget_old();
         let all = declared(self.pod);
-        let initialised = all.iter().any(|container| {
-            !container.init && self.seen.newest(&container.spec.name).is_some_and(super::Instance::is_running)
-        });
+        let initialised = all.first().is_some_and(|container| container.regular_runs(self.seen));
         for container in all.iter().filter(|container| container.init) {
             if initialised && !container.is_sidecar() {
                 continue;
@@ -107,9 +109,19 @@ impl Steps<'_> {
                 return;
             }
         }
+        let mut held = false;
         for container in all.iter().filter(|container| !container.init) {
-            self.advance(container);
+            // A container that is yet to start waits for the hooks of those before it.
+            if !held || container.next(self.seen, self.now) == Next::Running {
+                self.advance(container);
+            }
+            held |= self.hook_is_pending(container);
         }
+    }
+
+    fn hook_is_pending(&self, container: &Declared<'_>) -> bool {
+        let running = self.seen.newest(&container.spec.name).filter(|instance| instance.is_running());
+        running.is_some_and(|instance| matches!(container.hook(instance, self.seen), None | Some(Hook::Running)))
     }
 
     fn volumes_ready(&mut self) -> bool {
@@ -133,9 +145,14 @@ impl Steps<'_> {
         }
         match &self.seen.sandbox_failure {
             Some(failure) if failure.retry_at > self.now => self.wake(failure.retry_at),
-            _ => self.actions.push(Action::CreateSandbox),
+            _ => self.actions.push(Action::CreateSandbox { again: self.ran_before() }),
         }
         false
+    }
+
+    /// Whether the API server shows that a container has run, of which the runtime knows nothing now.
+    fn ran_before(&self) -> bool {
+        self.seen.instances.is_empty() && declared(self.pod).iter().any(|container| container.lost().is_some())
     }
 
     /// Takes an init container a step on; whether the ones after it may go on.
@@ -158,7 +175,12 @@ impl Steps<'_> {
         match container.next(self.seen, self.now) {
             Next::Running => self.check_running(container),
             Next::Ended { .. } => {}
-            Next::BackOff { until, .. } => self.wake(until),
+            Next::BackOff { until, .. } => {
+                if let Some(ended) = self.seen.newest(&container.spec.name) {
+                    self.news.push(News::BackOff { container: ended.name.clone(), id: ended.id.clone() });
+                }
+                self.wake(until);
+            }
             Next::Start { attempt } => self.start(container, attempt),
         }
     }
@@ -174,7 +196,15 @@ impl Steps<'_> {
         } else if instance.image != wanted {
             (StopCause::Definition, None)
         } else {
-            return;
+            match container.hook(instance, self.seen) {
+                Some(Hook::Done | Hook::Running) => return,
+                Some(Hook::Failed) => (StopCause::PostStart, None),
+                None => {
+                    let (id, container) = (instance.id.clone(), instance.name.clone());
+                    self.actions.push(Action::PostStart { id, container });
+                    return;
+                }
+            }
         };
         let own = self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
         let grace_s = probe.and_then(|probe| probe.termination_grace_period_seconds).or(own).unwrap_or(GRACE_DEFAULT_S);

@@ -9,13 +9,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::conditions;
 use super::containers::{Declared, Next, declared};
+use super::ends;
 use super::lifecycle::Ending;
 use super::qos::qos_class;
-use super::view::{ImageState, Instance, InstanceState, Observed};
+use super::view::{Hook, ImageState, Instance, Observed};
 use crate::restarts::go_seconds;
 
-/// Exit code reported for a container whose end nobody saw.
-const UNKNOWN_EXIT: i32 = 137;
+/// Most bytes of all termination messages of a pod together (rule 24).
+const MESSAGES_BYTES_MAX: usize = 12 << 10;
 
 /// Whether the API server shows the pod as ended; that never changes again.
 pub(super) fn is_terminal(pod: &Pod) -> bool {
@@ -41,10 +42,12 @@ pub(super) fn status(pod: &Pod, seen: &Observed, ending: Option<&Ending>, now: T
     let all = declared(pod);
     let mut statuses: Vec<(Declared<'_>, ContainerStatus)> =
         all.iter().map(|container| (*container, container_status(pod, container, seen, ending, now))).collect();
-    if finished {
-        for (_, status) in &mut statuses {
-            end_unknown(status, now);
+    let message_bytes_max = MESSAGES_BYTES_MAX / statuses.len().max(1);
+    for (_, status) in &mut statuses {
+        if finished {
+            ends::end_unknown(status, now);
         }
+        ends::cut_messages(status, message_bytes_max);
     }
     let phase = phase(&statuses, seen, ending, finished, now);
     let (reason, message) = match ending {
@@ -90,16 +93,17 @@ fn container_status(
     let newest = seen.newest(&spec.name);
     let (state, mut last_state) = match newest {
         Some(instance) => state_of_instance(pod, container, instance, seen, ending, now),
-        None => (state_without_instance(pod, container, seen), lost_state(container, now)),
+        None => state_without_instance(pod, container, seen, ending, now),
     };
     if last_state.is_none() {
         let previous = seen.previous(&spec.name);
-        last_state = previous.and_then(terminated).or_else(|| reported_last_state(container, newest));
+        last_state = previous.and_then(ends::terminated).or_else(|| ends::reported_last_state(container, newest));
     }
-    let restart_count = newest.map_or_else(
-        || container.reported.map_or(0, |status| status.restart_count),
-        |instance| i32::try_from(instance.attempt).unwrap_or(i32::MAX),
-    );
+    let (lost, restart_count) = match (newest, container.next(seen, now)) {
+        (Some(instance), _) => (None, i32::try_from(instance.attempt).unwrap_or(i32::MAX)),
+        (None, Next::Start { attempt }) if ending.is_none() => (None, i32::try_from(attempt).unwrap_or(i32::MAX)),
+        (None, _) => (container.lost(), container.reported.map_or(0, |status| status.restart_count)),
+    };
     let ended_well = state.terminated.as_ref().is_some_and(|ended| ended.exit_code == 0);
     let ready = if container.init && !container.is_sidecar() {
         ended_well
@@ -109,8 +113,13 @@ fn container_status(
     ContainerStatus {
         name: spec.name.clone(),
         image: newest.map_or_else(|| spec.image.clone().unwrap_or_default(), |instance| instance.image.clone()),
-        image_id: newest.map(|instance| instance.image_id.clone()).unwrap_or_default(),
-        container_id: newest.map(|instance| container_id(&instance.id)),
+        image_id: newest
+            .map(|instance| instance.image_id.clone())
+            .or_else(|| lost.map(|status| status.image_id.clone()))
+            .unwrap_or_default(),
+        container_id: newest
+            .map(|instance| container_id(&instance.id))
+            .or_else(|| lost.and_then(|status| status.container_id.clone())),
         state: Some(state),
         last_state: Some(ContainerState { terminated: last_state, ..ContainerState::default() }),
         ready,
@@ -123,8 +132,11 @@ fn container_status(
     }
 }
 
-fn container_id(id: &str) -> String {
-    format!("stead://{id}")
+/// What a container id on the wire begins with; the runtime's id follows.
+pub const CONTAINER_ID_SCHEME: &str = "stead://";
+
+pub(super) fn container_id(id: &str) -> String {
+    format!("{CONTAINER_ID_SCHEME}{id}")
 }
 
 fn waiting(reason: impl Into<String>, message: Option<String>) -> ContainerState {
@@ -144,16 +156,33 @@ fn start_trouble(container: &Declared<'_>, seen: &Observed) -> Option<ContainerS
     }
 }
 
-fn state_without_instance(pod: &Pod, container: &Declared<'_>, seen: &Observed) -> ContainerState {
-    // An init container that the API server knows to have ended well is not run again.
-    let ended = container.reported.and_then(|status| status.state.as_ref()).filter(|state| state.terminated.is_some());
-    if let (Some(ended), Next::Ended { .. }) = (ended, container.next(seen, Timestamp::MIN)) {
-        return ended.clone();
+/// The state of a container the runtime knows nothing of, and the last state that goes with it.
+fn state_without_instance(
+    pod: &Pod,
+    container: &Declared<'_>,
+    seen: &Observed,
+    ending: Option<&Ending>,
+    now: Timestamp,
+) -> (ContainerState, Option<ContainerStateTerminated>) {
+    let lost = ends::lost_state(container, now);
+    let reported = container.reported.and_then(|status| status.state.as_ref());
+    let as_ended = |ended| ContainerState { terminated: Some(ended), ..ContainerState::default() };
+    let over = matches!(container.next(seen, now), Next::Ended { .. });
+    if let Some(ended) = reported.filter(|state| state.terminated.is_some() && (over || ending.is_some())) {
+        let before = container.reported.and_then(|status| status.last_state.clone());
+        return (ended.clone(), before.and_then(|state| state.terminated));
     }
-    start_trouble(container, seen).unwrap_or_else(|| {
-        let has_init = pod.spec.as_ref().is_some_and(|spec| spec.init_containers.iter().flatten().next().is_some());
-        waiting(if has_init { "PodInitializing" } else { "ContainerCreating" }, None)
-    })
+    if over {
+        return (as_ended(if container.init { ends::taken_for_done(now) } else { lost.unwrap_or_default() }), None);
+    }
+    let trouble = start_trouble(container, seen).filter(|_| ending.is_none());
+    (trouble.unwrap_or_else(|| before_start(pod)), lost)
+}
+
+/// The state of a container that is yet to start.
+fn before_start(pod: &Pod) -> ContainerState {
+    let has_init = pod.spec.as_ref().is_some_and(|spec| spec.init_containers.iter().flatten().next().is_some());
+    waiting(if has_init { "PodInitializing" } else { "ContainerCreating" }, None)
 }
 
 fn state_of_instance(
@@ -164,9 +193,16 @@ fn state_of_instance(
     ending: Option<&Ending>,
     now: Timestamp,
 ) -> (ContainerState, Option<ContainerStateTerminated>) {
-    let Some(ended) = terminated(instance) else {
+    let Some(ended) = ends::terminated(instance) else {
         let running = ContainerStateRunning { started_at: Some(seconds(instance.started_at)) };
-        return (ContainerState { running: Some(running), ..ContainerState::default() }, None);
+        // Until its hook is through, a container counts as being made.
+        let state = match container.hook(instance, seen) {
+            Some(Hook::Done) => ContainerState { running: Some(running), ..ContainerState::default() },
+            Some(Hook::Failed) => waiting("PostStartHookError", Some("PostStartHook failed".to_owned())),
+            Some(Hook::Running) | None if ending.is_none() => before_start(pod),
+            Some(Hook::Running) | None => ContainerState { running: Some(running), ..ContainerState::default() },
+        };
+        return (state, None);
     };
     let as_ended = |ended| ContainerState { terminated: Some(ended), ..ContainerState::default() };
     if ending.is_some() {
@@ -194,74 +230,6 @@ pub fn long_name(pod: &Pod) -> String {
     format!("{name}_{namespace}({uid})")
 }
 
-fn terminated(instance: &Instance) -> Option<ContainerStateTerminated> {
-    let InstanceState::Exited { code, oom_killed, finished_at, message } = &instance.state else { return None };
-    let reason = if *oom_killed {
-        "OOMKilled"
-    } else if *code == 0 {
-        "Completed"
-    } else {
-        "Error"
-    };
-    Some(ContainerStateTerminated {
-        container_id: Some(container_id(&instance.id)),
-        exit_code: *code,
-        reason: Some(reason.to_owned()),
-        message: Some(message.clone()).filter(|message| !message.is_empty()),
-        started_at: Some(seconds(instance.started_at)),
-        finished_at: Some(seconds(*finished_at)),
-        signal: None,
-    })
-}
-
-/// A container that was running and that the runtime no longer knows (rule 6).
-fn lost_state(container: &Declared<'_>, now: Timestamp) -> Option<ContainerStateTerminated> {
-    let reported = container.reported?;
-    let state = reported.state.as_ref()?;
-    if let Some(running) = &state.running {
-        return Some(ContainerStateTerminated {
-            container_id: reported.container_id.clone(),
-            exit_code: UNKNOWN_EXIT,
-            reason: Some("ContainerStatusUnknown".to_owned()),
-            message: Some(
-                "The container could not be located when the pod was deleted.  The container used to be Running"
-                    .to_owned(),
-            ),
-            started_at: running.started_at.clone(),
-            finished_at: Some(seconds(now)),
-            signal: None,
-        });
-    }
-    reported.last_state.as_ref().and_then(|state| state.terminated.clone())
-}
-
-/// The last state that only the API server still knows, kept while the incarnation is the same.
-fn reported_last_state(container: &Declared<'_>, newest: Option<&Instance>) -> Option<ContainerStateTerminated> {
-    let reported = container.reported?;
-    let same = newest.is_some_and(|instance| reported.container_id.as_deref() == Some(&container_id(&instance.id)));
-    same.then(|| reported.last_state.as_ref().and_then(|state| state.terminated.clone())).flatten()
-}
-
-/// Once everything has stopped, a container without an end gets one (rule 5).
-fn end_unknown(status: &mut ContainerStatus, now: Timestamp) {
-    status.ready = false;
-    status.started = Some(false);
-    let state = status.state.get_or_insert_default();
-    if state.terminated.is_some() {
-        return;
-    }
-    *state = ContainerState {
-        terminated: Some(ContainerStateTerminated {
-            exit_code: UNKNOWN_EXIT,
-            reason: Some("ContainerStatusUnknown".to_owned()),
-            message: Some("The container could not be located when the pod was terminated".to_owned()),
-            finished_at: Some(seconds(now)),
-            ..ContainerStateTerminated::default()
-        }),
-        ..ContainerState::default()
-    };
-}
-
 fn mount_statuses(spec: &Container) -> Option<Vec<VolumeMountStatus>> {
     let mounts = spec.volume_mounts.as_ref().filter(|mounts| !mounts.is_empty())?;
     let statuses = mounts.iter().map(|mount| {
@@ -277,6 +245,11 @@ fn mount_statuses(spec: &Container) -> Option<Vec<VolumeMountStatus>> {
     Some(statuses.collect())
 }
 
+/// Whether some incarnation of the container was started, this one or an earlier one.
+pub(super) fn has_run(status: &ContainerStatus) -> bool {
+    status.container_id.is_some() || status.last_state.as_ref().is_some_and(|state| state.terminated.is_some())
+}
+
 /// The phase (rules 1–4).
 fn phase(
     statuses: &[(Declared<'_>, ContainerStatus)],
@@ -286,7 +259,7 @@ fn phase(
     now: Timestamp,
 ) -> &'static str {
     let mut counts = Counts::default();
-    let active = statuses.iter().any(|(container, status)| !container.init && status.container_id.is_some());
+    let active = statuses.iter().any(|(container, status)| !container.init && has_run(status));
     for (container, status) in statuses {
         if container.init && !container.is_sidecar() {
             match container.next(seen, now) {

@@ -97,6 +97,17 @@ pub enum ImageState {
     Failed(Failure),
 }
 
+/// How far the postStart hook of a running incarnation has come; absent where it has not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// It runs.
+    Running,
+    /// It went well.
+    Done,
+    /// It did not.
+    Failed,
+}
+
 /// What probes say of a running incarnation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Probed {
@@ -127,6 +138,8 @@ pub struct Observed {
     pub start_failures: BTreeMap<String, Failure>,
     /// By incarnation id.
     pub probes: BTreeMap<String, Probed>,
+    /// By incarnation id: its postStart hook.
+    pub hooks: BTreeMap<String, Hook>,
     /// By container name: how often it was restarted lately.
     pub backoffs: BTreeMap<String, Backoff>,
     /// The API server no longer has the pod.
@@ -169,6 +182,22 @@ pub enum StopCause {
     Startup,
     /// Its image changed.
     Definition,
+    /// Its postStart hook failed.
+    PostStart,
+}
+
+/// What happened to a pod and is told once, as an event.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum News {
+    /// A container that ended waits before it starts again.
+    BackOff {
+        /// Container name.
+        container: String,
+        /// The incarnation that ended.
+        id: String,
+    },
+    /// The pod ran longer than `activeDeadlineSeconds`.
+    DeadlineExceeded,
 }
 
 /// One thing for the agent to do.
@@ -177,7 +206,10 @@ pub enum Action {
     /// Set the volumes up, in the background.
     MountVolumes,
     /// Make the sandbox and connect it.
-    CreateSandbox,
+    CreateSandbox {
+        /// The pod has run before: its first sandbox is lost.
+        again: bool,
+    },
     /// Get the image of a container's next start, in the background.
     Pull {
         /// Container name.
@@ -191,6 +223,13 @@ pub enum Action {
         container: String,
         /// Its restart count.
         attempt: u32,
+    },
+    /// Run the postStart hook of an incarnation, in the background.
+    PostStart {
+        /// Incarnation id.
+        id: String,
+        /// Container name.
+        container: String,
     },
     /// Stop an incarnation, in the background; again with a shorter grace period to hurry it.
     Stop {
@@ -224,6 +263,8 @@ pub struct PodPlan {
     pub actions: Vec<Action>,
     /// What the API server should show; none when the pod is gone there.
     pub status: Option<PodStatus>,
+    /// What is worth an event, each time it is seen; the same news is told once.
+    pub news: Vec<News>,
     /// Plan again no later than this.
     pub wake_at: Option<Timestamp>,
 }

@@ -1,0 +1,121 @@
+//! Getting the image of a container's next start, beside the worker, and telling how it goes.
+
+mod credentials;
+mod progress;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use k8s_openapi::api::core::v1::{Container, ObjectReference};
+use stead_client::EventType;
+use stead_image::{ImageName, PullError};
+use stead_net::Network;
+use stead_plan::pod::{Failure, ImageState};
+use stead_runtime::Runtime;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::about::{container_reference, declaration};
+use crate::agent::Inner;
+use crate::retry;
+use crate::worker::{Step, Worker};
+
+/// Starts to get an image.
+pub(crate) fn pull<R: Runtime, N: Network>(
+    inner: &Arc<Inner<R, N>>,
+    worker: &Arc<Worker>,
+    container: &str,
+    image: &str,
+) -> Step {
+    let mut state = worker.state();
+    state.images.insert(container.to_owned(), ImageState::Pulling);
+    let pod = Arc::clone(&state.pod);
+    let about = container_reference(&pod, container);
+    if let Some((reason, event, text)) = refusal(declaration(&pod, container), image) {
+        inner.recorder.event(&about, EventType::Warning, event, text.clone());
+        drop(state);
+        failed(worker, container, reason, text);
+        return Step::Again;
+    }
+    let (inner, puller) = (Arc::clone(inner), Arc::clone(worker));
+    let (name, image) = (container.to_owned(), image.to_owned());
+    let task = tokio::spawn(async move {
+        let credentials = credentials::of(&inner, &pod);
+        pull_now(&inner, &puller, &about, &name, &image, &credentials).await;
+    });
+    state.pulls.insert(container.to_owned(), AbortOnDropHandle::new(task));
+    Step::Wait
+}
+
+/// Why an image is not even asked for: waiting reason, event reason and text.
+fn refusal(container: Option<&Container>, image: &str) -> Option<(&'static str, &'static str, String)> {
+    if let Err(error) = image.parse::<ImageName>() {
+        let text = format!("Failed to apply default image tag {image:?}: couldn't parse image name {image:?}: {error}");
+        return Some(("InvalidImageName", "InspectFailed", text));
+    }
+    let never = container.is_some_and(|container| container.image_pull_policy.as_deref() == Some("Never"));
+    never.then(|| {
+        let text = format!("Container image {image:?} is not present with pull policy of Never");
+        ("ErrImageNeverPull", "ErrImageNeverPull", text)
+    })
+}
+
+async fn pull_now<R: Runtime, N: Network>(
+    inner: &Arc<Inner<R, N>>,
+    worker: &Arc<Worker>,
+    about: &ObjectReference,
+    container: &str,
+    image: &str,
+    credentials: &[stead_image::Credential],
+) {
+    inner.recorder.event(about, EventType::Normal, "Pulling", format!("Pulling image {image:?}"));
+    let started = Instant::now();
+    let meter = progress::Meter::new();
+    let pull = inner.images.pull(image, credentials, |progress| meter.note(progress));
+    let outcome = tokio::select! {
+        outcome = pull => outcome,
+        () = meter.tell(&inner.recorder, about, image) => return,
+    };
+    match outcome {
+        Ok(pulled) => {
+            let took = started.elapsed();
+            let text = format!(
+                "Successfully pulled image {image:?} in {took:.3?} ({took:.3?} including waiting). Image size: {} bytes.",
+                pulled.size_bytes
+            );
+            inner.recorder.event(about, EventType::Normal, "Pulled", text);
+            worker.update(|state| {
+                state.resolved.insert(container.to_owned(), pulled);
+                state.pull_failures.remove(container);
+                state.images.insert(container.to_owned(), ImageState::Pulled);
+            });
+        }
+        Err(error) => {
+            let warn = |text: String| inner.recorder.event(about, EventType::Warning, "Failed", text);
+            warn(format!("Failed to pull image {image:?}: {error}"));
+            let (reason, message) = reason(worker, container, image, &error);
+            warn(format!("Error: {reason}"));
+            if reason == "ImagePullBackOff" {
+                inner.recorder.event(about, EventType::Normal, "BackOff", format!("Back-off pulling image {image:?}"));
+            }
+            failed(worker, container, reason, message);
+        }
+    }
+}
+
+fn reason(worker: &Worker, container: &str, image: &str, error: &PullError) -> (&'static str, String) {
+    let again = worker.state().pull_failures.get(container).copied().unwrap_or(0) > 0;
+    if again {
+        ("ImagePullBackOff", format!("Back-off pulling image {image:?}: ErrImagePull: {error}"))
+    } else {
+        ("ErrImagePull", error.to_string())
+    }
+}
+
+fn failed(worker: &Worker, container: &str, reason: &str, message: String) {
+    worker.update(|state| {
+        let failures = state.pull_failures.entry(container.to_owned()).or_insert(0);
+        let failure = Failure { reason: reason.to_owned(), message, retry_at: retry::pull_at(*failures) };
+        *failures += 1;
+        state.images.insert(container.to_owned(), ImageState::Failed(failure));
+    });
+}

@@ -1,0 +1,116 @@
+//! What the node loses: its supervisor, its containers, its records.
+
+use serde_json::json;
+use stead_net::{Network, PodKey};
+use stead_runtime::FakeCall;
+
+use crate::world::{World, status, with_claim};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_that_come_back_after_everything_was_taken_down_can_be_deleted() {
+    let mut world = World::start().await;
+    world.claim("data-web-0").await;
+    let uid = world.pod("web-0", with_claim("data-web-0")).await;
+    let before = world.until_running("web-0", &uid).await;
+    world.end_agent();
+    world.take_everything_down();
+    // The address the pod had is another's by now.
+    world.network.attach(&PodKey("other".to_owned()), "/fake".as_ref()).await.expect("attached");
+    world.start_agent().await;
+    let back = world
+        .until("back", "web-0", |pod| {
+            pod.is_some_and(|pod| {
+                status(pod, "c").is_some_and(|status| status.restart_count == 1 && status.ready)
+                    && pod.status.as_ref().map(|status| &status.pod_ip)
+                        != before.status.as_ref().map(|status| &status.pod_ip)
+            })
+        })
+        .await
+        .expect("just seen");
+    let shown = back.status.clone().expect("a status");
+    let ips: Vec<String> = shown.pod_ips.into_iter().flatten().map(|ip| ip.ip).collect();
+    assert_eq!(ips, ["10.244.0.3"], "one address, the new one");
+    let last = status(&back, "c").and_then(|status| status.last_state.clone()?.terminated).expect("a last state");
+    assert_eq!((last.exit_code, last.reason.as_deref()), (137, Some("ContainerStatusUnknown")));
+    world.until_told("web-0", "SandboxChanged: Pod sandbox changed").await;
+
+    world.delete("web-0", None).await;
+    world.until_gone("web-0").await;
+    world.network.detach(&PodKey("other".to_owned())).await.expect("detached");
+    world.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn init_containers_run_again_when_what_they_made_may_be_lost() {
+    let mut world = World::start().await;
+    let uid = world.pod("web-0", json!({"initContainers": [{"name": "init", "image": "web:1"}]})).await;
+    let init = world.until_runs(&uid, "init", 0).await;
+    world.runtime.fake.exit(&init, 0);
+    world.until_running("web-0", &uid).await;
+    world.end_agent();
+    world.take_everything_down();
+    world.start_agent().await;
+    let init = world.until_runs(&uid, "init", 1).await;
+    assert!(world.container(&uid, "c").await.is_none(), "first the init container");
+    world.runtime.fake.exit(&init, 0);
+    world.until_runs(&uid, "c", 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_that_must_not_restart_is_not_started_again_when_the_node_lost_it() {
+    let mut world = World::start().await;
+    let uid = world.pod("job", json!({"restartPolicy": "Never"})).await;
+    world.until_running("job", &uid).await;
+    world.end_agent();
+    world.take_everything_down();
+    world.start_agent().await;
+    let pod = world.until("failed", "job", |pod| pod.is_some_and(|pod| crate::world::phase(pod) == "Failed")).await;
+    let pod = pod.expect("just seen");
+    let ended = status(&pod, "c").and_then(|status| status.state.clone()?.terminated).expect("ended");
+    assert_eq!((ended.exit_code, ended.reason.as_deref()), (137, Some("ContainerStatusUnknown")));
+    assert!(!world.runtime.fake.calls().iter().any(|call| matches!(call, FakeCall::StartContainer(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_supervisor_is_gone_pods_wait_and_nothing_is_blamed_on_them() {
+    let world = World::start().await;
+    world.runtime.set_unreachable(true);
+    let uid = world.pod("web-0", json!({})).await;
+    world.until_told("web-0", "FailedCreatePodSandBox").await;
+    world.runtime.set_unreachable(false);
+    world.until_running("web-0", &uid).await;
+
+    world.runtime.set_unreachable(true);
+    world.delete("web-0", None).await;
+    world.until("told to end", "web-0", |pod| pod.is_some_and(|pod| pod.metadata.deletion_timestamp.is_some())).await;
+    world.runtime.set_unreachable(false);
+    world.until_gone("web-0").await;
+    world.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_whose_container_the_supervisor_lost_sight_of_can_be_deleted() {
+    let world = World::start().await;
+    let uid = world.pod("web-0", json!({"terminationGracePeriodSeconds": 1})).await;
+    world.until_running("web-0", &uid).await;
+    let id = world.container(&uid, "c").await.expect("it runs").spec.id;
+    world.runtime.lose_sight_of(&id);
+    world.delete("web-0", None).await;
+    world.until_gone("web-0").await;
+    world.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_record_keeps_neither_the_agent_from_starting_nor_the_pod_from_being_taken_away() {
+    let mut world = World::start().await;
+    world.claim("data-web-0").await;
+    let uid = world.pod("web-0", with_claim("data-web-0")).await;
+    world.until_running("web-0", &uid).await;
+    world.end_agent();
+    world.delete("web-0", Some(0)).await;
+    std::fs::write(world.dir().join("pods").join(&uid).join("pod.json"), "{ torn").expect("written");
+    // A directory of which nothing else is known.
+    std::fs::create_dir(world.dir().join("pods/stray")).expect("made");
+    world.start_agent().await;
+    world.assert_nothing_left().await;
+}

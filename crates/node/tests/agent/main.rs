@@ -1,0 +1,8 @@
+//! The agent with containers and a network that only exist in memory, against a real API server on a real
+//! store. After every step of every story no identity runs twice and no claim has two users of one name.
+
+mod hooks;
+mod lives;
+mod losses;
+mod runtime;
+mod world;

@@ -44,8 +44,7 @@ pub(crate) fn match_containers<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>,
             continue;
         };
         let id = info.spec.id.0.clone();
-        let has_hook = declared.spec.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.post_start.is_some());
-        if has_hook && state.hooks.get(&id).is_none_or(|run| run.hook != Hook::Done) {
+        if declared.has_hook() && state.hooks.get(&id).is_none_or(|run| run.hook != Hook::Done) {
             continue;
         }
         let resumed = info.started_at < state.agent_started;

@@ -9,7 +9,7 @@ pub(crate) mod step;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -173,7 +173,10 @@ async fn step<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Wor
             teardown::finish(inner, worker).await;
             return Ok(Turn::Finished);
         }
-        again |= matches!(act(inner, worker, action).await?, Step::Again);
+        let (name, started) = (action.name(), Instant::now());
+        let done = act(inner, worker, action).await;
+        tracing::debug!(pod = %worker.key, action = name, took = ?started.elapsed(), ok = done.is_ok(), "done");
+        again |= matches!(done?, Step::Again);
     }
     if again {
         return Ok(Turn::Again);

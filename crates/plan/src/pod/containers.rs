@@ -120,10 +120,12 @@ impl Declared<'_> {
 
     /// How far the postStart hook has come; done where there is none, none where it has not begun.
     pub(super) fn hook(&self, instance: &Instance, seen: &Observed) -> Option<Hook> {
-        match self.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref()) {
-            Some(_) => seen.hooks.get(&instance.id).copied(),
-            None => Some(Hook::Done),
-        }
+        if self.has_hook() { seen.hooks.get(&instance.id).copied() } else { Some(Hook::Done) }
+    }
+
+    /// Whether a postStart hook is declared.
+    pub fn has_hook(&self) -> bool {
+        self.spec.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.post_start.is_some())
     }
 
     /// Whether the running incarnation counts as started.

@@ -66,14 +66,18 @@ pub(super) fn taken_for_done(now: Timestamp) -> ContainerStateTerminated {
     }
 }
 
-/// The last state that only the API server still knows, kept while the incarnation is the same.
+/// The last state that only the API server still knows: what it showed beside this incarnation, or the end
+/// of the one it shows instead.
 pub(super) fn reported_last_state(
     container: &Declared<'_>,
-    newest: Option<&Instance>,
+    newest: &Instance,
+    now: Timestamp,
 ) -> Option<ContainerStateTerminated> {
     let reported = container.reported?;
-    let same = newest.is_some_and(|instance| reported.container_id.as_deref() == Some(&container_id(&instance.id)));
-    same.then(|| reported.last_state.as_ref().and_then(|state| state.terminated.clone())).flatten()
+    if reported.container_id.as_deref() == Some(&container_id(&newest.id)) {
+        return reported.last_state.as_ref().and_then(|state| state.terminated.clone());
+    }
+    lost_state(container, now)
 }
 
 /// Cuts what ended containers had to say, at a character's boundary.

@@ -119,9 +119,21 @@ impl Steps<'_> {
         }
     }
 
+    /// Whether the container has a hook that is yet to come to its end, and nothing keeps it from that.
     fn hook_is_pending(&self, container: &Declared<'_>) -> bool {
-        let running = self.seen.newest(&container.spec.name).filter(|instance| instance.is_running());
-        running.is_some_and(|instance| matches!(container.hook(instance, self.seen), None | Some(Hook::Running)))
+        let name = &container.spec.name;
+        match container.next(self.seen, self.now) {
+            Next::Running => self
+                .seen
+                .newest(name)
+                .is_some_and(|instance| matches!(container.hook(instance, self.seen), None | Some(Hook::Running))),
+            Next::Start { .. } => {
+                let failed = self.seen.start_failures.contains_key(name)
+                    || matches!(self.seen.images.get(name), Some(ImageState::Failed(_)));
+                container.has_hook() && !failed
+            }
+            Next::BackOff { .. } | Next::Ended { .. } => false,
+        }
     }
 
     fn volumes_ready(&mut self) -> bool {

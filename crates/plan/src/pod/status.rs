@@ -95,9 +95,9 @@ fn container_status(
         Some(instance) => state_of_instance(pod, container, instance, seen, ending, now),
         None => state_without_instance(pod, container, seen, ending, now),
     };
-    if last_state.is_none() {
-        let previous = seen.previous(&spec.name);
-        last_state = previous.and_then(ends::terminated).or_else(|| ends::reported_last_state(container, newest));
+    if let Some(newest) = newest.filter(|_| last_state.is_none()) {
+        let previous = seen.previous(&spec.name).and_then(ends::terminated);
+        last_state = previous.or_else(|| ends::reported_last_state(container, newest, now));
     }
     let (lost, restart_count) = match (newest, container.next(seen, now)) {
         (Some(instance), _) => (None, i32::try_from(instance.attempt).unwrap_or(i32::MAX)),

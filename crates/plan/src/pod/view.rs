@@ -256,6 +256,24 @@ pub enum Action {
     Finish,
 }
 
+impl Action {
+    /// The action in one word, for logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::MountVolumes => "mount-volumes",
+            Self::CreateSandbox { .. } => "create-sandbox",
+            Self::Pull { .. } => "pull",
+            Self::Start { .. } => "start",
+            Self::PostStart { .. } => "post-start",
+            Self::Stop { .. } => "stop",
+            Self::Forget { .. } => "forget",
+            Self::TearDown => "tear-down",
+            Self::Delete => "delete",
+            Self::Finish => "finish",
+        }
+    }
+}
+
 /// What to do now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodPlan {

@@ -1,5 +1,7 @@
-//! What hooks and probes do: run a command in a container, ask over HTTP or HTTPS, open a TCP connection.
+//! What hooks and probes do: run a command in a container, ask over HTTP, HTTPS or gRPC, open a TCP
+//! connection.
 
+mod grpc;
 mod http;
 
 use std::net::SocketAddr;
@@ -14,6 +16,7 @@ use tokio::net::TcpStream;
 
 use crate::agent::Inner;
 
+pub(crate) use grpc::grpc_check;
 pub(crate) use http::http_get;
 
 /// Most output of a command or body of an answer that is kept.

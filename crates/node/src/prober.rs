@@ -159,15 +159,20 @@ impl<R: Runtime, N: Network> ProbeTask<R, N> {
         self.inner.recorder.event(&about, EventType::Warning, "Unhealthy", text);
     }
 
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(u64::try_from(self.probe.timeout_seconds.unwrap_or(1).max(1)).unwrap_or(1))
+    }
+
     async fn check(&self) -> (Outcome, String) {
-        let timeout_s = u64::try_from(self.probe.timeout_seconds.unwrap_or(1).max(1)).unwrap_or(1);
-        let timeout = Duration::from_secs(timeout_s);
-        match tokio::time::timeout(timeout, self.check_untimed()).await {
+        let timeout = self.timeout();
+        // What keeps the time itself says better what was late.
+        let most = if self.probe.grpc.is_some() { timeout * 2 } else { timeout };
+        match tokio::time::timeout(most, self.check_untimed()).await {
             Ok(found) => found,
             Err(_) => match &self.probe.exec {
                 Some(exec) => {
                     let command = exec.command.clone().unwrap_or_default().join(" ");
-                    (Outcome::Failure, format!("command timed out: {command:?} timed out after {timeout_s}s"))
+                    (Outcome::Failure, format!("command timed out: {command:?} timed out after {}s", timeout.as_secs()))
                 }
                 None => (Outcome::Failure, "context deadline exceeded".to_owned()),
             },
@@ -201,6 +206,15 @@ impl<R: Runtime, N: Network> ProbeTask<R, N> {
                 Ok(()) => (Outcome::Success, String::new()),
                 Err(CheckError::Http { reason, .. }) => (Outcome::Failure, reason),
                 Err(error) => (Outcome::Failure, error.to_string()),
+            };
+        }
+        if let Some(grpc) = &self.probe.grpc {
+            let Ok(port) = u16::try_from(grpc.port) else { return (Outcome::Error, "port not found".to_owned()) };
+            let host = ip.map(|ip| ip.to_string()).unwrap_or_default();
+            let service = grpc.service.as_deref().unwrap_or_default();
+            return match checks::grpc_check(&host, port, service, USER_AGENT, self.timeout()).await {
+                Ok(()) => (Outcome::Success, String::new()),
+                Err(said) => (Outcome::Failure, said),
             };
         }
         (Outcome::Error, "probe has no handler this version knows".to_owned())

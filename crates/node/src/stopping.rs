@@ -79,7 +79,8 @@ pub(crate) fn stop<R: Runtime, N: Network>(
     let deadline = now.saturating_add(SignedDuration::from_secs(grace_s)).unwrap_or(now);
     let mut state = worker.state();
     let under_way = state.stops.get(&id.0).map(|stop| stop.deadline);
-    if under_way.is_some_and(|known| known <= deadline) {
+    // What is left of a grace period is reckoned anew each time, in whole seconds.
+    if under_way.is_some_and(|known| known.duration_since(deadline) <= SignedDuration::from_secs(1)) {
         return;
     }
     let pod = Arc::clone(&state.pod);

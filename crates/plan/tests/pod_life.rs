@@ -194,6 +194,29 @@ fn init_containers_are_run_again_only_where_what_they_made_may_be_lost() {
 }
 
 #[test]
+fn sidecars_end_last_and_within_what_is_left_of_the_time() {
+    let sidecar = json!({"name": "init", "image": "i", "restartPolicy": "Always"});
+    let mut pod = pod(json!({"initContainers": [sidecar]}), json!({"phase": "Running"}));
+    pod.metadata.deletion_timestamp = serde_json::from_value(json!("1970-01-01T00:02:30Z")).ok();
+    pod.metadata.deletion_grace_period_seconds = Some(30);
+    let graces = |seen: &Observed, now| -> Vec<(String, i64)> {
+        let actions = plan(&pod, seen, at(now)).actions.into_iter();
+        actions
+            .filter_map(|action| match action {
+                Action::Stop { container, grace_s, .. } => Some((container, grace_s)),
+                _ => None,
+            })
+            .collect()
+    };
+    let mut seen = set_up(vec![running("init", 0), running("a", 0), exited("b", 0, 0)]);
+    assert_eq!(graces(&seen, 120), [("a".to_owned(), 30)]);
+    seen.instances = vec![running("init", 0), exited("a", 0, 0), exited("b", 0, 0)];
+    assert_eq!(graces(&seen, 140), [("init".to_owned(), 11)]);
+    assert_eq!(graces(&seen, 160), [("init".to_owned(), 2)], "never less than the floor");
+    assert_eq!(graces(&seen, 0), [("init".to_owned(), 30)], "a clock set back gives no more than the whole");
+}
+
+#[test]
 fn all_messages_of_a_pod_share_a_limit() {
     let pod = pod(json!({"restartPolicy": "Never"}), json!({}));
     let talkative = |name: &str| {

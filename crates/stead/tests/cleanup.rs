@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use stead_testkit::{Leftovers, Lesson, Netns, eventually};
+use stead_testkit::{Leftovers, Lesson, Netns, eventually, example};
 
 /// Longest wait for one step.
 const STEP_MAX: Duration = Duration::from_secs(40);
@@ -59,8 +59,9 @@ fn down_leaves_nothing_but_data() {
     for pod in PODS {
         lesson.cluster().wait_for(&format!("pod/{pod}"), "delete", STEP_MAX);
     }
-    lesson.cluster().shell("kubectl apply -f qdrant-statefulset.yaml");
-    lesson.cluster().kubectl(&["patch", "statefulset", "qdrant", "-p", policy]);
+    let manifest = std::fs::read_to_string(example("qdrant/qdrant-statefulset.yaml")).expect("the lesson's file");
+    let image = "image: qdrant/qdrant:latest";
+    lesson.cluster().apply(&manifest.replace(image, &format!("{image}\n        imagePullPolicy: IfNotPresent")));
     lesson.cluster().rolled_out("statefulset/qdrant", STEP_MAX);
     for pod in PODS {
         assert_eq!(lesson.cluster().exec(pod, "cat /qdrant/storage/shard"), pod);

@@ -10,6 +10,8 @@ use super::view::{Action, Hook, ImageState, InstanceState, News, Observed, PodPl
 /// Shortest grace period of a pod that ends (contract 1.36).
 const GRACE_MIN_S: i64 = 1;
 const GRACE_DEFAULT_S: i64 = 30;
+/// What a sidecar gets at least, also when the others have used everything up (contract 1.42).
+const GRACE_SIDECAR_MIN_S: i64 = 2;
 
 /// Plans the next step of `pod` from what the agent sees at `now`.
 pub fn plan(pod: &Pod, seen: &Observed, now: Timestamp) -> PodPlan {
@@ -274,6 +276,15 @@ impl Steps<'_> {
         }
     }
 
+    /// What is left of the pod's time for its sidecars, which ended nothing of it themselves; never less than
+    /// the floor.
+    fn grace_left(&self, grace_s: i64) -> i64 {
+        let Some(deadline) = &self.pod.metadata.deletion_timestamp else { return grace_s };
+        // The wire cuts times to whole seconds.
+        let left = deadline.0.as_second() + 1 - self.now.as_second();
+        left.clamp(GRACE_SIDECAR_MIN_S.min(grace_s), grace_s)
+    }
+
     /// Regular containers first, all at once; then sidecars, the last declared first.
     fn stop_all(&mut self, ending: &Ending) {
         let own = self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
@@ -289,7 +300,9 @@ impl Steps<'_> {
             .collect();
         let running = || self.seen.instances.iter().filter(|instance| instance.state == InstanceState::Running);
         let mut stop: Vec<_> = running().filter(|instance| !sidecars.contains(&instance.name.as_str())).collect();
+        let mut grace_s = grace_s;
         if stop.is_empty() {
+            grace_s = self.grace_left(grace_s);
             stop.extend(sidecars.iter().rev().find_map(|name| running().find(|instance| instance.name == **name)));
         }
         if stop.is_empty() {

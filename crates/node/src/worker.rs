@@ -39,6 +39,8 @@ pub(crate) struct Worker {
     wake: Notify,
     refresh: AtomicBool,
     finished: watch::Sender<bool>,
+    /// Told of every change of the state.
+    changes: watch::Sender<()>,
 }
 
 impl Worker {
@@ -51,6 +53,7 @@ impl Worker {
             wake: Notify::new(),
             refresh: AtomicBool::new(false),
             finished: watch::Sender::new(false),
+            changes: watch::Sender::new(()),
         }
     }
 
@@ -61,7 +64,13 @@ impl Worker {
     /// Changes the state and wakes the worker.
     pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state());
+        self.changes.send_replace(());
         self.wake.notify_one();
+    }
+
+    /// Tells of changes of the state from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     pub(crate) fn pod(&self) -> Arc<Pod> {

@@ -1,15 +1,18 @@
 //! Probe decisions: when to probe next and what the outcomes so far mean (contract `pods.md` 3).
 //!
 //! One difference from Kubernetes, on purpose: until a startup or readiness probe has passed for the
-//! first time it is tried again early, after 50 ms, 100 ms, 200 ms … up to the period, so that a
-//! database that listens 80 ms after its start is Ready then and not a whole period later. Early
-//! tries that fail count for nothing and leave no event; the tries on the period count as ever.
+//! first time it is tried again early, after 10 ms, 20 ms, 40 ms … up to the period (a command, which costs
+//! a process, after 50 ms, 100 ms …), so that a database that listens 60 ms after its start is Ready then
+//! and not a whole period later. Early tries that fail count for nothing and leave no event; the tries on
+//! the period count as ever.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Probe;
 
 /// First early try after a failed one.
-const EARLY_FIRST_MS: i64 = 50;
+const EARLY_FIRST_MS: i64 = 10;
+/// The same where a try is a process.
+const EARLY_FIRST_EXEC_MS: i64 = 50;
 
 /// What a probe is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,7 +89,7 @@ impl ProbeState {
             in_a_row: 0,
             last_success: false,
             passed_once: false,
-            early: SignedDuration::from_millis(EARLY_FIRST_MS),
+            early: SignedDuration::from_millis(if probe.exec.is_some() { EARLY_FIRST_EXEC_MS } else { EARLY_FIRST_MS }),
             next_counted: first,
             next_try: first,
         }
@@ -174,12 +177,12 @@ mod tests {
         let mut state = ProbeState::new(ProbeKind::Readiness, &probe(10, 3), at(0));
         let mut tries = Vec::new();
         let mut now = at(0);
-        for _ in 0..4 {
+        for _ in 0..6 {
             tries.push(now.as_millisecond());
             assert_eq!(state.record(Outcome::Failure, now).became, None);
             now = state.next_try();
         }
-        assert_eq!(tries, [0, 50, 150, 350]);
+        assert_eq!(tries, [0, 10, 30, 70, 150, 310]);
         assert_eq!(state.record(Outcome::Success, now), Judgement { became: Some(true), counted: false });
         assert_eq!(state.next_try(), at(10_000), "then on the period");
     }

@@ -1,9 +1,10 @@
 //! Reading container logs: entries of the CRI format, tailed, filtered, followed.
 
+mod following;
+
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
@@ -13,19 +14,18 @@ use jiff::{SignedDuration, Timestamp};
 use stead_net::Network;
 use stead_runtime::Runtime;
 use tokio::io::AsyncReadExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::query::Query;
 use super::{Body, newest, text};
 use crate::agent::Inner;
 use crate::config::AgentConfig;
 use crate::worker::Worker;
+use following::Following;
 
 /// Frames between the reader and a slow client; then the reader waits.
 const FRAMES_MAX: usize = 16;
 const CHUNK_BYTES: usize = 64 << 10;
-/// How long a followed log is left alone before it is looked at again.
-const FOLLOW_PAUSE: Duration = Duration::from_millis(200);
 
 /// What of a log is wanted.
 #[derive(Clone, Debug, Default)]
@@ -84,9 +84,10 @@ pub(super) fn answer<R: Runtime, N: Network>(
     let path = AgentConfig::log_file(&dir, container, attempt);
     let (frames, receiver) = mpsc::channel(FRAMES_MAX);
     let (worker, container) = (Arc::clone(worker), container.to_owned());
+    let changes = worker.changes();
     tokio::spawn(async move {
         let running = || newest(&worker, &container).is_some_and(|(_, newest, running)| running && newest == attempt);
-        if let Err(error) = send(&path, &wanted, running, frames).await {
+        if let Err(error) = send(&path, &wanted, running, changes, frames).await {
             tracing::debug!(path = %path.display(), %error, "cannot read a log");
         }
     });
@@ -165,8 +166,11 @@ async fn send(
     path: &Path,
     wanted: &Wanted,
     running: impl Fn() -> bool,
+    mut changes: watch::Receiver<()>,
     frames: mpsc::Sender<Result<Frame<Bytes>, Infallible>>,
 ) -> std::io::Result<()> {
+    // Before the first look, so that nothing is missed after it.
+    let following = wanted.follow.then(|| Following::of(path));
     let mut file = open(path).await?;
     let mut renderer = Renderer { wanted, within_line: false, left: wanted.limit_bytes.unwrap_or(usize::MAX) };
     let mut pending = Vec::new();
@@ -195,19 +199,31 @@ async fn send(
         if renderer.left == 0 || (read == 0 && (!wanted.follow || last_look)) {
             return Ok(());
         }
-        if read == 0 {
+        if let Some(following) = following.as_ref().filter(|_| read == 0) {
             // One more look after the end, so that the last lines are not missed.
             last_look = !running();
             if !last_look {
                 tokio::select! {
                     () = frames.closed() => return Ok(()),
-                    () = tokio::time::sleep(FOLLOW_PAUSE) => {}
+                    changed = following.changed() => changed?,
+                    () = changed(&mut changes) => {}
                 }
                 if rotated(&file, path).await {
-                    file = open(path).await?;
+                    // What was written before the file was put aside comes first.
+                    let next = open(path).await?;
+                    file.read_to_end(&mut pending).await?;
+                    file = next;
                 }
             }
         }
+    }
+}
+
+/// Waits for a change of the pod's state.
+async fn changed(changes: &mut watch::Receiver<()>) {
+    if changes.changed().await.is_err() {
+        // Nobody is left who could tell.
+        std::future::pending::<()>().await;
     }
 }
 
@@ -244,7 +260,8 @@ mod tests {
         let path = dir.path().join("0.log");
         std::fs::write(&path, log).expect("written");
         let (frames, mut receiver) = mpsc::channel(FRAMES_MAX);
-        send(&path, &wanted, || false, frames).await.expect("readable");
+        let (_state, changes) = watch::channel(());
+        send(&path, &wanted, || false, changes, frames).await.expect("readable");
         let mut out = String::new();
         while let Some(Ok(frame)) = receiver.recv().await {
             out.push_str(&String::from_utf8_lossy(&frame.into_data().expect("data")));
@@ -274,5 +291,39 @@ mod tests {
         let since = "2026-01-01T00:00:02.05Z".parse().ok();
         let shown = read(LOG, Wanted { timestamps: true, since, ..Wanted::default() }).await;
         assert_eq!(shown, "2026-01-01T00:00:02.100000000Z o\n2026-01-01T00:00:03.000000000Z three\n");
+    }
+
+    #[tokio::test]
+    async fn a_followed_log_goes_on_over_a_rotation_and_ends_with_its_container() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("0.log");
+        let line = |text: &str| format!("2026-01-01T00:00:01Z stdout F {text}\n");
+        std::fs::write(&path, line("one")).expect("written");
+        let (state, changes) = watch::channel(());
+        let ended = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (frames, mut receiver) = mpsc::channel(FRAMES_MAX);
+        let (log, over) = (path.clone(), Arc::clone(&ended));
+        let following = tokio::spawn(async move {
+            let running = || !over.load(std::sync::atomic::Ordering::SeqCst);
+            send(&log, &Wanted { follow: true, ..Wanted::default() }, running, changes, frames).await
+        });
+        let mut told = async || {
+            let frame = receiver.recv().await.map(|Ok(frame)| frame.into_data().expect("data"));
+            frame.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        };
+        assert_eq!(told().await.as_deref(), Some("one\n"));
+        let mut old = std::fs::File::options().append(true).open(&path).expect("open");
+        std::fs::rename(&path, dir.path().join("0.log.20260101-000002")).expect("put aside");
+        std::io::Write::write_all(&mut old, line("two").as_bytes()).expect("written");
+        std::fs::write(&path, line("three")).expect("written");
+        let mut rest = String::new();
+        while !rest.contains("three") {
+            rest += &told().await.expect("more");
+        }
+        assert_eq!(rest, "two\nthree\n");
+        ended.store(true, std::sync::atomic::Ordering::SeqCst);
+        state.send_replace(());
+        assert_eq!(told().await, None);
+        following.await.expect("no panic").expect("readable");
     }
 }

@@ -188,6 +188,11 @@ fn init_containers_are_run_again_only_where_what_they_made_may_be_lost() {
     let pod = pod(json!({"initContainers": [{"name": "init", "image": "i"}]}), status);
     let lost = plan(&pod, &set_up(Vec::new()), at(100));
     assert_eq!((lost.actions.as_slice(), phase(&lost)), (&[start("init", 1)][..], "Running"));
+    // After a reboot the runtime may still know how everything ended, but the sandbox is gone.
+    let mut rebooted = set_up(vec![exited("init", 0, 0), exited("a", 0, 137), exited("b", 0, 137)]);
+    rebooted.sandbox = None;
+    let forget = Action::Forget { id: "u-init-0".to_owned() };
+    assert_eq!(plan(&pod, &rebooted, at(200)).actions, [forget, Action::CreateSandbox { again: true }]);
     let kept = plan(&pod, &set_up(vec![running("a", 0), running("b", 0)]), at(100));
     assert_eq!((kept.actions.as_slice(), state(&kept, "init").as_str()), (&[][..], "Completed"));
     assert_eq!(phase(&kept), "Running");

@@ -94,12 +94,10 @@ impl Declared<'_> {
             return Next::Ended { succeeded: true };
         }
         let count = self.reported.map_or(0, |status| u32::try_from(status.restart_count).unwrap_or(0));
-        let Some(lost) = self.lost() else { return Next::Start { attempt: count } };
-        let ended = lost.state.as_ref().and_then(|state| state.terminated.as_ref());
+        let Some(shown) = self.shown() else { return Next::Start { attempt: count } };
+        let ended = shown.state.as_ref().and_then(|state| state.terminated.as_ref());
         let code = ended.map_or(UNKNOWN_EXIT, |ended| ended.exit_code);
-        // What an init container made for the others may be lost as well.
-        let made_again = self.init && self.policy != RestartPolicy::Never;
-        if made_again || self.policy.restarts(code) {
+        if self.is_made_again() || self.policy.restarts(code) {
             Next::Start { attempt: count + 1 }
         } else {
             Next::Ended { succeeded: code == 0 }
@@ -112,10 +110,15 @@ impl Declared<'_> {
         self.regular.iter().any(|container| runs(&container.name))
     }
 
-    /// The incarnation that the API server shows, if it is one the runtime should know. What is shown of
-    /// a container that is yet to start names no incarnation, and its restart count is that of the next.
-    pub(super) fn lost(&self) -> Option<&ContainerStatus> {
+    /// The incarnation that the API server shows. What is shown of a container that is yet to start names no
+    /// incarnation, and its restart count is that of the next.
+    pub(super) fn shown(&self) -> Option<&ContainerStatus> {
         self.reported.filter(|status| status.container_id.is_some())
+    }
+
+    /// Whether it runs again although it has succeeded, when what it made for the others may be lost.
+    pub(super) fn is_made_again(&self) -> bool {
+        self.init && !self.is_sidecar() && self.policy != RestartPolicy::Never
     }
 
     /// How far the postStart hook has come; done where there is none, none where it has not begun.

@@ -141,7 +141,6 @@ impl Steps<'_> {
     fn volumes_ready(&mut self) -> bool {
         match &self.seen.volumes {
             Volumes::Mounted => true,
-            Volumes::Mounting => false,
             Volumes::Failed(failure) if failure.retry_at > self.now => {
                 self.wake(failure.retry_at);
                 false
@@ -157,16 +156,25 @@ impl Steps<'_> {
         if self.seen.sandbox.is_some() {
             return true;
         }
-        match &self.seen.sandbox_failure {
-            Some(failure) if failure.retry_at > self.now => self.wake(failure.retry_at),
-            _ => self.actions.push(Action::CreateSandbox { again: self.ran_before() }),
+        if let Some(failure) = self.seen.sandbox_failure.as_ref().filter(|failure| failure.retry_at > self.now) {
+            self.wake(failure.retry_at);
+            return false;
         }
+        let all = declared(self.pod);
+        let again = !self.seen.any_running() && all.iter().any(|container| container.shown().is_some());
+        if again {
+            self.forget_init(&all);
+        }
+        self.actions.push(Action::CreateSandbox { again });
         false
     }
 
-    /// Whether the API server shows that a container has run, of which the runtime knows nothing now.
-    fn ran_before(&self) -> bool {
-        self.seen.instances.is_empty() && declared(self.pod).iter().any(|container| container.lost().is_some())
+    /// What init containers made for the others went with the sandbox they ran in: they run again.
+    fn forget_init(&mut self, all: &[Declared<'_>]) {
+        let rerun = all.iter().filter(|container| container.is_made_again() && container.shown().is_some());
+        let names: Vec<&str> = rerun.map(|container| container.spec.name.as_str()).collect();
+        let ended = self.seen.instances.iter().filter(|instance| names.contains(&instance.name.as_str()));
+        self.actions.extend(ended.map(|instance| Action::Forget { id: instance.id.clone() }));
     }
 
     /// Takes an init container a step on; whether the ones after it may go on.

@@ -102,7 +102,7 @@ fn container_status(
     let (lost, restart_count) = match (newest, container.next(seen, now)) {
         (Some(instance), _) => (None, i32::try_from(instance.attempt).unwrap_or(i32::MAX)),
         (None, Next::Start { attempt }) if ending.is_none() => (None, i32::try_from(attempt).unwrap_or(i32::MAX)),
-        (None, _) => (container.lost(), container.reported.map_or(0, |status| status.restart_count)),
+        (None, _) => (container.shown(), container.reported.map_or(0, |status| status.restart_count)),
     };
     let ended_well = state.terminated.as_ref().is_some_and(|ended| ended.exit_code == 0);
     let ready = if container.init && !container.is_sidecar() {

@@ -25,8 +25,6 @@ pub enum Volumes {
     /// Not tried yet.
     #[default]
     Unmounted,
-    /// Being set up in the background.
-    Mounting,
     /// Ready to be used.
     Mounted,
     /// The last try failed.
@@ -203,7 +201,7 @@ pub enum News {
 /// One thing for the agent to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Set the volumes up, in the background.
+    /// Set the volumes up.
     MountVolumes,
     /// Make the sandbox and connect it.
     CreateSandbox {

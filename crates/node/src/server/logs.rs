@@ -170,7 +170,7 @@ async fn send(
     frames: mpsc::Sender<Result<Frame<Bytes>, Infallible>>,
 ) -> std::io::Result<()> {
     // Before the first look, so that nothing is missed after it.
-    let following = wanted.follow.then(|| Following::of(path));
+    let mut following = wanted.follow.then(|| Following::of(path));
     let mut file = open(path).await?;
     let mut renderer = Renderer { wanted, within_line: false, left: wanted.limit_bytes.unwrap_or(usize::MAX) };
     let mut pending = Vec::new();
@@ -199,7 +199,7 @@ async fn send(
         if renderer.left == 0 || (read == 0 && (!wanted.follow || last_look)) {
             return Ok(());
         }
-        if let Some(following) = following.as_ref().filter(|_| read == 0) {
+        if let Some(following) = following.as_mut().filter(|_| read == 0) {
             // One more look after the end, so that the last lines are not missed.
             last_look = !running();
             if !last_look {

@@ -176,7 +176,7 @@ async fn step<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Wor
     };
     let plan = plan(&pod, &seen, Timestamp::now());
     news::tell(inner, worker, &pod, plan.news);
-    let mut again = false;
+    let (mut again, mut failure) = (false, None);
     for action in plan.actions {
         if action == Action::Finish {
             teardown::finish(inner, worker).await;
@@ -185,15 +185,27 @@ async fn step<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Wor
         let (name, started) = (action.name(), Instant::now());
         let done = act(inner, worker, action).await;
         tracing::debug!(pod = %worker.key, action = name, took = ?started.elapsed(), ok = done.is_ok(), "done");
-        again |= matches!(done?, Step::Again);
+        match done {
+            Ok(Step::Again) => again = true,
+            Ok(Step::Wait) => {}
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
     }
-    if again {
+    if again && failure.is_none() {
         return Ok(Turn::Again);
     }
-    if let Some(status) = plan.status {
-        report::report(inner, worker, status).await?;
+    // Also when a step failed: what is known of the pod is shown meanwhile.
+    let reported = match plan.status {
+        Some(status) => report::report(inner, worker, status).await,
+        None => Ok(()),
+    };
+    match failure {
+        Some(error) => Err(error),
+        None => reported.map(|()| Turn::Until(plan.wake_at)),
     }
-    Ok(Turn::Until(plan.wake_at))
 }
 
 fn until(at: Timestamp) -> Duration {

@@ -22,11 +22,11 @@ const RECORD: &str = "pod.json";
 /// longer wanted. False: the agent shuts down.
 pub(super) async fn keep<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) -> bool {
     loop {
-        let (pod, gone) = {
+        let (pod, over) = {
             let state = worker.state();
-            (Arc::clone(&state.pod), state.gone)
+            (Arc::clone(&state.pod), state.gone || state.torn_down)
         };
-        if gone || pod.metadata.deletion_timestamp.is_some() {
+        if over || pod.metadata.deletion_timestamp.is_some() {
             return true;
         }
         let config = inner.config.clone();

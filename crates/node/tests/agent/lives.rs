@@ -67,7 +67,7 @@ async fn containers_that_run_are_taken_back_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pod_deleted_during_its_pull_goes_at_once() {
+async fn a_pull_that_takes_long_is_told_about_and_given_up_when_its_pod_is_deleted() {
     // A registry that takes a connection and says nothing.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let mirror = format!("http://{}", listener.local_addr().expect("an address"));
@@ -81,6 +81,7 @@ async fn a_pod_deleted_during_its_pull_goes_at_once() {
     world.pod("web-0", json!({"containers": [{"name": "c", "image": "slow.test/web:1"}]})).await;
     world.until_told("web-0", "Pulling: Pulling image").await;
     world.until("shown", "web-0", |pod| pod.is_some_and(|pod| waits(pod, "c").is_some())).await;
+    world.until_told("web-0", "Pulling: Pulling image \"slow.test/web:1\": waiting for the registry").await;
     world.delete("web-0", None).await;
     world.until_gone("web-0").await;
     world.assert_nothing_left().await;

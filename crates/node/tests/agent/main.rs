@@ -4,5 +4,6 @@
 mod hooks;
 mod lives;
 mod losses;
+mod probes;
 mod runtime;
 mod world;

@@ -27,7 +27,12 @@ pub(crate) fn pull<R: Runtime, N: Network>(
     image: &str,
 ) -> Step {
     let mut state = worker.state();
-    state.images.insert(container.to_owned(), ImageState::Pulling);
+    let before = match state.images.remove(container) {
+        Some(ImageState::Failed(failure)) => Some(failure),
+        Some(ImageState::Pulling { before }) => before,
+        Some(ImageState::Present | ImageState::Pulled) | None => None,
+    };
+    state.images.insert(container.to_owned(), ImageState::Pulling { before });
     let pod = Arc::clone(&state.pod);
     let about = container_reference(&pod, container);
     if let Some((reason, event, text)) = refusal(declaration(&pod, container), image) {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use k8s_openapi::api::core::v1::Pod;
 use stead_client::{EventType, reference_to};
@@ -72,11 +73,15 @@ async fn try_sandbox<R: Runtime, N: Network>(
         cgroup: crate::resources::pod_cgroup(&inner.config.cgroup_root, pod),
         resources: crate::resources::pod_resources(pod),
     };
+    let started = Instant::now();
     let sandbox = inner.runtime.create_sandbox(spec).await?;
+    let made = started.elapsed();
     let ip = match &sandbox.netns {
         Some(netns) => IpAddr::V4(inner.network.attach(&PodKey(worker.uid.clone()), netns).await?.ip),
         None => IpAddr::V4(inner.config.node_ip),
     };
+    let attached = started.elapsed().saturating_sub(made);
+    tracing::debug!(pod = %worker.key, ?made, ?attached, "sandbox");
     let (task_inner, pod, uid) = (Arc::clone(inner), pod.clone(), worker.uid.clone());
     tokio::task::spawn_blocking(move || write_files(&task_inner.config, &uid, &pod, ip)).await??;
     Ok(ip)

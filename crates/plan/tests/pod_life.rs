@@ -112,6 +112,22 @@ fn a_container_that_ends_again_waits_longer_and_that_is_told() {
 }
 
 #[test]
+fn a_new_try_to_pull_does_not_hide_why_the_last_one_failed() {
+    let pod = pod(json!({}), json!({}));
+    let mut seen = set_up(vec![running("b", 0)]);
+    let failure = Failure { reason: "ErrImagePull".to_owned(), message: "no such image".to_owned(), retry_at: at(110) };
+    seen.images.insert("a".to_owned(), ImageState::Failed(failure.clone()));
+    let failed = plan(&pod, &seen, at(105));
+    assert_eq!((state(&failed, "a").as_str(), failed.wake_at), ("ErrImagePull", Some(at(110))));
+    let pull = Action::Pull { container: "a".to_owned(), image: "i".to_owned() };
+    assert_eq!(plan(&pod, &seen, at(110)).actions, [pull]);
+    seen.images.insert("a".to_owned(), ImageState::Pulling { before: Some(failure) });
+    assert_eq!(state(&plan(&pod, &seen, at(110)), "a"), "ErrImagePull");
+    seen.images.insert("a".to_owned(), ImageState::Pulling { before: None });
+    assert_eq!(state(&plan(&pod, &seen, at(110)), "a"), "ContainerCreating");
+}
+
+#[test]
 fn containers_after_one_with_a_hook_wait_for_it() {
     let hooked = json!({"name": "a", "image": "i", "lifecycle": {"postStart": {"exec": {"command": ["x"]}}}});
     let pod = pod(json!({"containers": [hooked, {"name": "b", "image": "i"}]}), json!({}));

@@ -248,7 +248,7 @@ impl Steps<'_> {
         let pull = Action::Pull { container: name.clone(), image: container.spec.image.clone().unwrap_or_default() };
         match (self.seen.images.get(name), container.spec.image_pull_policy.as_deref()) {
             (Some(ImageState::Pulled), _) => self.actions.push(start),
-            (Some(ImageState::Pulling), _) => {}
+            (Some(ImageState::Pulling { .. }), _) => {}
             (Some(ImageState::Failed(failure)), _) if failure.retry_at > self.now => self.wake(failure.retry_at),
             (Some(ImageState::Present), policy) if policy != Some("Always") => self.actions.push(start),
             (Some(ImageState::Present | ImageState::Failed(_)) | None, _) => self.actions.push(pull),

@@ -151,8 +151,11 @@ fn start_trouble(container: &Declared<'_>, seen: &Observed) -> Option<ContainerS
         return Some(waiting(&failure.reason, Some(failure.message.clone())));
     }
     match seen.images.get(name) {
-        Some(ImageState::Failed(failure)) => Some(waiting(&failure.reason, Some(failure.message.clone()))),
-        Some(ImageState::Present | ImageState::Pulled | ImageState::Pulling) | None => None,
+        // A new try does not take back what is known until it is through.
+        Some(ImageState::Failed(failure) | ImageState::Pulling { before: Some(failure) }) => {
+            Some(waiting(&failure.reason, Some(failure.message.clone())))
+        }
+        Some(ImageState::Present | ImageState::Pulled | ImageState::Pulling { before: None }) | None => None,
     }
 }
 

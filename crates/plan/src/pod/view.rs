@@ -90,7 +90,10 @@ pub enum ImageState {
     /// Pulled, or confirmed, for this very start.
     Pulled,
     /// On its way.
-    Pulling,
+    Pulling {
+        /// How the try before this one failed.
+        before: Option<Failure>,
+    },
     /// The last try failed.
     Failed(Failure),
 }

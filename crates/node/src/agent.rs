@@ -12,9 +12,11 @@ use stead_client::{Cache, Change, ObjectKey, Recorder};
 use stead_image::ImageStore;
 use stead_net::Network;
 use stead_runtime::{ContainerInfo, Inventory, Runtime, RuntimeError};
+use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
+use crate::collecting;
 use crate::config::AgentConfig;
 use crate::node_object::{self, Capacity};
 use crate::worker::{self, Worker};
@@ -74,6 +76,8 @@ pub(crate) struct Inner<R, N> {
     pub(crate) capacity: Capacity,
     pub(crate) started_at: Timestamp,
     pub(crate) shutdown: CancellationToken,
+    /// Told when nothing of a pod is left.
+    pub(crate) pod_finished: Notify,
     workers: Mutex<HashMap<String, Arc<Worker>>>,
 }
 
@@ -123,6 +127,7 @@ impl<R: Runtime, N: Network> Agent<R, N> {
             capacity,
             started_at: Timestamp::now(),
             shutdown,
+            pod_finished: Notify::new(),
             workers: Mutex::default(),
         });
         let exits = inner.runtime.exits();
@@ -134,6 +139,7 @@ impl<R: Runtime, N: Network> Agent<R, N> {
         agent.follow_caches(inventory);
         // Only now does every container of the inventory have a worker that takes its exit.
         tokio::spawn(follow_exits(Arc::clone(&agent.inner), exits));
+        tokio::spawn(collecting::keep_collected(Arc::clone(&agent.inner)));
         Ok(agent)
     }
 

@@ -5,6 +5,7 @@
 mod about;
 mod agent;
 mod checks;
+mod collecting;
 mod config;
 pub mod env;
 pub mod files;

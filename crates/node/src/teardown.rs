@@ -100,4 +100,5 @@ pub(crate) async fn finish<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, wor
         }
     }
     worker.set_finished();
+    inner.pod_finished.notify_one();
 }

@@ -35,7 +35,7 @@ pub(crate) struct World {
     pub(crate) network: Shared,
     pub(crate) pods: Cache<Pod>,
     caches: NodeCaches,
-    images: Arc<ImageStore>,
+    pub(crate) images: Arc<ImageStore>,
     directory: TempDir,
     shutdown: CancellationToken,
 }

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 const NAMESERVERS_MAX: usize = 3;
 const SEARCHES_MAX: usize = 32;
 const HOSTNAME_BYTES_MAX: usize = 63;
+const KERNEL_HOSTNAME_BYTES_MAX: usize = 64;
 
 /// The pod's host name: its own, or its name, cut to 63 characters.
 pub fn hostname(pod: &Pod) -> String {
@@ -15,6 +16,22 @@ pub fn hostname(pod: &Pod) -> String {
     let mut name = own.or_else(|| pod.metadata.name.clone()).unwrap_or_default();
     name.truncate(HOSTNAME_BYTES_MAX);
     name.trim_end_matches(['-', '.']).to_owned()
+}
+
+/// The host name that the pod's processes see: its name in full where it asks for that (rule 2).
+pub fn kernel_hostname(pod: &Pod, cluster_domain: &str) -> Result<String, String> {
+    let name = hostname(pod);
+    let in_full = pod.spec.as_ref().and_then(|spec| spec.set_hostname_as_fqdn).unwrap_or(false);
+    let Some(domain) = domain(pod, cluster_domain).filter(|_| in_full) else { return Ok(name) };
+    let full = format!("{name}.{domain}");
+    if full.len() <= KERNEL_HOSTNAME_BYTES_MAX {
+        return Ok(full);
+    }
+    Err(format!(
+        "failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long \
+         ({KERNEL_HOSTNAME_BYTES_MAX} characters is the max, {} characters requested)",
+        full.len()
+    ))
 }
 
 /// `<subdomain>.<namespace>.svc.<cluster domain>` for pods with a subdomain.
@@ -167,6 +184,17 @@ mod tests {
         let text = hosts(&pod(), "10.244.0.5", "cluster.local", None);
         assert!(text.starts_with("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n"), "{text}");
         assert!(text.ends_with("10.244.0.5\tqdrant-0.qdrant-service.default.svc.cluster.local\tqdrant-0\n"), "{text}");
+    }
+
+    #[test]
+    fn a_pod_may_see_its_name_in_full_if_it_fits() {
+        assert_eq!(kernel_hostname(&pod(), "cluster.local").as_deref(), Ok("qdrant-0"));
+        let mut pod = pod();
+        pod.spec.get_or_insert_default().set_hostname_as_fqdn = Some(true);
+        let full = "qdrant-0.qdrant-service.default.svc.cluster.local";
+        assert_eq!(kernel_hostname(&pod, "cluster.local").as_deref(), Ok(full));
+        let refused = kernel_hostname(&pod, "a-cluster-domain-that-is-rather-long.example").expect_err("too long");
+        assert!(refused.ends_with("is too long (64 characters is the max, 80 characters requested)"), "{refused}");
     }
 
     #[test]

@@ -67,7 +67,7 @@ async fn try_sandbox<R: Runtime, N: Network>(
         id: SandboxId(worker.uid.clone()),
         namespace: worker.key.namespace.clone(),
         name: worker.key.name.clone(),
-        hostname: files::hostname(pod),
+        hostname: files::kernel_hostname(pod, &inner.config.cluster_domain).map_err(StepError::Hostname)?,
         host_network: pod_spec.and_then(|spec| spec.host_network).unwrap_or(false),
         sysctls: sysctls.map(|sysctl| (sysctl.name.clone(), sysctl.value.clone())).collect(),
         cgroup: crate::resources::pod_cgroup(&inner.config.cgroup_root, pod),

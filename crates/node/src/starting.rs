@@ -187,6 +187,8 @@ impl Preparation {
         let pod_dir = inner.config.pod_dir(uid);
         let mut mounts = mounts::of_volumes(container, &paths, &env, &pod_dir)?;
         let termination_log = mounts::add_managed_files(&pod, container, attempt, &pod_dir, &mut mounts)?;
+        // One that is too long has got no sandbox.
+        let hostname = files::kernel_hostname(&pod, &inner.config.cluster_domain).unwrap_or_default();
         let log_dir = inner.config.log_dir(namespace, name, uid);
         let mut annotations: BTreeMap<String, String> = stopping::order_of(&pod, &image).to_annotations().into();
         annotations.insert(TERMINATION_LOG.to_owned(), termination_log.display().to_string());
@@ -196,7 +198,7 @@ impl Preparation {
             attempt,
             image: &image,
             env,
-            hostname: &files::hostname(&pod),
+            hostname: &hostname,
             mounts,
             log_path: AgentConfig::log_file(&log_dir, &container.name, attempt),
             node_memory_bytes: inner.capacity.memory_bytes,

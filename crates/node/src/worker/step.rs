@@ -18,6 +18,9 @@ pub(crate) enum StepError {
     /// Blocking work was cancelled.
     #[error(transparent)]
     Join(#[from] tokio::task::JoinError),
+    /// The host name that the pod asks for cannot be had.
+    #[error("{0}")]
+    Hostname(String),
     /// A file could not be written or removed.
     #[error("cannot {action}")]
     Io {

@@ -25,7 +25,7 @@ const USER_AGENT: &str = "kube-probe/1.36";
 pub(crate) fn match_containers<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) {
     let mut state = worker.state();
     let pod = Arc::clone(&state.pod);
-    if state.gone || pod.metadata.deletion_timestamp.is_some() {
+    if state.is_ending() {
         // Whether it serves is still of interest; whether it should be restarted is not.
         for probes in state.probers.values_mut() {
             probes.retain(|(kind, _)| *kind == ProbeKind::Readiness);

@@ -176,10 +176,12 @@ async fn kill<R: Runtime, N: Network>(inner: &Inner<R, N>, worker: &Worker, id: 
             Err(error) => tracing::warn!(container = id.0, %error, "cannot kill a container, trying again"),
         }
         tokio::time::sleep(KILL_RETRY).await;
-        // A runtime that lost sight of the container will never tell of its end.
+        // A runtime that lost sight of the container will never tell of its end. Where the pod ends, taking its
+        // cgroup away tells whether a process is left; a container that is to start again might run twice.
         match inner.runtime.list().await {
             Ok(inventory) if inventory.containers.iter().any(|container| container.spec.id == *id) => {}
-            Ok(_) => return worker.update(|state| state.lose(id)),
+            Ok(_) if worker.state().is_ending() => return worker.update(|state| state.lose(id)),
+            Ok(_) => tracing::warn!(container = id.0, "the runtime lost sight of a container: delete its pod"),
             Err(error) => tracing::warn!(container = id.0, %error, "cannot look for a container, trying again"),
         }
     }

@@ -151,6 +151,11 @@ impl State {
         self.containers.insert(id, container);
     }
 
+    /// Whether the pod was deleted, or forced out of the API.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.gone || self.pod.metadata.deletion_timestamp.is_some()
+    }
+
     /// Takes a container for ended that the runtime no longer knows.
     pub(crate) fn lose(&mut self, id: &ContainerId) {
         if let Some(known) = self.containers.get(&id.0).cloned() {

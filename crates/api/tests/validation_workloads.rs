@@ -127,13 +127,26 @@ fn policies_and_numbers_of_sets() {
     set(
         json!({"spec": {"updateStrategy": {"type": "Canary"}}}),
         expect![[r#"
-        spec.updateStrategy: Invalid value: {"Type":"Canary","RollingUpdate":null}: must be 'RollingUpdate' or 'OnDelete'
+        spec.updateStrategy: Invalid value: {"Type":"Canary","RollingUpdate":null}: must be 'RollingUpdate', 'OnDelete' or 'Recreate'
     "#]],
     );
     set(
         json!({"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 1}}}}),
         expect![[r#"
         spec.updateStrategy.rollingUpdate: Invalid value: {"Partition":1,"MaxUnavailable":null}: only allowed for updateStrategy 'RollingUpdate'
+    "#]],
+    );
+    set(json!({"spec": {"updateStrategy": {"type": "Recreate"}}}), expect![""]);
+    set(
+        json!({"spec": {"updateStrategy": {"type": "Recreate", "rollingUpdate": {"partition": 1}}}}),
+        expect![[r#"
+        spec.updateStrategy.rollingUpdate: Invalid value: {"Partition":1,"MaxUnavailable":null}: only allowed for updateStrategy 'RollingUpdate'
+    "#]],
+    );
+    set(
+        json!({"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": "0%"}}}}),
+        expect![[r#"
+        spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: "0%": cannot be 0
     "#]],
     );
     set(
@@ -227,6 +240,48 @@ fn what_may_change_on_a_set() {
         spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden
     "#]],
     );
+}
+
+/// The claim template `www` with this name and spec.
+fn claims(name: &str, spec: &Value) -> Value {
+    json!({"spec": {"volumeClaimTemplates": [{"metadata": {"name": name}, "spec": spec}]}})
+}
+
+#[test]
+fn claim_templates_of_a_set_may_ask_for_other_claims_but_stay_the_same_in_number_and_name() {
+    let spec = |size: &str, mode: &str| json!({"accessModes": [mode], "resources": {"requests": {"storage": size}}});
+    check_update::<StatefulSet>(WEB, claims("www", &spec("2Gi", "ReadWriteOnce")), expect![""]);
+    check_update::<StatefulSet>(WEB, claims("www", &spec("500Mi", "ReadWriteOncePod")), expect![""]);
+    check_update::<StatefulSet>(
+        WEB,
+        claims("www", &spec("-2Gi", "Whatever")),
+        expect![[r#"
+            spec.volumeClaimTemplates[0].spec.accessModes: Unsupported value: "Whatever": supported values: "ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"
+            spec.volumeClaimTemplates[0].spec.resources[storage]: Invalid value: "-2Gi": must be greater than or equal to 0
+            spec.volumeClaimTemplates[0].spec.resources[storage]: Invalid value: "-2Gi": must be greater than zero
+        "#]],
+    );
+    check_update::<StatefulSet>(
+        WEB,
+        claims("www2", &spec("1Gi", "ReadWriteOnce")),
+        expect![[r#"
+            spec.template.spec.containers[0].volumeMounts[0].name: Not found: "www"
+            spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden
+        "#]],
+    );
+}
+
+#[test]
+fn a_set_whose_pods_could_not_be_named_is_warned_of() {
+    let name = "w".repeat(62);
+    check_warnings::<StatefulSet>(
+        WEB,
+        json!({"metadata": {"name": name}}),
+        expect![[r#"
+            metadata.name: pod names like wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww-0 are longer than 63 characters, so these pods cannot be made
+        "#]],
+    );
+    check_warnings::<StatefulSet>(WEB, json!({"metadata": {"name": "w".repeat(61)}}), expect![""]);
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! StatefulSet and ControllerRevision (contract `statefulset.md`, A to C).
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{
-    ControllerRevision, RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetStatus,
-};
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
 
 use super::pod_spec;
 use crate::errors::FieldErrors;
@@ -47,18 +45,11 @@ impl Spec for StatefulSet {
     fn prepare_create(&mut self) {
         self.status = Some(StatefulSetStatus::default());
         prepare_template(self);
-        if let Some(update) = rolling_update(self) {
-            update.max_unavailable = None;
-        }
     }
 
     fn prepare_update(&mut self, old: &Self) {
         self.status.clone_from(&old.status);
         prepare_template(self);
-        let was_set = rolling_update(&mut old.clone()).is_some_and(|update| update.max_unavailable.is_some());
-        if let Some(update) = rolling_update(self).filter(|_| !was_set) {
-            update.max_unavailable = None;
-        }
     }
 
     fn prepare_subresource_update(&mut self, _subresource: &str, old: &Self) {
@@ -90,11 +81,6 @@ fn prepare_template(set: &mut StatefulSet) {
     if let Some(spec) = set.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()) {
         pod_spec::drop_disabled(spec);
     }
-}
-
-/// The block whose `maxUnavailable` is gated off (C5).
-fn rolling_update(set: &mut StatefulSet) -> Option<&mut RollingUpdateStatefulSetStrategy> {
-    set.spec.as_mut()?.update_strategy.as_mut()?.rolling_update.as_mut()
 }
 
 impl Spec for ControllerRevision {
@@ -147,26 +133,23 @@ fn controller_text(revision: &ControllerRevision) -> Option<String> {
 mod tests {
     use super::*;
     use crate::decode::from_yaml;
+    use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
     fn set(yaml: &str) -> StatefulSet {
         from_yaml(&format!("{{metadata: {{name: web}}, spec: {{selector: {{}}, template: {{}}, {yaml}}}}}"))
     }
 
     #[test]
-    fn the_gated_field_is_dropped_unless_it_is_stored_already() {
-        let with = "updateStrategy: {rollingUpdate: {maxUnavailable: 2, partition: 1}}";
-        let mut created = set(with);
-        created.prepare_create();
+    fn max_unavailable_is_kept_and_not_filled_in() {
+        // Kubernetes 1.36 drops the field (C5); 1.37 keeps it.
         let strategy = |set: &StatefulSet| set.spec.clone().unwrap().update_strategy.unwrap().rolling_update.unwrap();
-        assert_eq!(strategy(&created).max_unavailable, None);
-        assert_eq!(strategy(&created).partition, Some(1));
-
-        let mut updated = set(with);
-        updated.prepare_update(&created);
-        assert_eq!(strategy(&updated).max_unavailable, None);
-        let mut kept = set(with);
-        kept.prepare_update(&set(with));
-        assert!(strategy(&kept).max_unavailable.is_some());
+        let mut created = set("updateStrategy: {rollingUpdate: {maxUnavailable: 2, partition: 1}}");
+        created.prepare_create();
+        assert_eq!(strategy(&created).max_unavailable, Some(IntOrString::Int(2)));
+        let mut plain = set("updateStrategy: {rollingUpdate: {partition: 1}}");
+        plain.prepare_create();
+        plain.set_defaults();
+        assert_eq!(strategy(&plain).max_unavailable, None);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use crate::errors::{FieldError, FieldErrors};
 /// What is wrong with a text; empty when it is fine.
 pub(super) type Messages = Vec<String>;
 
-const LABEL_MAX: usize = 63;
+/// Longest label value and DNS label.
+pub(super) const LABEL_MAX: usize = 63;
 const SUBDOMAIN_MAX: usize = 253;
 const PORT_NAME_MAX: usize = 15;
 

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::{
     ControllerRevision, RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetStatus,
     StatefulSetUpdateStrategy,
 };
-use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume};
 
 use super::metadata::{self, NameRule};
 use super::path::Path;
@@ -46,6 +46,7 @@ pub fn stateful_set_update(new: &StatefulSet, old: &StatefulSet) -> FieldErrors 
     if stored.is_empty() {
         template(&mut errors, &path.child("template"), spec);
     }
+    claim_templates(&mut errors, &path.child("volumeClaimTemplates"), spec, before);
     let allowed = StatefulSetSpec {
         replicas: before.replicas,
         ordinals: before.ordinals.clone(),
@@ -54,12 +55,36 @@ pub fn stateful_set_update(new: &StatefulSet, old: &StatefulSet) -> FieldErrors 
         revision_history_limit: before.revision_history_limit,
         persistent_volume_claim_retention_policy: before.persistent_volume_claim_retention_policy.clone(),
         min_ready_seconds: before.min_ready_seconds,
+        volume_claim_templates: with_specs_of(spec, before),
         ..spec.clone()
     };
     if !semantically_equal(&allowed, before) {
         errors.push(FieldError::forbidden(path, SPEC_RULE));
     }
     errors
+}
+
+/// What claim templates ask for may change: a larger size reaches the claims there are, everything
+/// else those made later (docs/differences.md). Which templates there are may not (B13).
+fn claim_templates(errors: &mut FieldErrors, path: &Path, spec: &StatefulSetSpec, before: &StatefulSetSpec) {
+    let old: Vec<_> = before.volume_claim_templates.iter().flatten().collect();
+    for (index, claim) in spec.volume_claim_templates.iter().flatten().enumerate() {
+        let unchanged = old.get(index).is_some_and(|old| semantically_equal(&old.spec, &claim.spec));
+        if !unchanged {
+            claims::spec(errors, &path.index(index).child("spec"), claim.spec.as_ref());
+        }
+    }
+}
+
+/// The claim templates with what may change put back to what it was.
+fn with_specs_of(spec: &StatefulSetSpec, before: &StatefulSetSpec) -> Option<Vec<PersistentVolumeClaim>> {
+    let mut templates = spec.volume_claim_templates.clone()?;
+    for (template, old) in templates.iter_mut().zip(before.volume_claim_templates.iter().flatten()) {
+        template.spec.clone_from(&old.spec);
+        template.metadata.labels.clone_from(&old.metadata.labels);
+        template.metadata.annotations.clone_from(&old.metadata.annotations);
+    }
+    Some(templates)
 }
 
 /// Everything wrong with a change to the status of a StatefulSet (B15).
@@ -105,6 +130,9 @@ pub fn stateful_set_warnings(set: &StatefulSet, old: Option<&StatefulSet>) -> Ve
         let path = Path::new("spec.volumeClaimTemplates").index(index).child("spec");
         claims::spec_warnings(&mut warnings, &path, claim.spec.as_ref());
     }
+    if let Some(warning) = names_too_long(set, spec) {
+        warnings.push(warning);
+    }
     if spec.revision_history_limit.is_some_and(|limit| limit < 0) {
         warnings.push(
             "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"
@@ -112,6 +140,19 @@ pub fn stateful_set_warnings(set: &StatefulSet, old: Option<&StatefulSet>) -> Ve
         );
     }
     warnings
+}
+
+/// A pod's name is its host name and a label too, so there is no pod for a longer one (S6).
+fn names_too_long(set: &StatefulSet, spec: &StatefulSetSpec) -> Option<String> {
+    let start = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
+    let highest = start.saturating_add(spec.replicas.unwrap_or(1)).saturating_sub(1).max(0);
+    let pod = format!("{}-{highest}", set.metadata.name.as_deref().unwrap_or_default());
+    (pod.len() > names::LABEL_MAX).then(|| {
+        format!(
+            "metadata.name: pod names like {pod} are longer than {} characters, so these pods cannot be made",
+            names::LABEL_MAX
+        )
+    })
 }
 
 fn spec_rules(errors: &mut FieldErrors, path: &Path, spec: &StatefulSetSpec) {
@@ -146,15 +187,15 @@ fn update_strategy(errors: &mut FieldErrors, path: &Path, strategy: &StatefulSet
     let block = strategy.rolling_update.as_ref();
     match (strategy.type_.as_deref().unwrap_or_default(), block) {
         ("", _) => errors.push(FieldError::required(path, "")),
-        ("OnDelete", Some(block)) => {
+        ("RollingUpdate", Some(block)) => rolling_update(errors, &path.child("rollingUpdate"), block),
+        ("OnDelete" | "Recreate", Some(block)) => {
             let detail = "only allowed for updateStrategy 'RollingUpdate'";
             errors.push(FieldError::invalid(path.child("rollingUpdate"), go::SetRollingUpdate::from(block), detail));
         }
-        ("RollingUpdate", Some(block)) => rolling_update(errors, &path.child("rollingUpdate"), block),
-        ("OnDelete" | "RollingUpdate", None) => {}
+        ("OnDelete" | "Recreate" | "RollingUpdate", None) => {}
         (type_, block) => {
             let value = go::Strategy { type_, rolling_update: block.map(go::SetRollingUpdate::from) };
-            errors.push(FieldError::invalid(path, value, "must be 'RollingUpdate' or 'OnDelete'"));
+            errors.push(FieldError::invalid(path, value, "must be 'RollingUpdate', 'OnDelete' or 'Recreate'"));
         }
     }
 }

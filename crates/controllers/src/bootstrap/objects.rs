@@ -145,6 +145,7 @@ pub(super) fn storage_class() -> StorageClass {
         provisioner: LOCAL_PROVISIONER.to_owned(),
         reclaim_policy: Some("Delete".to_owned()),
         volume_binding_mode: Some("WaitForFirstConsumer".to_owned()),
+        allow_volume_expansion: Some(true),
         ..StorageClass::default()
     }
 }

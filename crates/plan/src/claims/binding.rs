@@ -1,10 +1,13 @@
 //! Binding from the claim's side (contract 6.1-6.6, 6.11, 6.13-6.15).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus};
 use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use stead_api::amount::Amount;
 
 use super::matching::{self, Seeker};
 use super::{
@@ -175,8 +178,18 @@ fn bind(view: &ClaimView<'_>, volume: &PersistentVolume) -> Next {
     if claim != *view.claim {
         return Next::step(Step::Claim(Box::new(claim)));
     }
+    if let Some(volume) = grown(view, volume) {
+        return Next::step(Step::Volume(Box::new(volume)));
+    }
     let spec = volume.spec.clone().unwrap_or_default();
     let mut status = view.claim.status.clone().unwrap_or_default();
+    if is_local(volume) && status.capacity.is_some() && capacity(volume) > status.capacity.as_ref().map(storage) {
+        status.capacity.clone_from(&spec.capacity);
+        let claim = PersistentVolumeClaim { status: Some(status), ..view.claim.clone() };
+        let name = volume.metadata.name.as_deref().unwrap_or_default();
+        let text = format!("volume {name} has grown to what the claim asks for");
+        return Next::step(Step::ClaimStatus(Box::new(claim))).says(false, "VolumeResizeSuccessful", text);
+    }
     if claim_phase(view.claim) != "Bound" || status.capacity.is_none() {
         status = PersistentVolumeClaimStatus {
             phase: Some("Bound".to_owned()),
@@ -190,6 +203,35 @@ fn bind(view: &ClaimView<'_>, volume: &PersistentVolume) -> Next {
     }
     let claim = PersistentVolumeClaim { status: Some(status), ..view.claim.clone() };
     Next::step(Step::ClaimStatus(Box::new(claim)))
+}
+
+/// The volume as large as its claim asks, when it is smaller and grows by being called so: a directory
+/// has all the room of its file system. Admission has seen to it that the class allows growing.
+fn grown(view: &ClaimView<'_>, volume: &PersistentVolume) -> Option<PersistentVolume> {
+    let asked = view.claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage")?;
+    let allowed = view.classes.iter().any(|class| {
+        class.metadata.name.as_deref() == Some(class_of_claim(view.claim)) && class.allow_volume_expansion == Some(true)
+    });
+    if !allowed || !is_local(volume) || capacity(volume) >= Some(Amount::of(asked)) {
+        return None;
+    }
+    let mut volume = volume.clone();
+    let capacity = volume.spec.get_or_insert_default().capacity.get_or_insert_default();
+    capacity.insert("storage".to_owned(), asked.clone());
+    Some(volume)
+}
+
+fn is_local(volume: &PersistentVolume) -> bool {
+    let annotations = volume.metadata.annotations.as_ref();
+    annotations.and_then(|own| own.get(PROVISIONED_BY_ANNOTATION)).is_some_and(|by| by == LOCAL_PROVISIONER)
+}
+
+fn capacity(volume: &PersistentVolume) -> Option<Amount> {
+    volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref()).map(storage)
+}
+
+fn storage(amounts: &BTreeMap<String, Quantity>) -> Amount {
+    amounts.get("storage").map(Amount::of).unwrap_or_default()
 }
 
 fn bound_to(claim: &PersistentVolumeClaim, volume: &PersistentVolume) -> PersistentVolumeClaim {

@@ -471,3 +471,25 @@ fn the_newest_default_class_wins_and_ties_go_by_name() {
     let classes = [old, b, a, class("plain", "Immediate", "p")];
     assert_eq!(default_class(&classes).and_then(|class| class.metadata.name.as_deref()), Some("a"));
 }
+
+#[test]
+fn a_bound_local_claim_grows_with_what_it_asks_for() {
+    let reference = json!({"kind": "PersistentVolumeClaim", "namespace": "ns", "name": "data-web-0", "uid": "c-1"});
+    let mut local = volume("pvc-c-1", json!({"spec": {"claimRef": reference}, "status": {"phase": "Bound"}}));
+    annotate(&mut local.metadata, PROVISIONED_BY_ANNOTATION, LOCAL_PROVISIONER);
+    let bound = claim(json!({
+        "metadata": {"annotations": {BIND_COMPLETED_ANNOTATION: "yes"}},
+        "spec": {"volumeName": "pvc-c-1", "resources": {"requests": {"storage": "20Gi"}}},
+        "status": {"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "10Gi"}},
+    }));
+    let mut fixed = World::of(bound.clone(), vec![local.clone()]);
+    assert_eq!(fixed.settle(), "", "its class says nothing of growing");
+    let mut growing = World::of(bound, vec![local]);
+    let class = StorageClass { allow_volume_expansion: Some(true), ..StorageClass::clone(&growing.classes[0]) };
+    growing.classes = vec![Arc::new(class)];
+    growing.settle();
+    let capacity = growing.claim.status.and_then(|status| status.capacity).unwrap_or_default();
+    assert_eq!(capacity["storage"].0, "20Gi");
+    let capacity = growing.volumes[0].spec.clone().and_then(|spec| spec.capacity).unwrap_or_default();
+    assert_eq!(capacity["storage"].0, "20Gi");
+}

@@ -11,10 +11,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use stead_client::{Cache, Change, EventType, ObjectKey, Recorder, WorkQueue};
 use stead_plan::ids::Target;
 use stead_plan::pods::controller_of;
@@ -205,6 +206,15 @@ impl<'a> Writer<'a> {
         let name = name_of(object);
         let answer = self.api::<K>().replace(&name, &PostParams::default(), object).await;
         self.written("update", &name, answer)
+    }
+
+    /// Changes parts of the object `name`.
+    pub async fn patch<K>(&self, name: &str, patch: &Patch<Value>) -> Result<K, WriteError>
+    where
+        K: Tracked<Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        let answer = self.api::<K>().patch(name, &PatchParams::default(), patch).await;
+        self.written("patch", name, answer)
     }
 
     /// Deletes exactly `target`; that it is gone already is success.

@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::Patch;
+use serde_json::Value;
 use stead_client::{Cache, ObjectKey, Recorder, WorkQueue, reference_to};
 use stead_plan::ids::Uid;
 use stead_plan::pods::{adopted, released};
 use stead_plan::statefulset::ordinals::{claim_ordinal_of, ordinal_of};
 use stead_plan::statefulset::revisions::RevisionName;
-use stead_plan::statefulset::{self, Action, Observed, Plan, events, render};
+use stead_plan::statefulset::views::Volumes;
+use stead_plan::statefulset::{self, Action, Observed, Plan, conditions, events, render};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -49,7 +52,15 @@ impl Reconcile for Controller {
         let claims = caches.claims.list_in(&key.namespace);
         let revisions = caches.controller_revisions.list_in(&key.namespace);
         let now = Timestamp::now();
-        let plan = statefulset::plan(&set, &Observed { pods: &pods, claims: &claims, revisions: &revisions }, now);
+        let observed = Observed {
+            pods: &pods,
+            claims: &claims,
+            revisions: &revisions,
+            volumes: &KnownVolumes(&caches.volumes),
+            nodes: &caches.nodes.list(),
+            classes: &caches.storage_classes.list(),
+        };
+        let plan = statefulset::plan(&set, &observed, now);
         if let Some(at) = plan.wake_at {
             self.queue.add_after(key.clone(), until(at, now));
         }
@@ -62,6 +73,15 @@ impl Reconcile for Controller {
             key,
         };
         execution.carry_out(&plan).await
+    }
+}
+
+/// The volumes of the shared cache.
+struct KnownVolumes<'a>(&'a Cache<PersistentVolume>);
+
+impl Volumes for KnownVolumes<'_> {
+    fn named(&self, name: &str) -> Option<Arc<PersistentVolume>> {
+        self.0.get("", name)
     }
 }
 
@@ -111,7 +131,7 @@ impl Execution<'_> {
             }
         }
         if plan.status_changed {
-            let put = |set: &mut StatefulSet| set.status = Some(plan.status.clone());
+            let put = |set: &mut StatefulSet| set.status = Some(conditions::onto(set.status.as_ref(), &plan.status));
             self.writer.write_status(self.set.clone(), put).await?;
         }
         outcome
@@ -167,7 +187,26 @@ impl Execution<'_> {
                 None => Err(self.writer.changed(&revision.0)),
             },
             Action::DeletePod { target, .. } => self.writer.delete::<Pod>(target).await,
+            Action::DeleteClaim { target, .. } => self.writer.delete::<PersistentVolumeClaim>(target).await,
+            Action::GrowClaim { target, storage, .. } => {
+                let seen = self.writer.seen(&caches.claims, target)?;
+                self.replace(render::grown_claim(&seen, storage)).await
+            }
+            Action::Remember { key, value } => {
+                self.patch_set(Patch::Merge(render::remembered(set, key, value.as_deref()))).await
+            }
+            Action::RollBack { to, from } => {
+                let stored = caches.controller_revisions.get(&self.key.namespace, &to.0);
+                match stored.and_then(|stored| render::rollback(set, &stored, from)) {
+                    Some(patch) => self.patch_set(Patch::Strategic(patch)).await,
+                    None => Err(self.writer.changed(&to.0)),
+                }
+            }
         }
+    }
+
+    async fn patch_set(&self, patch: Patch<Value>) -> Result<(), WriteError> {
+        self.writer.patch::<StatefulSet>(&self.key.name, &patch).await.map(drop)
     }
 
     async fn create<K>(&self, object: &K) -> Result<(), WriteError>

@@ -73,6 +73,11 @@ pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
     Some(condition.last_transition_time.as_ref().map_or(Timestamp::MIN, |time| time.0))
 }
 
+/// When the condition Ready last changed, if a node has reported it.
+pub fn readiness_changed(pod: &Pod) -> Option<Timestamp> {
+    ready_condition(pod)?.last_transition_time.as_ref().map(|time| time.0)
+}
+
 /// When the pod is or becomes available, if it is Ready: after `min_ready_s` seconds of readiness
 /// (contract N1).
 pub fn available_at(pod: &Pod, min_ready_s: i32) -> Option<Timestamp> {

@@ -7,17 +7,25 @@
 
 mod actions;
 mod adopt;
+mod claim_views;
 mod claims;
+pub mod conditions;
 pub mod events;
+pub mod explain;
+mod growth;
 pub mod lint;
 pub mod ordinals;
+mod pause;
+mod progress;
 pub mod render;
 mod replicas;
+mod reset;
 pub mod revisions;
 mod scale;
 mod status;
 mod update;
 pub mod views;
+pub mod wishes;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
@@ -27,6 +35,7 @@ pub use views::{Observed, View};
 
 use actions::Draft;
 use adopt::Claimed;
+use progress::Progress;
 use revisions::Resolved;
 
 /// `apiVersion` of a StatefulSet.
@@ -39,28 +48,31 @@ pub const REVISION_LABEL: &str = "controller-revision-hash";
 pub const POD_NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
 /// Label of a pod with its ordinal.
 pub const POD_INDEX_LABEL: &str = "apps.kubernetes.io/pod-index";
-/// Annotation of a set: `hold` leaves updated pods alone when the partition is raised above them.
-pub const PARTITION_RAISE: &str = "stead.dev/partition-raise";
 
 /// What to do about `set` now, given what is observed around it in one snapshot. Total and
 /// deterministic; empty when there is nothing to do.
 pub fn plan(set: &StatefulSet, observed: &Observed<'_>, now: Timestamp) -> Plan {
     let mut plan = decide(&View::new(set, observed), now);
-    plan.status_changed = status::carry_over(set, &mut plan.status);
+    plan.status.conditions = set.status.as_ref().and_then(|status| status.conditions.clone());
+    let news = conditions::merge(&mut plan.status, &plan.conditions, now);
+    plan.notes.extend(news);
+    plan.status_changed = status::is_news(set, &plan.status);
     plan
 }
 
 /// As [`plan`], over the few facts that matter. The status holds only what is counted, and counts as
-/// changed.
+/// changed; the conditions stand beside it.
 pub fn decide(view: &View, now: Timestamp) -> Plan {
     let mut draft = Draft::default();
     let resolved = revisions::resolve(view, &mut draft);
     let claimed = adopt::claim(view, &mut draft);
-    let stage = Stage { view, resolved, claimed, now };
+    let proven = update::is_proven(&claimed, &resolved, now);
+    let stage = Stage { view, resolved, claimed, now, proven };
+    let progress = progress::assess(&stage);
     if !view.set.deleting {
         // Adoption changes the pods that everything else would be decided on: first things first.
         if !draft.adopts_pods() {
-            stage.arrange(&mut draft);
+            stage.arrange(&progress, &mut draft);
         }
         revisions::truncate(view, &stage.resolved, &mut draft);
     }
@@ -68,7 +80,8 @@ pub fn decide(view: &View, now: Timestamp) -> Plan {
     if let Some(at) = status::next_change(&stage) {
         draft.wake(at);
     }
-    draft.finish(status, true)
+    let conditions = if view.set.deleting { Vec::new() } else { conditions::all(&stage, &progress, &mut draft) };
+    draft.finish(status, conditions)
 }
 
 /// What the stages of a plan look at.
@@ -77,15 +90,22 @@ struct Stage<'a> {
     resolved: Resolved,
     claimed: Claimed<'a>,
     now: Timestamp,
+    /// Whether a replica has shown that the update revision runs at all.
+    proven: bool,
 }
 
 impl Stage<'_> {
-    /// Replicas first, then scaling down, then updates (G4, K6, L1); what is broken for good comes
-    /// before everything.
-    fn arrange(&self, draft: &mut Draft) {
+    /// Replicas first, then scaling down, then updates (G4, K6, L1); what is broken for good, and what
+    /// somebody asked to be made anew, comes before everything. Claims grow whatever else waits: a full
+    /// volume may be what it waits for.
+    fn arrange(&self, progress: &Progress, draft: &mut Draft) {
+        pause::remember(self, draft);
         update::heal(self, draft);
-        if replicas::fill(self, draft) && scale::shrink(self, draft) {
+        reset::advance(self, draft);
+        if update::clear(self, draft) && replicas::fill(self, draft) && scale::shrink(self, draft) {
             update::roll(self, draft);
         }
+        growth::grow(self, draft);
+        progress::roll_back(self, progress, draft);
     }
 }

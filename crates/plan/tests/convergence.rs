@@ -4,10 +4,11 @@
 
 mod world;
 
-use k8s_openapi::api::apps::v1::StatefulSetOrdinals;
+use k8s_openapi::api::apps::v1::{StatefulSetOrdinals, StatefulSetSpec, StatefulSetUpdateStrategy};
 use proptest::prelude::*;
 use stead_plan::pods;
-use stead_plan::statefulset::REVISION_LABEL;
+use stead_plan::statefulset::ordinals::pod_name;
+use stead_plan::statefulset::{REVISION_LABEL, wishes};
 use world::{World, web};
 
 /// One thing that happens.
@@ -27,6 +28,13 @@ enum Happening {
     Orphan(usize),
     Gone(usize),
     Wait(i64),
+    Reserve(&'static str),
+    Pause(bool),
+    Reset(u8, u8),
+    Grow(u8),
+    Provision,
+    Recreate(bool),
+    Leader(usize),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -45,6 +53,13 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0..5_usize).prop_map(Happening::Orphan),
         2 => (0..5_usize).prop_map(Happening::Gone),
         1 => (1..30_i64).prop_map(Happening::Wait),
+        1 => prop_oneof![Just(""), Just("0"), Just("1-2"), Just("1,x")].prop_map(Happening::Reserve),
+        1 => any::<bool>().prop_map(Happening::Pause),
+        1 => (0..3_u8, 1..3_u8).prop_map(|(ordinal, generation)| Happening::Reset(ordinal, generation)),
+        1 => (1..4_u8).prop_map(Happening::Grow),
+        1 => Just(Happening::Provision),
+        1 => any::<bool>().prop_map(Happening::Recreate),
+        1 => (0..5_usize).prop_map(Happening::Leader),
     ]
 }
 
@@ -61,7 +76,10 @@ fn happen(world: &mut World, happening: &Happening) {
             world.edit(|spec| spec.ordinals = Some(StatefulSetOrdinals { start: Some(*start) }));
         }
         Happening::Image(image) => world.image(&image.to_string()),
-        Happening::Partition(partition) => world.partition(*partition),
+        Happening::Partition(partition) => {
+            world.edit(|spec| strategy(spec, false));
+            world.partition(*partition);
+        }
         Happening::MinReady(seconds) => world.edit(|spec| spec.min_ready_seconds = Some(*seconds)),
         Happening::DeletePod(index) => with(nth(&world.pods, *index), |pod| world.delete_pod(&pod)),
         Happening::DeleteClaim(index) => with(nth(&world.claims, *index), |claim| world.delete_claim(&claim)),
@@ -74,7 +92,23 @@ fn happen(world: &mut World, happening: &Happening) {
             }
         }),
         Happening::Wait(seconds) => world.wait_s(*seconds),
+        Happening::Reserve(ordinals) => world.annotate(wishes::RESERVE_ORDINALS, ordinals),
+        Happening::Pause(paused) => world.annotate(wishes::PAUSED, &paused.to_string()),
+        Happening::Reset(ordinal, generation) => world.annotate(wishes::RESET, &format!("{ordinal}={generation}")),
+        Happening::Grow(gibibytes) => world.claim_size(&format!("{gibibytes}Gi")),
+        Happening::Provision => world.provision(),
+        Happening::Recreate(recreate) => world.edit(|spec| strategy(spec, *recreate)),
+        Happening::Leader(index) => with(nth(&world.pods, *index), |pod| {
+            world.annotate(wishes::UPDATE_LAST, "role=leader");
+            let pod = world.pods.get_mut(&pod).expect("the pod exists");
+            pod.metadata.labels.get_or_insert_default().insert("role".to_owned(), "leader".to_owned());
+        }),
     }
+}
+
+fn strategy(spec: &mut StatefulSetSpec, recreate: bool) {
+    let type_ = if recreate { "Recreate" } else { "RollingUpdate" };
+    spec.update_strategy = Some(StatefulSetUpdateStrategy { type_: Some(type_.to_owned()), rolling_update: None });
 }
 
 fn with(name: Option<String>, act: impl FnOnce(String)) {
@@ -83,10 +117,13 @@ fn with(name: Option<String>, act: impl FnOnce(String)) {
     }
 }
 
-/// Faults stop: nodes bring every living pod up, and time passes.
+/// Faults stop: nobody pauses any more, nodes bring every living pod up, volumes are made and grow, and
+/// time passes.
 fn heal(world: &mut World) {
+    world.unannotate(wishes::PAUSED);
     for _ in 0..200 {
         world.wait_s(30);
+        world.provision();
         world.settle();
         let unready: Vec<String> = world
             .pods
@@ -108,21 +145,31 @@ fn heal(world: &mut World) {
 fn check_rest(world: &World) {
     let spec = world.set.spec.clone().unwrap_or_default();
     let status = world.set.status.clone().unwrap_or_default();
-    let start = spec.ordinals.and_then(|ordinals| ordinals.start).unwrap_or(0);
-    let replicas = spec.replicas.unwrap_or(1);
+    let range = world.range();
     let partition = spec.update_strategy.and_then(|strategy| strategy.rolling_update?.partition).unwrap_or(0);
-    let wanted: Vec<String> = (start..start + replicas).map(|ordinal| format!("web-{ordinal}")).collect();
-    assert_eq!(world.pods.keys().cloned().collect::<Vec<_>>(), wanted, "exactly the wanted replicas");
-    for (offset, name) in wanted.iter().enumerate() {
+    let updated_from = range.partition_end(partition);
+    let mut wanted: Vec<(String, bool)> =
+        range.ascending().map(|ordinal| (pod_name("web", ordinal), ordinal >= updated_from)).collect();
+    wanted.sort();
+    let names: Vec<String> = wanted.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(world.pods.keys().cloned().collect::<Vec<_>>(), names, "exactly the wanted replicas");
+    for (name, updated) in &wanted {
         let pod = &world.pods[name];
         assert!(pods::is_ready(pod));
         let labels = pod.metadata.labels.as_ref().expect("pods have labels");
-        if i32::try_from(offset).expect("few replicas") >= partition {
+        if *updated {
             assert_eq!(labels.get(REVISION_LABEL), status.update_revision.as_ref(), "{name} is updated");
         }
         let claim = &world.claims[&format!("data-{name}")];
         assert!(claim.metadata.deletion_timestamp.is_none() || claim.metadata.uid.is_some());
+        let asked =
+            |generation: &String| world.annotation(wishes::RESET) == Some(&format!("{}={generation}", &name[4..]));
+        let made_for = claim.metadata.annotations.as_ref().and_then(|own| own.get(wishes::RESET_GENERATION));
+        let reset = world.annotation(wishes::RESET).is_some_and(|text| text.starts_with(&name[4..]));
+        assert!(!reset || made_for.is_some_and(asked), "{name} was made anew as asked");
     }
+    assert_eq!(world.annotation(wishes::PAUSED_REPLICAS), None, "nothing is left written down");
+    let replicas = range.replicas;
     assert_eq!((status.replicas, status.ready_replicas.unwrap_or(0)), (replicas, replicas));
     assert_eq!(status.available_replicas, Some(replicas));
 }

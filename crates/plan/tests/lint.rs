@@ -199,7 +199,7 @@ fn silence_is_explained_truly_and_time_is_not_slept_through() {
     world.sync();
     assert_eq!(broken(&world, |_, plan| plan.waits.clear()), [Law::Silence]);
     let laws = broken(&world, |_, plan| {
-        plan.waits = vec![Wait { on: "web-1".to_owned(), rule: Rule::NotReady }];
+        plan.waits = vec![Wait { on: "web-1".to_owned(), rule: Rule::NotReady, since: None }];
     });
     assert_eq!(laws, [Law::Truth]);
     let mut set = web(2);

@@ -6,12 +6,6 @@ use super::code::without_prose;
 /// Longest file, in lines. One subject per file keeps nine in ten far below this.
 const LINES_MAX: usize = 700;
 
-/// Files that may be longer, and why.
-const LONGER: [(&str, usize); 1] = [
-    // Transcripts of whole stories; a story is read in one place.
-    ("crates/plan/tests/stories.rs", 1000),
-];
-
 /// Where code may be `unsafe`: the crates next to the kernel, and the one place that makes a network
 /// namespace before any thread exists.
 const UNSAFE_ALLOWED: [&str; 3] = ["crates/runtime/", "crates/net/", "crates/stead/src/data_dir.rs"];
@@ -57,9 +51,8 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
         findings.push(Finding::of_file(path, "opens without `//!`: say what the file owns and what it never does"));
     }
     let lines = text.lines().count();
-    let lines_max = LONGER.iter().find(|(longer, _)| *longer == path).map_or(LINES_MAX, |(_, lines)| *lines);
-    if lines > lines_max {
-        findings.push(Finding::of_file(path, format!("has {lines} lines, more than {lines_max}: split it by subject")));
+    if lines > LINES_MAX {
+        findings.push(Finding::of_file(path, format!("has {lines} lines, more than {LINES_MAX}: split it by subject")));
     }
     let code = without_prose(text);
     for (at, line) in code.lines().enumerate().map(|(at, line)| (at + 1, line)) {

@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSetStatus;
 
+use super::conditions::Condition;
 use super::events::Note;
 use super::ordinals::Ordinal;
 use super::revisions::RevisionName;
@@ -82,6 +83,37 @@ pub enum Action {
         /// Why.
         why: Removal,
     },
+    /// Remove a claim that was asked to be made anew ([`super::wishes::RESET`]).
+    DeleteClaim {
+        /// The claim.
+        target: Target,
+        /// The ordinal it serves.
+        ordinal: Ordinal,
+    },
+    /// Let a claim ask for as much as its template does.
+    GrowClaim {
+        /// The claim.
+        target: Target,
+        /// The ordinal it serves.
+        ordinal: Ordinal,
+        /// What it asks for from now on, as the template writes it.
+        storage: String,
+    },
+    /// Write down on the set what must not be forgotten; none takes the annotation away.
+    Remember {
+        /// The annotation.
+        key: &'static str,
+        /// Its value.
+        value: Option<String>,
+    },
+    /// Put the template of an older revision back, as `kubectl rollout undo` does, and write down which
+    /// revision was taken back.
+    RollBack {
+        /// The revision whose template returns.
+        to: RevisionName,
+        /// The revision taken back.
+        from: RevisionName,
+    },
 }
 
 /// Who holds a claim, beside foreign owners.
@@ -106,6 +138,8 @@ pub enum Removal {
     Outdated,
     /// It never stood and is not at the revision it should be at.
     Broken,
+    /// It is to be made anew, with its claims.
+    Reset,
 }
 
 /// Why something is not done now.
@@ -115,6 +149,9 @@ pub struct Wait {
     pub on: String,
     /// The rule that waits for it.
     pub rule: Rule,
+    /// Since when that pod or claim is as it is, where that is known; of a terminating pod, by when it
+    /// should be gone.
+    pub since: Option<Timestamp>,
 }
 
 /// The rules that wait.
@@ -142,8 +179,58 @@ pub enum Rule {
     StorageDiffers,
     /// A pod runs too shortly to tell whether it will stay up.
     NotYetSteady,
-    /// As many pods are down as the set allows (L6).
+    /// As many pods are down as the set allows, this one among them (L6).
     Budget,
+    /// A replica is being made anew with its claims, and the next one comes after it.
+    Resetting,
+    /// A claim waits for its volume to grow, and the next one comes after it.
+    ClaimGrowing,
+    /// The data of a claim are on nodes that are no more.
+    VolumeLost,
+}
+
+impl Rule {
+    /// The rule in one word, as conditions give their reason.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Terminating => "PodTerminating",
+            Self::NotReady => "PodNotReady",
+            Self::NotYetAvailable => "PodNotYetAvailable",
+            Self::Replacing => "PodBeingReplaced",
+            Self::Creating => "PodBeingCreated",
+            Self::ScaleDownUnhealthy => "ScaleDownUnhealthy",
+            Self::ClaimTerminating => "ClaimTerminating",
+            Self::ClaimStale => "ClaimStale",
+            Self::NameTaken => "PodNameTaken",
+            Self::StorageDiffers => "PodStorageDiffers",
+            Self::NotYetSteady => "PodNotYetSteady",
+            Self::Budget => "TooManyUnavailable",
+            Self::Resetting => "ReplicaBeingReset",
+            Self::ClaimGrowing => "ClaimGrowing",
+            Self::VolumeLost => "VolumeLost",
+        }
+    }
+
+    /// Whether this wait is part of the way things go and ends by itself.
+    pub(super) fn is_passing(self) -> bool {
+        match self {
+            Self::Replacing
+            | Self::Creating
+            | Self::NotYetAvailable
+            | Self::NotYetSteady
+            | Self::Budget
+            | Self::Resetting
+            | Self::ClaimGrowing => true,
+            Self::Terminating
+            | Self::NotReady
+            | Self::ScaleDownUnhealthy
+            | Self::ClaimTerminating
+            | Self::ClaimStale
+            | Self::NameTaken
+            | Self::StorageDiffers
+            | Self::VolumeLost => false,
+        }
+    }
 }
 
 impl fmt::Display for Rule {
@@ -161,6 +248,9 @@ impl fmt::Display for Rule {
             Self::StorageDiffers => "does not mount the claims of its ordinal, which cannot be changed",
             Self::NotYetSteady => "has not been up for long enough to be trusted",
             Self::Budget => "is unavailable, and no more replicas may be",
+            Self::Resetting => "is being made anew with its claims",
+            Self::ClaimGrowing => "asks for more than its volume has so far",
+            Self::VolumeLost => "has its data on a node that is no more",
         })
     }
 }
@@ -187,6 +277,8 @@ pub struct Plan {
     pub wake_at: Option<Timestamp>,
     /// What people should be told, beside the outcome of the actions.
     pub notes: Vec<Note>,
+    /// The conditions the set should show, beside those of others.
+    pub conditions: Vec<Condition>,
 }
 
 impl Plan {
@@ -210,10 +302,12 @@ pub(super) struct Draft {
     pub(super) repairs: Vec<Action>,
     /// New claims, before the pods that need them.
     pub(super) claims: Vec<Action>,
-    /// New and removed pods.
+    /// New and removed pods, and claims that must go before new ones may come.
     pub(super) pods: Vec<Action>,
     /// Revisions to drop.
     pub(super) history: Vec<Action>,
+    /// What nothing else waits for.
+    pub(super) last: Vec<Action>,
     pub(super) waits: Vec<Wait>,
     pub(super) notes: Vec<Note>,
     pub(super) wake_at: Option<Timestamp>,
@@ -221,9 +315,16 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn wait(&mut self, on: &str, rule: Rule) {
-        let wait = Wait { on: on.to_owned(), rule };
-        if !self.waits.contains(&wait) {
-            self.waits.push(wait);
+        self.wait_since(on, rule, None);
+    }
+
+    pub(super) fn wait_for(&mut self, pod: &PodView, rule: Rule) {
+        self.wait_since(&pod.target.name, rule, pod.since);
+    }
+
+    pub(super) fn wait_since(&mut self, on: &str, rule: Rule, since: Option<Timestamp>) {
+        if !self.waits.iter().any(|wait| wait.on == on && wait.rule == rule) {
+            self.waits.push(Wait { on: on.to_owned(), rule, since });
         }
     }
 
@@ -254,12 +355,21 @@ impl Draft {
         self.doomed().any(|target| target == pod)
     }
 
-    pub(super) fn finish(self, status: StatefulSetStatus, status_changed: bool) -> Plan {
+    pub(super) fn finish(self, status: StatefulSetStatus, conditions: Vec<Condition>) -> Plan {
         let adopts =
             self.bookkeeping.iter().any(|action| matches!(action, Action::AdoptPod(_) | Action::AdoptRevision(_)));
         let confirm = if adopts { vec![Action::ConfirmSet] } else { Vec::new() };
-        let mut batches = vec![confirm, self.bookkeeping, self.repairs, self.claims, self.pods, self.history];
+        let mut batches =
+            vec![confirm, self.bookkeeping, self.repairs, self.claims, self.pods, self.history, self.last];
         batches.retain(|batch| !batch.is_empty());
-        Plan { batches, waits: self.waits, status, status_changed, wake_at: self.wake_at, notes: self.notes }
+        Plan {
+            batches,
+            waits: self.waits,
+            status,
+            status_changed: true,
+            wake_at: self.wake_at,
+            notes: self.notes,
+            conditions,
+        }
     }
 }

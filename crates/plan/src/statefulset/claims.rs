@@ -9,6 +9,7 @@
 use super::actions::{Action, ClaimKeeper, Draft, Rule};
 use super::events;
 use super::ordinals::{Ordinal, claim_name, pod_name};
+use super::reset;
 use super::views::{ClaimOwner, ClaimView, PodView, Retention, SetView, View};
 use crate::ids::Uid;
 
@@ -29,6 +30,10 @@ pub(super) fn prepare(view: &View, ordinal: Ordinal, draft: &mut Draft) -> bool 
         draft.wait(&claim.target.name, Rule::ClaimStale);
         return false;
     }
+    if reset::stale_claims(view, ordinal).next().is_some() {
+        draft.wait(&pod_name(&view.set.name, ordinal), Rule::Resetting);
+        return false;
+    }
     ensure(view, ordinal, draft)
 }
 
@@ -38,9 +43,12 @@ pub(super) fn ensure(view: &View, ordinal: Ordinal, draft: &mut Draft) -> bool {
     if let Some(claim) = existing(view, ordinal).find(|claim| claim.terminating) {
         let name = &claim.target.name;
         let pod = pod_name(&view.set.name, ordinal);
-        draft.wait(name, Rule::ClaimTerminating);
+        draft.wait_since(name, Rule::ClaimTerminating, claim.terminating_since);
         draft.notes.push(events::create_failed(&view.set.name, &pod, &format!("pvc {name} is being deleted")));
         return false;
+    }
+    for claim in existing(view, ordinal).filter(|claim| claim.lost) {
+        draft.wait(&claim.target.name, Rule::VolumeLost);
     }
     for template in &view.set.claim_templates {
         let name = claim_name(template, &view.set.name, ordinal);
@@ -76,7 +84,7 @@ pub(super) fn first_keeper(set: &SetView) -> ClaimKeeper {
     wanted(set, &Uid::default(), false)
 }
 
-fn existing(view: &View, ordinal: Ordinal) -> impl Iterator<Item = &ClaimView> {
+pub(super) fn existing(view: &View, ordinal: Ordinal) -> impl Iterator<Item = &ClaimView> {
     let names = view.set.claim_templates.iter().map(move |template| claim_name(template, &view.set.name, ordinal));
     names.filter_map(|name| view.claims.get(&name))
 }
@@ -125,30 +133,15 @@ fn is_left_over(claim: &ClaimView) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Target;
-    use crate::statefulset::views::{Management, Strategy};
+    use crate::statefulset::views::set_view;
 
     fn set(when_scaled: Retention, when_deleted: Retention) -> SetView {
-        SetView {
-            name: "web".to_owned(),
-            uid: Uid("set".to_owned()),
-            generation: 1,
-            deleting: false,
-            range: crate::statefulset::ordinals::Range { start: 0, replicas: 1 },
-            management: Management::OrderedReady,
-            strategy: Strategy::OnDelete,
-            hold_on_raise: false,
-            min_ready_s: 0,
-            when_deleted,
-            when_scaled,
-            claim_templates: vec!["data".to_owned()],
-            history_limit: 10,
-            current_revision: None,
-        }
+        let set = k8s_openapi::api::apps::v1::StatefulSet::default();
+        SetView { when_scaled, when_deleted, ..set_view(&set) }
     }
 
     fn claim(owners: &[(ClaimOwner, bool)]) -> ClaimView {
-        ClaimView { target: Target::default(), terminating: false, owners: owners.to_vec() }
+        ClaimView { owners: owners.to_vec(), ..ClaimView::default() }
     }
 
     fn pod() -> Uid {

@@ -2,7 +2,7 @@
 //! repeats are counted is not its business.
 
 use super::actions::Action;
-use super::ordinals::pod_name;
+use super::ordinals::{Ordinal, pod_name};
 
 /// An event about the set, ready to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +38,20 @@ pub fn succeeded(set: &str, action: &Action) -> Option<Note> {
             let message = format!("Create Claim {name} Pod {} in StatefulSet {set} success", pod_name(set, *ordinal));
             Some(Note::normal("SuccessfulCreate", message))
         }
+        Action::DeleteClaim { target, ordinal } => {
+            let pod = pod_name(set, *ordinal);
+            let message = format!("Delete Claim {} Pod {pod} in StatefulSet {set} success", target.name);
+            Some(Note::normal("SuccessfulDelete", message))
+        }
+        Action::GrowClaim { target, ordinal, .. } => {
+            let pod = pod_name(set, *ordinal);
+            let message = format!("Update Claim {} Pod {pod} in StatefulSet {set} success", target.name);
+            Some(Note::normal("SuccessfulUpdate", message))
+        }
+        Action::RollBack { to, from } => {
+            let message = format!("StatefulSet {set} went back from revision {from} to {to}");
+            Some(Note::normal("RolledBack", message))
+        }
         Action::ConfirmSet
         | Action::AdoptRevision(_)
         | Action::CreateRevision { .. }
@@ -45,7 +59,8 @@ pub fn succeeded(set: &str, action: &Action) -> Option<Note> {
         | Action::DeleteRevision(_)
         | Action::AdoptPod(_)
         | Action::ReleasePod(_)
-        | Action::OwnClaim { .. } => None,
+        | Action::OwnClaim { .. }
+        | Action::Remember { .. } => None,
     }
 }
 
@@ -59,18 +74,27 @@ pub fn failed(set: &str, action: &Action, error: &str) -> Option<Note> {
             Some(Note::warning("FailedDelete", pod_failed("Delete", set, &target.name, error)))
         }
         Action::CreateClaim { name, ordinal, .. } => {
-            let pod = pod_name(set, *ordinal);
-            let message = format!("Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {error}");
-            Some(Note::warning("FailedCreate", message))
+            Some(Note::warning("FailedCreate", claim_failed("Create", set, name, *ordinal, error)))
         }
         Action::OwnClaim { ordinal, .. } => Some(update_failed(set, &pod_name(set, *ordinal), error)),
+        Action::DeleteClaim { target, ordinal } => {
+            Some(Note::warning("FailedDelete", claim_failed("Delete", set, &target.name, *ordinal, error)))
+        }
+        Action::GrowClaim { target, ordinal, .. } => {
+            Some(Note::warning("FailedUpdate", claim_failed("Update", set, &target.name, *ordinal, error)))
+        }
+        Action::RollBack { to, from } => {
+            let message = format!("StatefulSet {set} cannot go back from revision {from} to {to}: {error}");
+            Some(Note::warning("FailedRollback", message))
+        }
         Action::ConfirmSet
         | Action::AdoptRevision(_)
         | Action::CreateRevision { .. }
         | Action::RenumberRevision { .. }
         | Action::DeleteRevision(_)
         | Action::AdoptPod(_)
-        | Action::ReleasePod(_) => None,
+        | Action::ReleasePod(_)
+        | Action::Remember { .. } => None,
     }
 }
 
@@ -90,6 +114,25 @@ pub fn conflicting_controller(claim: &str) -> Note {
         "PersistentVolumeClaim {claim} has a conflicting OwnerReference that acts as a manging controller, the retention policy is ignored for this claim"
     );
     Note::warning("ConflictingController", message)
+}
+
+/// A rollout cannot go on until something changes.
+pub(super) fn rollout_waits(why: &str) -> Note {
+    Note::warning("RolloutWaiting", format!("The rollout waits: {why}"))
+}
+
+/// A rollout that waited goes on.
+pub(super) fn rollout_goes_on() -> Note {
+    Note::normal("RolloutContinues", "The rollout goes on".to_owned())
+}
+
+/// Something is wrong, as a condition says.
+pub(super) fn warning(reason: &'static str, message: &str) -> Note {
+    Note::warning(reason, message.to_owned())
+}
+
+fn claim_failed(verb: &str, set: &str, claim: &str, ordinal: Ordinal, error: &str) -> String {
+    format!("{verb} Claim {claim} for Pod {} in StatefulSet {set} failed error: {error}", pod_name(set, ordinal))
 }
 
 fn pod_failed(verb: &str, set: &str, pod: &str, error: &str) -> String {

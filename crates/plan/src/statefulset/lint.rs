@@ -123,11 +123,13 @@ fn stage(action: &Action) -> u8 {
         | Action::CreateRevision { .. }
         | Action::RenumberRevision { .. }
         | Action::AdoptPod(_)
-        | Action::ReleasePod(_) => 1,
+        | Action::ReleasePod(_)
+        | Action::Remember { .. } => 1,
         Action::OwnClaim { .. } | Action::RelabelPod { .. } => 2,
         Action::CreateClaim { .. } => 3,
-        Action::CreatePod { .. } | Action::DeletePod { .. } => 4,
+        Action::CreatePod { .. } | Action::DeletePod { .. } | Action::DeleteClaim { .. } => 4,
         Action::DeleteRevision(_) => 5,
+        Action::GrowClaim { .. } | Action::RollBack { .. } => 6,
     }
 }
 
@@ -144,7 +146,12 @@ fn object(action: &Action, set: &str) -> Option<(&'static str, String)> {
         | Action::RelabelPod { target, .. }
         | Action::DeletePod { target, .. } => ("pod", target.name.clone()),
         Action::CreatePod { ordinal, .. } => ("pod", super::ordinals::pod_name(set, *ordinal)),
-        Action::OwnClaim { target, .. } => ("claim", target.name.clone()),
+        // Owners come before anything else about a claim; both writes name the state they were decided on,
+        // so that the second is tried again after the first.
+        Action::OwnClaim { target, .. } => ("owners of claim", target.name.clone()),
+        Action::DeleteClaim { target, .. } | Action::GrowClaim { target, .. } => ("claim", target.name.clone()),
+        Action::Remember { key, .. } => ("annotation", (*key).to_owned()),
+        Action::RollBack { .. } => ("set", String::new()),
         Action::CreateClaim { name, .. } => ("claim", name.clone()),
     })
 }

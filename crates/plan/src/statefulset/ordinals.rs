@@ -15,33 +15,115 @@ impl fmt::Display for Ordinal {
     }
 }
 
-/// The ordinals a set wants: `replicas` of them from `start` on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The ordinals a set wants: `replicas` of them from `start` on, reserved ones left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Range {
     /// `spec.ordinals.start`, 0 when unset.
     pub start: i32,
     /// `spec.replicas`.
     pub replicas: i32,
+    /// Ordinals that no replica may hold ([`super::wishes::RESERVE_ORDINALS`]).
+    pub reserved: OrdinalSet,
 }
 
 impl Range {
     /// Whether `ordinal` is wanted.
-    pub fn contains(self, ordinal: Ordinal) -> bool {
-        let offset = i64::from(ordinal.0) - i64::from(self.start);
-        (0..i64::from(self.replicas)).contains(&offset)
+    pub fn contains(&self, ordinal: Ordinal) -> bool {
+        let place = i64::from(ordinal.0);
+        self.stretches(self.replicas).any(|(from, to)| (from..to).contains(&place))
     }
 
     /// The wanted ordinals, lowest first. Those beyond the largest number do not exist.
-    pub fn ascending(self) -> impl DoubleEndedIterator<Item = Ordinal> {
-        let end = i64::from(self.start) + i64::from(self.replicas.max(0));
-        let end = i32::try_from(end).unwrap_or(i32::MAX);
-        (self.start..end).map(Ordinal)
+    pub fn ascending(&self) -> impl DoubleEndedIterator<Item = Ordinal> {
+        let stretches: Vec<_> = self.stretches(self.replicas).collect();
+        stretches.into_iter().flat_map(|(from, to)| (clipped(from)..clipped(to)).map(Ordinal))
     }
 
     /// The first ordinal that a partition of `partition` replicas leaves to the update: partitions
-    /// count from `start` (I4).
-    pub fn partition_end(self, partition: i32) -> Ordinal {
-        Ordinal(self.start.saturating_add(partition))
+    /// count replicas from `start` (I4).
+    pub fn partition_end(&self, partition: i32) -> Ordinal {
+        let last = self.stretches(partition).last();
+        Ordinal(last.map_or(self.start, |(_, to)| clipped(to)))
+    }
+
+    /// The first `count` ordinals that are not reserved, as half-open stretches.
+    fn stretches(&self, count: i32) -> impl Iterator<Item = (i64, i64)> {
+        let mut from = i64::from(self.start);
+        let mut left = i64::from(count.max(0));
+        let past_all = (i64::MAX, i64::MAX);
+        let gaps = self.reserved.0.iter().map(|(first, last)| (i64::from(*first), i64::from(*last)));
+        let stretches = gaps.chain([past_all]).map(move |(first, last)| {
+            let stretch = (from, from + (first - from).clamp(0, left));
+            left -= stretch.1 - stretch.0;
+            from = from.max(last.saturating_add(1));
+            stretch
+        });
+        stretches.filter(|(from, to)| from < to)
+    }
+}
+
+fn clipped(place: i64) -> i32 {
+    i32::try_from(place).unwrap_or(i32::MAX)
+}
+
+/// A set of ordinals, written `1,3-4`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct OrdinalSet(Vec<(i32, i32)>);
+
+impl OrdinalSet {
+    /// Reads `1,3-4`; on failure gives the part that is neither an ordinal nor a range of them. An empty
+    /// text is the empty set.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut stretches = Vec::new();
+        for part in text.split(',').map(str::trim).filter(|_| !text.trim().is_empty()) {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            match (canonical(first.trim()), canonical(last.trim())) {
+                (Some(first), Some(last)) if first <= last => stretches.push((first.0, last.0)),
+                _ => return Err(part.to_owned()),
+            }
+        }
+        Ok(Self::joined(stretches))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `ordinal` is one of them.
+    pub fn contains(&self, ordinal: Ordinal) -> bool {
+        self.0.iter().any(|(first, last)| (*first..=*last).contains(&ordinal.0))
+    }
+
+    fn joined(mut stretches: Vec<(i32, i32)>) -> Self {
+        stretches.sort_unstable();
+        let mut joined: Vec<(i32, i32)> = Vec::new();
+        for (first, last) in stretches {
+            match joined.last_mut() {
+                Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+                Some(_) | None => joined.push((first, last)),
+            }
+        }
+        Self(joined)
+    }
+}
+
+impl FromIterator<Ordinal> for OrdinalSet {
+    fn from_iter<I: IntoIterator<Item = Ordinal>>(ordinals: I) -> Self {
+        Self::joined(ordinals.into_iter().map(|ordinal| (ordinal.0, ordinal.0)).collect())
+    }
+}
+
+impl fmt::Display for OrdinalSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (first, last)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            match first == last {
+                true => write!(f, "{comma}{first}")?,
+                false => write!(f, "{comma}{first}-{last}")?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -101,12 +183,49 @@ mod tests {
         assert_eq!(claim_ordinal_of("data", "web", "data-webs-3"), None);
     }
 
+    fn range(start: i32, replicas: i32, reserved: &str) -> Range {
+        Range { start, replicas, reserved: OrdinalSet::parse(reserved).expect("a list of ordinals") }
+    }
+
     #[test]
     fn ranges_start_where_they_are_told_and_end_at_the_largest_number() {
-        let range = Range { start: 2, replicas: 3 };
-        assert_eq!(range.ascending().collect::<Vec<_>>(), [2, 3, 4].map(Ordinal));
-        assert!(!range.contains(Ordinal(1)) && range.contains(Ordinal(2)) && !range.contains(Ordinal(5)));
-        assert_eq!(range.partition_end(1), Ordinal(3));
-        assert_eq!(Range { start: i32::MAX - 1, replicas: 5 }.ascending().count(), 1);
+        let from_two = range(2, 3, "");
+        assert_eq!(from_two.ascending().collect::<Vec<_>>(), [2, 3, 4].map(Ordinal));
+        assert!(!from_two.contains(Ordinal(1)) && from_two.contains(Ordinal(2)) && !from_two.contains(Ordinal(5)));
+        assert_eq!(from_two.partition_end(1), Ordinal(3));
+        assert_eq!(range(i32::MAX - 1, 5, "").ascending().count(), 1);
+        assert_eq!(range(0, -1, "").ascending().count(), 0);
+    }
+
+    #[test]
+    fn reserved_ordinals_are_left_out_and_the_replicas_counted_past_them() {
+        for (start, replicas, reserved, wanted) in [
+            (0, 3, "1", &[0, 2, 3][..]),
+            (0, 3, "0-1", &[2, 3, 4]),
+            (0, 3, "3-9", &[0, 1, 2]),
+            (2, 3, "0-2,4", &[3, 5, 6]),
+            (0, 2, "0-2147483647", &[]),
+            (0, 0, "1", &[]),
+        ] {
+            let range = range(start, replicas, reserved);
+            let found: Vec<_> = range.ascending().map(|ordinal| ordinal.0).collect();
+            assert_eq!(found, wanted, "{replicas} from {start} without {reserved}");
+            let contained: Vec<_> = (0..10).filter(|ordinal| range.contains(Ordinal(*ordinal))).collect();
+            assert_eq!(contained, wanted, "{replicas} from {start} without {reserved}");
+        }
+        assert_eq!(range(0, 3, "1").partition_end(2), Ordinal(3), "replicas 0 and 2 are held back");
+        assert_eq!(range(0, 3, "1").partition_end(1), Ordinal(1));
+    }
+
+    #[test]
+    fn sets_of_ordinals_are_read_whole_or_not_at_all() {
+        for (text, wanted) in [("", ""), ("1", "1"), (" 3 - 4, 1", "1,3-4"), ("1,2,3,7", "1-3,7"), ("0-4,2", "0-4")] {
+            assert_eq!(OrdinalSet::parse(text).map(|set| set.to_string()), Ok(wanted.to_owned()), "{text}");
+        }
+        for (text, wrong) in [("1,x", "x"), ("1,", ""), ("4-3", "4-3"), ("-1", "-1"), ("01", "01"), ("1-2-3", "1-2-3")]
+        {
+            assert_eq!(OrdinalSet::parse(text), Err(wrong.to_owned()), "{text}");
+        }
+        assert_eq!([4, 1, 3].map(Ordinal).into_iter().collect::<OrdinalSet>().to_string(), "1,3-4");
     }
 }

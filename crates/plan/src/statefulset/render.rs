@@ -1,18 +1,25 @@
 //! The objects that actions stand for: pods, claims and revisions as they go over the wire
 //! (contract sections D, E, F, H2). It renders what was decided and decides nothing.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use serde_json::{Value, json};
 
 use super::actions::ClaimKeeper;
+use super::claim_views::claim_owner;
 use super::claims::first_keeper;
 use super::ordinals::{Ordinal, claim_name, pod_name};
+use super::reset;
 use super::revisions::{self, RevisionName};
-use super::views::{ClaimOwner, claim_owner, set_view};
+use super::views::{ClaimOwner, set_view};
+use super::wishes::{RESET_GENERATION, ROLLED_BACK};
 use super::{API_VERSION, KIND, POD_INDEX_LABEL, POD_NAME_LABEL, REVISION_LABEL};
 use crate::pods;
 
@@ -41,7 +48,7 @@ pub fn pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &RevisionNam
             generate_name: Some(format!("{set_name}-")),
             namespace: set.metadata.namespace.clone(),
             labels: Some(labels),
-            annotations: from.annotations,
+            annotations: marked(set, ordinal, from.annotations),
             finalizers: from.finalizers,
             owner_references: Some(vec![reference(set)]),
             ..ObjectMeta::default()
@@ -76,7 +83,7 @@ pub fn claim(set: &StatefulSet, template: &str, ordinal: Ordinal) -> Option<Pers
         name: Some(claim_name(template, name_of(set), ordinal)),
         namespace: set.metadata.namespace.clone(),
         labels: Some(labels).filter(|labels| !labels.is_empty()),
-        annotations: claim.metadata.annotations,
+        annotations: marked(set, ordinal, claim.metadata.annotations),
         ..ObjectMeta::default()
     };
     claim.status = None;
@@ -111,6 +118,36 @@ pub fn owned_claim(
     claim
 }
 
+/// `claim`, asking for `storage`.
+pub fn grown_claim(claim: &PersistentVolumeClaim, storage: &str) -> PersistentVolumeClaim {
+    let mut claim = claim.clone();
+    let resources = claim.spec.get_or_insert_default().resources.get_or_insert_default();
+    resources.requests.get_or_insert_default().insert("storage".to_owned(), Quantity(storage.to_owned()));
+    claim
+}
+
+/// The strategic merge patch that puts the template of `revision` back into the very state of `set` that
+/// was decided on: the one `kubectl rollout undo` sends, with the note of what was taken back.
+pub fn rollback(set: &StatefulSet, revision: &ControllerRevision, from: &RevisionName) -> Option<Value> {
+    let RawExtension(data) = revision.data.as_ref()?;
+    let mut patch = data.clone();
+    let meta = &set.metadata;
+    patch.as_object_mut()?.insert(
+        "metadata".to_owned(),
+        json!({
+            "uid": meta.uid,
+            "resourceVersion": meta.resource_version,
+            "annotations": {ROLLED_BACK: from.0},
+        }),
+    );
+    Some(patch)
+}
+
+/// The merge patch that writes an annotation of the set, or takes it away.
+pub fn remembered(set: &StatefulSet, key: &str, value: Option<&str>) -> Value {
+    json!({"metadata": {"uid": set.metadata.uid, "annotations": {key: value}}})
+}
+
 /// The set's template written down as a revision (H1, H2).
 pub fn revision(set: &StatefulSet, name: &RevisionName, hash: &str, number: i64) -> ControllerRevision {
     let template = spec_of(set).and_then(|spec| spec.template.metadata.clone());
@@ -135,6 +172,19 @@ pub fn relabelled(set: &StatefulSet, meta: &ObjectMeta, ordinal: Ordinal) -> Obj
     let mut meta = meta.clone();
     meta.labels.get_or_insert_default().extend(identity_labels(&pod_name(name_of(set), ordinal), ordinal));
     meta
+}
+
+/// `annotations` with the generation of the reset that this replica is made for, if there is one.
+fn marked(
+    set: &StatefulSet,
+    ordinal: Ordinal,
+    annotations: Option<BTreeMap<String, String>>,
+) -> Option<BTreeMap<String, String>> {
+    let view = set_view(set);
+    let Some(generation) = reset::generation(&view, ordinal) else { return annotations };
+    let mut annotations = annotations.unwrap_or_default();
+    annotations.insert(RESET_GENERATION.to_owned(), generation.clone());
+    Some(annotations)
 }
 
 fn identity_labels(pod: &str, ordinal: Ordinal) -> [(String, String); 2] {

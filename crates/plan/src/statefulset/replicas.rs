@@ -47,17 +47,17 @@ fn missing(stage: &Stage<'_>, ordinal: Ordinal, draft: &mut Draft) -> Step {
 
 fn existing(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, draft: &mut Draft) -> Step {
     let name = &pod.target.name;
+    if draft.is_doomed(&pod.target) {
+        draft.wait(name, Rule::Replacing);
+        return Step::Block;
+    }
     if pod.phase.is_terminal() && !pod.terminating {
         draft.delete(pod, ordinal, Removal::Ended);
         draft.wait(name, Rule::Replacing);
         return Step::Block;
     }
-    if draft.is_doomed(&pod.target) {
-        draft.wait(name, Rule::Replacing);
-        return Step::Block;
-    }
     if pod.terminating {
-        draft.wait(name, Rule::Terminating);
+        draft.wait_for(pod, Rule::Terminating);
         return Step::Block;
     }
     let claims_usable = pod.phase != Phase::Pending || claims::ensure(stage.view, ordinal, draft);
@@ -66,7 +66,7 @@ fn existing(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, draft: &mut Draf
     }
     match pod.available_at(stage.view.set.min_ready_s) {
         None => {
-            draft.wait(name, Rule::NotReady);
+            draft.wait_for(pod, Rule::NotReady);
             Step::Block
         }
         Some(at) if at > stage.now => {

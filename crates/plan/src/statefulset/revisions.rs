@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use serde_json::Value;
 
 use super::actions::{Action, Draft};
+use super::pause;
 use super::views::{Owner, PodView, View};
 use crate::ids::{Target, Uid};
 use crate::{labels, pods, revisions};
@@ -181,7 +182,8 @@ pub(super) fn truncate(view: &View, resolved: &Resolved, draft: &mut Draft) {
         view.pods.iter().filter(|pod| pod.owner == Owner::This).filter_map(|pod| pod.revision.as_ref()).collect();
     let idle = view.revisions.iter().filter(|revision| {
         let name = revision.name();
-        !revision.orphan && name != resolved.current && name != resolved.update && !used.contains(&name.label())
+        let live = name == resolved.current || name == resolved.update || pause::is_kept(view, &name);
+        !revision.orphan && !live && !used.contains(&name.label())
     });
     let idle: Vec<_> = idle.collect();
     let excess = idle.len().saturating_sub(limit);

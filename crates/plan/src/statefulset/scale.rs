@@ -36,14 +36,14 @@ fn shrink_by_one(stage: &Stage<'_>, draft: &mut Draft) -> bool {
     let Some((_, next)) = condemned.last_key_value() else { return true };
     let lowest_unavailable = condemned.values().find(|pod| !available(pod) && !pod.phase.is_terminal());
     if next.terminating {
-        draft.wait(&next.target.name, Rule::Terminating);
+        draft.wait_for(next, Rule::Terminating);
     } else if available(next)
         || next.phase.is_terminal()
         || lowest_unavailable.is_some_and(|lowest| lowest.target == next.target)
     {
         remove(next, draft);
     } else {
-        draft.wait(&next.target.name, Rule::ScaleDownUnhealthy);
+        draft.wait_for(next, Rule::ScaleDownUnhealthy);
         if let Some(at) = next.available_at(stage.view.set.min_ready_s) {
             draft.wake(at);
         }

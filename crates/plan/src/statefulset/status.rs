@@ -46,11 +46,9 @@ pub(super) fn next_change(stage: &Stage<'_>) -> Option<Timestamp> {
     stage.claimed.all().filter_map(|pod| pod.available_at(min_ready_s)).filter(|at| *at > stage.now).min()
 }
 
-/// Puts the parts of the stored status that are not counted into `status`, and says whether the
-/// result is worth a write (O8).
-pub(super) fn carry_over(set: &StatefulSet, status: &mut StatefulSetStatus) -> bool {
+/// Whether `status` is worth a write over the stored one (O8).
+pub(super) fn is_news(set: &StatefulSet, status: &StatefulSetStatus) -> bool {
     let Some(stored) = &set.status else { return true };
-    status.conditions.clone_from(&stored.conditions);
     let comparable = |status: &StatefulSetStatus| {
         let count = |count: Option<i32>| count.unwrap_or(0);
         let name = |name: &Option<String>| name.clone().unwrap_or_default();
@@ -66,7 +64,9 @@ pub(super) fn carry_over(set: &StatefulSet, status: &mut StatefulSetStatus) -> b
             [name(&status.current_revision), name(&status.update_revision)],
         )
     };
-    stored.observed_generation < status.observed_generation || comparable(stored) != comparable(status)
+    stored.observed_generation < status.observed_generation
+        || comparable(stored) != comparable(status)
+        || stored.conditions.as_deref().unwrap_or_default() != status.conditions.as_deref().unwrap_or_default()
 }
 
 fn total(count: usize) -> i32 {

@@ -16,14 +16,21 @@
 //! Kubernetes decides by `status.currentReplicas` at which revision a lost replica returns. Here a
 //! replica whose turn has not come returns at the current revision only while the update is in
 //! doubt, that is, while an updated replica is not Ready.
+//!
+//! A paused set ([`super::pause`]) rolls and heals nothing. The strategy Recreate of Kubernetes 1.37
+//! ([`clear`]) lets all old pods go before the first new one comes.
+
+use std::cmp::Reverse;
 
 use jiff::Timestamp;
 
 use super::Stage;
 use super::actions::{Draft, Removal, Rule};
+use super::adopt::Claimed;
 use super::ordinals::{Ordinal, pod_name};
-use super::revisions::RevisionName;
+use super::revisions::{Resolved, RevisionName};
 use super::views::{PodView, Strategy};
+use super::{claims, pause};
 
 /// Seconds that the first replica of a revision has to be Ready for where nothing probes it.
 const PROVING_S: i32 = 2;
@@ -31,8 +38,11 @@ const PROVING_S: i32 = 2;
 /// The revision at which the replica `ordinal` is made now (section I).
 pub(super) fn revision_for_new(stage: &Stage<'_>, ordinal: Ordinal) -> RevisionName {
     let (current, update) = (&stage.resolved.current, &stage.resolved.update);
+    if stage.view.set.wishes.paused {
+        return pause::revision_of(stage.view, ordinal).unwrap_or_else(|| current.clone());
+    }
     let held = match stage.view.set.strategy {
-        Strategy::OnDelete => false,
+        Strategy::OnDelete | Strategy::Recreate => false,
         Strategy::RollingUpdate { partition: Some(partition), .. } => {
             ordinal < stage.view.set.range.partition_end(partition)
         }
@@ -50,6 +60,9 @@ fn awaits_its_turn(stage: &Stage<'_>, ordinal: Ordinal) -> bool {
 
 /// Replaces the replicas that never stood and are not at a revision they may be at.
 pub(super) fn heal(stage: &Stage<'_>, draft: &mut Draft) {
+    if stage.view.set.wishes.paused {
+        return;
+    }
     for (ordinal, pod) in stage.claimed.in_range.iter().rev() {
         if is_broken(pod) && is_misplaced(stage, *ordinal, pod) {
             draft.delete(pod, *ordinal, Removal::Broken);
@@ -63,7 +76,9 @@ fn is_misplaced(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView) -> bool {
     match stage.view.set.strategy {
         Strategy::OnDelete => false,
         Strategy::RollingUpdate { partition: None, .. } if stage.resolved.is_update(pod) => false,
-        Strategy::RollingUpdate { .. } => pod.revision.as_ref() != Some(&revision_for_new(stage, ordinal).label()),
+        Strategy::RollingUpdate { .. } | Strategy::Recreate => {
+            pod.revision.as_ref() != Some(&revision_for_new(stage, ordinal).label())
+        }
     }
 }
 
@@ -72,10 +87,44 @@ fn is_broken(pod: &PodView) -> bool {
     !pod.terminating && !pod.phase.is_terminal() && !pod.running_ready() && !pod.ever_stood
 }
 
-/// Replaces outdated replicas, highest ordinal first.
+/// The wanted ordinals in the order in which they are updated: from the highest down, and those that
+/// are to be last after all others.
+pub(super) fn rollout_order(stage: &Stage<'_>) -> Vec<Ordinal> {
+    let is_last = |ordinal: &Ordinal| stage.claimed.in_range.get(ordinal).is_some_and(|pod| pod.last);
+    let mut order: Vec<Ordinal> = stage.view.set.range.ascending().collect();
+    order.sort_by_key(|ordinal| (is_last(ordinal), Reverse(*ordinal)));
+    order
+}
+
+/// For the strategy that lets all pods go before the first new one comes: asks the old ones to end, and
+/// says whether they are all gone.
+pub(super) fn clear(stage: &Stage<'_>, draft: &mut Draft) -> bool {
+    if stage.view.set.strategy != Strategy::Recreate || stage.view.set.wishes.paused {
+        return true;
+    }
+    let mut cleared = true;
+    let condemned = stage.claimed.condemned.iter().map(|(ordinal, pod)| (ordinal, pod, Removal::Condemned));
+    let wanted = stage.claimed.in_range.iter().map(|(ordinal, pod)| (ordinal, pod, Removal::Outdated));
+    for (ordinal, pod, why) in condemned.chain(wanted).filter(|(_, pod, _)| !stage.resolved.is_update(pod)) {
+        cleared = false;
+        if pod.terminating {
+            draft.wait_for(pod, Rule::Terminating);
+        } else if !draft.is_doomed(&pod.target) {
+            claims::own(stage.view, pod, *ordinal, why == Removal::Condemned, draft);
+            draft.delete(pod, *ordinal, why);
+            draft.wait(&pod.target.name, Rule::Replacing);
+        }
+    }
+    cleared
+}
+
+/// Replaces outdated replicas, in the order of the rollout.
 pub(super) fn roll(stage: &Stage<'_>, draft: &mut Draft) {
+    if stage.view.set.wishes.paused {
+        return;
+    }
     match stage.view.set.strategy {
-        Strategy::OnDelete => {}
+        Strategy::OnDelete | Strategy::Recreate => {}
         Strategy::RollingUpdate { partition, unavailable_max: None } => {
             one_by_one(stage, partition.unwrap_or(0), draft);
         }
@@ -87,11 +136,16 @@ pub(super) fn roll(stage: &Stage<'_>, draft: &mut Draft) {
 
 /// The first outdated replica goes; the walk waits at the first one that is down (L2).
 fn one_by_one(stage: &Stage<'_>, partition: i32, draft: &mut Draft) {
-    let outdated = |(ordinal, pod): &(&Ordinal, &&PodView)| is_outdated(stage, **ordinal, pod, partition);
-    let Some((lowest, _)) = stage.claimed.in_range.iter().find(outdated) else { return };
-    for ordinal in stage.view.set.range.ascending().rev().take_while(|ordinal| ordinal >= lowest) {
+    let outdated = |(ordinal, pod): (&Ordinal, &&PodView)| is_outdated(stage, *ordinal, pod, partition);
+    if !stage.claimed.in_range.iter().any(outdated) {
+        return;
+    }
+    let order = rollout_order(stage);
+    let place = |ordinal: &Ordinal| stage.claimed.in_range.get(ordinal).is_some_and(|pod| outdated((ordinal, pod)));
+    let end = order.iter().rposition(place).map_or(0, |last| last + 1);
+    for ordinal in order.into_iter().take(end) {
         let Some(pod) = stage.claimed.in_range.get(&ordinal) else {
-            draft.wait(&pod_name(&stage.view.set.name, ordinal), Rule::NotReady);
+            draft.wait(&pod_name(&stage.view.set.name, ordinal), Rule::Creating);
             return;
         };
         if !pod.terminating && !draft.is_doomed(&pod.target) && is_outdated(stage, ordinal, pod, partition) {
@@ -99,7 +153,7 @@ fn one_by_one(stage: &Stage<'_>, partition: i32, draft: &mut Draft) {
             return;
         }
         if let Some((rule, at)) = unfit(stage, pod, draft) {
-            draft.wait(&pod.target.name, rule);
+            draft.wait_for(pod, rule);
             if let Some(at) = at {
                 draft.wake(at);
             }
@@ -108,42 +162,76 @@ fn one_by_one(stage: &Stage<'_>, partition: i32, draft: &mut Draft) {
     }
 }
 
-/// As many outdated replicas go as may be down beside those that are (L6). Broken replicas at a
-/// revision they should not be at cost nothing: they are down anyway, and replaced by [`heal`].
+/// As many outdated replicas go as may be down beside those that are (L6).
+///
+/// Broken replicas cost nothing: [`heal`] replaces them whatever the budget. Of the others, those that
+/// are down already go first, for replacing them takes nothing away that is there; healthy ones go only
+/// as far as everything that is down leaves room. Kubernetes 1.35 counted the broken ones too and so never
+/// repaired them (kubernetes#137409); the annotation [`super::wishes::MAX_UNAVAILABLE`] asks for its count.
 fn within_budget(stage: &Stage<'_>, partition: i32, budget: i32, draft: &mut Draft) {
-    let missing = stage.view.set.range.ascending().filter(|ordinal| !stage.claimed.in_range.contains_key(ordinal));
-    let mut down = missing.count();
-    let mut outdated = Vec::new();
-    for (ordinal, pod) in stage.claimed.in_range.iter().rev() {
-        let late = is_outdated(stage, *ordinal, pod, partition);
-        let doomed = draft.is_doomed(&pod.target);
-        if doomed || unfit(stage, pod, draft).is_some() {
-            let free = late && is_broken(pod);
-            down += usize::from(!free);
-        }
-        if late && !pod.terminating && !doomed {
-            outdated.push((*ordinal, *pod));
-        }
-    }
     let budget = usize::try_from(budget).unwrap_or(0);
-    let allowed = budget.saturating_sub(down);
-    if allowed == 0
-        && let Some((_, pod)) = outdated.first()
-    {
-        draft.wait(&pod.target.name, Rule::Budget);
+    let mut in_work = 0;
+    let (mut down, mut healthy) = (Vec::new(), Vec::new());
+    for ordinal in rollout_order(stage) {
+        let Some(pod) = stage.claimed.in_range.get(&ordinal).copied() else {
+            in_work += 1;
+            continue;
+        };
+        let leaving = pod.terminating || draft.is_doomed(&pod.target);
+        let late = !leaving && is_outdated(stage, ordinal, pod, partition);
+        match (late, unfit(stage, pod, draft)) {
+            (false, None) => {}
+            (false, Some((rule, at))) => {
+                in_work += 1;
+                if let Some(at) = at {
+                    draft.wait_for(pod, rule);
+                    draft.wake(at);
+                }
+            }
+            (true, None) => healthy.push((ordinal, pod)),
+            (true, Some(_)) => down.push((ordinal, pod)),
+        }
     }
-    for (ordinal, pod) in outdated.into_iter().take(allowed) {
+    let room = budget.saturating_sub(in_work + down.len());
+    if room == 0 && !healthy.is_empty() {
+        let blocking = stage.claimed.in_range.values().find(|pod| unfit(stage, pod, draft).is_some());
+        if let Some(pod) = blocking {
+            draft.wait_for(pod, Rule::Budget);
+        }
+    }
+    let going: Vec<(Ordinal, &PodView)> = if stage.view.set.wishes.upstream_budget {
+        let mut late: Vec<_> = down.into_iter().chain(healthy).collect();
+        late.sort_by_key(|(ordinal, pod)| (pod.last, Reverse(*ordinal)));
+        late.into_iter().take(room).collect()
+    } else {
+        let repairs = budget.saturating_sub(in_work);
+        down.into_iter().take(repairs).chain(healthy.into_iter().take(room)).collect()
+    };
+    for (ordinal, pod) in going {
         draft.delete(pod, ordinal, Removal::Outdated);
     }
 }
 
 /// Whether the replica is not at the revision the rollout wants it at.
-fn is_outdated(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, partition: i32) -> bool {
+pub(super) fn is_outdated(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, partition: i32) -> bool {
     if ordinal >= stage.view.set.range.partition_end(partition) {
         !stage.resolved.is_update(pod)
     } else {
-        !stage.view.set.hold_on_raise && !stage.resolved.is_current(pod) && stage.resolved.is_newer_than_current(pod)
+        !stage.view.set.wishes.hold_on_raise
+            && !stage.resolved.is_current(pod)
+            && stage.resolved.is_newer_than_current(pod)
     }
+}
+
+/// Whether the replica stands: here to stay, available, and for long enough to be trusted.
+pub(super) fn is_in_place(stage: &Stage<'_>, pod: &PodView) -> bool {
+    unfit(stage, pod, &Draft::default()).is_none()
+}
+
+/// When the next replica will stand by the passing of time alone.
+pub(super) fn next_in_place(stage: &Stage<'_>) -> Option<Timestamp> {
+    let pods = stage.claimed.in_range.values();
+    pods.filter_map(|pod| unfit(stage, pod, &Draft::default()).and_then(|(_, at)| at)).min()
 }
 
 /// Why a rollout may not pass this pod yet, and when that may change by itself.
@@ -160,12 +248,16 @@ fn unfit(stage: &Stage<'_>, pod: &PodView, draft: &Draft) -> Option<(Rule, Optio
     }
 }
 
-/// When the pod has shown that the update revision runs at all, if that is still open.
+/// Whether a replica has shown that the update revision runs at all. One is enough.
+pub(super) fn is_proven(claimed: &Claimed<'_>, resolved: &Resolved, now: Timestamp) -> bool {
+    let mut updated = claimed.in_range.values().filter(|pod| resolved.is_update(pod));
+    updated.any(|pod| pod.available_at(PROVING_S).is_some_and(|at| at <= now))
+}
+
+/// When the pod will have shown that the update revision runs at all, if that is still open.
 fn proven_at(stage: &Stage<'_>, pod: &PodView) -> Option<Timestamp> {
-    let proof_at = |pod: &PodView| pod.available_at(PROVING_S).filter(|_| stage.resolved.is_update(pod));
-    let unproven = |pod: &PodView| proof_at(pod).is_none_or(|at| at > stage.now);
-    if pod.probed || stage.view.set.min_ready_s >= PROVING_S {
+    if pod.probed || stage.view.set.min_ready_s >= PROVING_S || stage.proven || !stage.resolved.is_update(pod) {
         return None;
     }
-    proof_at(pod).filter(|_| stage.claimed.in_range.values().all(|pod| unproven(pod)))
+    pod.available_at(PROVING_S)
 }

@@ -2,16 +2,21 @@
 //! decisions depend on, taken from the wire types in this one place. Everything here is ordinary
 //! data that can be compared and hashed, so that states can be enumerated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::claim_views::claim_view;
+pub use super::claim_views::{ClaimOwner, ClaimView, Size};
+use super::conditions::StoredProgress;
 use super::ordinals::{self, Ordinal, Range};
 use super::revisions::{self, RevisionLabel, RevisionName, RevisionView, TemplateView};
+use super::wishes::{self, Wishes};
 use crate::ids::{Target, Uid};
 use crate::pods::{self, Phase};
 use crate::shares::Share;
@@ -19,7 +24,7 @@ use crate::{labels, statefulset};
 
 /// What is observed of the namespace of a set, from one snapshot. Objects of others may be among
 /// them: they are told apart here.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Observed<'a> {
     /// Pods.
     pub pods: &'a [Arc<Pod>],
@@ -27,6 +32,40 @@ pub struct Observed<'a> {
     pub claims: &'a [Arc<PersistentVolumeClaim>],
     /// Revisions.
     pub revisions: &'a [Arc<ControllerRevision>],
+    /// Volumes: where the data of the claims are.
+    pub volumes: &'a dyn Volumes,
+    /// Nodes. Without any, no volume counts as lost.
+    pub nodes: &'a [Arc<Node>],
+    /// Storage classes: which claims can grow.
+    pub classes: &'a [Arc<StorageClass>],
+}
+
+impl Default for Observed<'_> {
+    fn default() -> Self {
+        Self { pods: &[], claims: &[], revisions: &[], volumes: &NoVolumes, nodes: &[], classes: &[] }
+    }
+}
+
+/// Where volumes are looked up: there may be many, and few matter to one set.
+pub trait Volumes: Sync {
+    /// The volume called `name`.
+    fn named(&self, name: &str) -> Option<Arc<PersistentVolume>>;
+}
+
+/// Without volumes.
+#[derive(Clone, Copy, Debug)]
+pub struct NoVolumes;
+
+impl Volumes for NoVolumes {
+    fn named(&self, _name: &str) -> Option<Arc<PersistentVolume>> {
+        None
+    }
+}
+
+impl Volumes for Vec<Arc<PersistentVolume>> {
+    fn named(&self, name: &str) -> Option<Arc<PersistentVolume>> {
+        self.iter().find(|volume| volume.metadata.name.as_deref() == Some(name)).cloned()
+    }
 }
 
 /// `spec.podManagementPolicy`.
@@ -50,6 +89,8 @@ pub enum Strategy {
         /// Pods that may be down at once; none is one after the other (L2).
         unavailable_max: Option<i32>,
     },
+    /// All pods go before the first one comes at the new revision (V).
+    Recreate,
 }
 
 /// One half of `spec.persistentVolumeClaimRetentionPolicy`.
@@ -78,9 +119,8 @@ pub struct SetView {
     pub management: Management,
     /// How revisions are rolled out.
     pub strategy: Strategy,
-    /// Whether raising the partition leaves updated pods alone, as Kubernetes does
-    /// ([`statefulset::PARTITION_RAISE`]).
-    pub hold_on_raise: bool,
+    /// What its annotations ask for.
+    pub wishes: Wishes,
     /// Seconds a pod must be Ready to count as available.
     pub min_ready_s: i32,
     /// What happens to claims when the set goes.
@@ -93,6 +133,8 @@ pub struct SetView {
     pub history_limit: i32,
     /// `status.currentRevision` as stored.
     pub current_revision: Option<RevisionName>,
+    /// What the stored status says of the last rollout.
+    pub progress: StoredProgress,
 }
 
 /// Whose a pod is.
@@ -135,6 +177,12 @@ pub struct PodView {
     pub identity_ok: bool,
     /// Whether it mounts the claims of its ordinal (E3).
     pub storage_ok: bool,
+    /// Since when it is as ready as it is; of a terminating one, by when it should be gone.
+    pub since: Option<Timestamp>,
+    /// Whether it is to be updated last ([`wishes::UPDATE_LAST`]).
+    pub last: bool,
+    /// The generation of a reset that it was made for ([`wishes::RESET_GENERATION`]).
+    pub reset: Option<String>,
 }
 
 impl PodView {
@@ -152,30 +200,6 @@ impl PodView {
     pub fn available(&self, min_ready_s: i32, now: Timestamp) -> bool {
         self.available_at(min_ready_s).is_some_and(|at| at <= now)
     }
-}
-
-/// What an owner reference on a claim refers to (section F).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ClaimOwner {
-    /// This very set.
-    Set,
-    /// A set of this name that is gone.
-    StaleSet,
-    /// A pod with the name of the claim's ordinal.
-    Pod(Uid),
-    /// Anything else.
-    Foreign,
-}
-
-/// A claim made from one of the set's templates.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ClaimView {
-    /// Which claim, exactly.
-    pub target: Target,
-    /// Whether deletion was asked for.
-    pub terminating: bool,
-    /// Its owner references, each with whether it is the controller one.
-    pub owners: Vec<(ClaimOwner, bool)>,
 }
 
 /// Everything a plan is made from.
@@ -198,11 +222,23 @@ impl View {
     pub fn new(set: &StatefulSet, observed: &Observed<'_>) -> Self {
         let view = set_view(set);
         let pods = observed.pods.iter().filter_map(|pod| pod_view(set, &view, pod)).collect();
-        let claims = observed.claims.iter().filter_map(|claim| claim_view(&view, claim)).collect();
+        let placed = placed(&view, observed);
+        let claims =
+            observed.claims.iter().filter_map(|claim| claim_view(set, &view, observed, &placed, claim)).collect();
         let revisions = revisions::views(set, observed.revisions);
         let template = revisions::template_view(set, observed.revisions);
         Self { set: view, pods, claims, revisions, template }
     }
+}
+
+/// The ordinals whose pod has a node.
+fn placed(view: &SetView, observed: &Observed<'_>) -> BTreeSet<Ordinal> {
+    let has_node = |pod: &&Arc<Pod>| {
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        node.is_some_and(|node| !node.is_empty())
+    };
+    let names = observed.pods.iter().filter(has_node).filter_map(|pod| pod.metadata.name.as_deref());
+    names.filter_map(|name| ordinals::ordinal_of(&view.name, name)).collect()
 }
 
 /// The set alone.
@@ -212,19 +248,23 @@ pub(super) fn set_view(set: &StatefulSet) -> SetView {
     let spec = set.spec.as_ref().unwrap_or(&empty);
     let replicas = spec.replicas.unwrap_or(1);
     let retention = spec.persistent_volume_claim_retention_policy.as_ref();
-    let annotation = |key: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(key));
+    let (wishes, reserved) = wishes::read(meta);
     SetView {
         name: meta.name.clone().unwrap_or_default(),
         uid: Uid(meta.uid.clone().unwrap_or_default()),
         generation: meta.generation.unwrap_or(0),
         deleting: meta.deletion_timestamp.is_some(),
-        range: Range { start: spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0), replicas },
+        range: Range {
+            start: spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0),
+            replicas,
+            reserved,
+        },
         management: match spec.pod_management_policy.as_deref() {
             Some("Parallel") => Management::Parallel,
             Some(_) | None => Management::OrderedReady,
         },
         strategy: strategy(spec.update_strategy.as_ref(), replicas),
-        hold_on_raise: annotation(statefulset::PARTITION_RAISE).is_some_and(|value| value == "hold"),
+        wishes,
         min_ready_s: spec.min_ready_seconds.unwrap_or(0),
         when_deleted: retention_of(retention.and_then(|policy| policy.when_deleted.as_deref())),
         when_scaled: retention_of(retention.and_then(|policy| policy.when_scaled.as_deref())),
@@ -236,12 +276,15 @@ pub(super) fn set_view(set: &StatefulSet) -> SetView {
             .and_then(|status| status.current_revision.clone())
             .filter(|name| !name.is_empty())
             .map(RevisionName),
+        progress: StoredProgress::of(set.status.as_ref()),
     }
 }
 
 fn strategy(strategy: Option<&StatefulSetUpdateStrategy>, replicas: i32) -> Strategy {
-    if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete") {
-        return Strategy::OnDelete;
+    match strategy.and_then(|strategy| strategy.type_.as_deref()) {
+        Some("OnDelete") => return Strategy::OnDelete,
+        Some("Recreate") => return Strategy::Recreate,
+        Some(_) | None => {}
     }
     let block = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
     Strategy::RollingUpdate {
@@ -288,7 +331,16 @@ fn pod_view(set: &StatefulSet, view: &SetView, pod: &Pod) -> Option<PodView> {
         revision: label(statefulset::REVISION_LABEL).cloned().map(RevisionLabel),
         identity_ok: label(statefulset::POD_NAME_LABEL).is_some_and(|value| value == name),
         storage_ok: ordinal.is_none_or(|ordinal| mounts_its_claims(view, ordinal, pod)),
+        since: since(pod),
+        last: view.wishes.update_last.as_ref().is_some_and(|(key, value)| label(key) == Some(value)),
+        reset: pod.metadata.annotations.as_ref().and_then(|own| own.get(wishes::RESET_GENERATION)).cloned(),
     })
+}
+
+fn since(pod: &Pod) -> Option<Timestamp> {
+    let of_meta = pod.metadata.deletion_timestamp.as_ref().map(|time| time.0);
+    let created = || pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    of_meta.or_else(|| pods::readiness_changed(pod)).or_else(created)
 }
 
 fn owner_of(meta: &ObjectMeta, uid: &Uid) -> Owner {
@@ -308,28 +360,4 @@ fn mounts_its_claims(view: &SetView, ordinal: Ordinal, pod: &Pod) -> bool {
             .and_then(|volume| volume.persistent_volume_claim.as_ref())
             .is_some_and(|claim| claim.claim_name == wanted)
     })
-}
-
-fn claim_view(view: &SetView, claim: &PersistentVolumeClaim) -> Option<(String, ClaimView)> {
-    let name = claim.metadata.name.clone().unwrap_or_default();
-    let ordinal =
-        view.claim_templates.iter().find_map(|template| ordinals::claim_ordinal_of(template, &view.name, &name))?;
-    let owners = claim.metadata.owner_references.iter().flatten();
-    let owners = owners.map(|owner| (claim_owner(view, ordinal, owner), owner.controller == Some(true))).collect();
-    let terminating = claim.metadata.deletion_timestamp.is_some();
-    Some((name, ClaimView { target: Target::of(&claim.metadata), terminating, owners }))
-}
-
-/// What `owner` on a claim of `ordinal` refers to.
-pub(super) fn claim_owner(view: &SetView, ordinal: Ordinal, owner: &OwnerReference) -> ClaimOwner {
-    let is = |api_version: &str, kind: &str, name: &str| {
-        owner.api_version == api_version && owner.kind == kind && owner.name == name
-    };
-    if is(statefulset::API_VERSION, statefulset::KIND, &view.name) {
-        if owner.uid == view.uid.0 { ClaimOwner::Set } else { ClaimOwner::StaleSet }
-    } else if is("v1", "Pod", &ordinals::pod_name(&view.name, ordinal)) {
-        ClaimOwner::Pod(Uid(owner.uid.clone()))
-    } else {
-        ClaimOwner::Foreign
-    }
 }

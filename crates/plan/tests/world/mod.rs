@@ -2,24 +2,32 @@
 //! the collector, keeps a transcript, and checks the invariants of `quality.md` at every step.
 #![allow(dead_code, reason = "each test binary uses its own part of this world")]
 
+mod invariants;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{
-    ControllerRevision, RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetStatus,
-    StatefulSetUpdateStrategy,
+    ControllerRevision, RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStateTerminated, ContainerStatus, PersistentVolumeClaim, Pod, PodCondition,
-    PodSpec, PodStatus, PodTemplateSpec,
+    Container, ContainerState, ContainerStateTerminated, ContainerStatus, Node, PersistentVolume,
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimStatus, Pod, PodCondition, PodSpec,
+    PodStatus, PodTemplateSpec, VolumeResourceRequirements,
 };
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference, Time};
 use stead_plan::ids::{Target, Uid};
 use stead_plan::pods;
-use stead_plan::statefulset::ordinals::{Ordinal, ordinal_of, pod_name};
-use stead_plan::statefulset::revisions::RevisionName;
-use stead_plan::statefulset::{self, Action, Observed, Plan, Removal, View, events, lint, render};
+use stead_plan::statefulset::explain::explain;
+use stead_plan::statefulset::ordinals::{Ordinal, pod_name};
+use stead_plan::statefulset::revisions::{self, RevisionName};
+use stead_plan::statefulset::wishes;
+use stead_plan::statefulset::{self, Action, Observed, Plan, View, events, lint, render};
+
+use invariants::{check_action, check_counts};
 
 /// Plans in a row that a story may need before it must have come to rest.
 const PLANS_MAX: usize = 200;
@@ -29,6 +37,9 @@ pub(crate) struct World {
     pub(crate) pods: BTreeMap<String, Pod>,
     pub(crate) claims: BTreeMap<String, PersistentVolumeClaim>,
     pub(crate) revisions: BTreeMap<String, ControllerRevision>,
+    pub(crate) volumes: Vec<Arc<PersistentVolume>>,
+    pub(crate) nodes: Vec<Arc<Node>>,
+    pub(crate) classes: Vec<Arc<StorageClass>>,
     pub(crate) now: Timestamp,
     pub(crate) transcript: Vec<String>,
     pub(crate) events: Vec<String>,
@@ -37,6 +48,28 @@ pub(crate) struct World {
 
 pub(crate) fn labels() -> BTreeMap<String, String> {
     BTreeMap::from([("app".to_owned(), "web".to_owned())])
+}
+
+/// The class of all claims here; its volumes can grow.
+fn growing_class() -> StorageClass {
+    StorageClass {
+        metadata: ObjectMeta { name: Some("standard".to_owned()), ..ObjectMeta::default() },
+        allow_volume_expansion: Some(true),
+        ..StorageClass::default()
+    }
+}
+
+/// What a claim of `size` asks for.
+pub(crate) fn claim_spec(size: &str) -> PersistentVolumeClaimSpec {
+    PersistentVolumeClaimSpec {
+        access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+        storage_class_name: Some("standard".to_owned()),
+        resources: Some(VolumeResourceRequirements {
+            requests: Some(BTreeMap::from([("storage".to_owned(), Quantity(size.to_owned()))])),
+            ..VolumeResourceRequirements::default()
+        }),
+        ..PersistentVolumeClaimSpec::default()
+    }
 }
 
 /// A set called `web` with `replicas` replicas of image `a` and one claim template `data`.
@@ -50,6 +83,7 @@ pub(crate) fn web(replicas: i32) -> StatefulSet {
     };
     let claim = PersistentVolumeClaim {
         metadata: ObjectMeta { name: Some("data".to_owned()), ..ObjectMeta::default() },
+        spec: Some(claim_spec("1Gi")),
         ..PersistentVolumeClaim::default()
     };
     StatefulSet {
@@ -83,6 +117,9 @@ impl World {
             pods: BTreeMap::new(),
             claims: BTreeMap::new(),
             revisions: BTreeMap::new(),
+            volumes: Vec::new(),
+            nodes: Vec::new(),
+            classes: vec![Arc::new(growing_class())],
             now: Timestamp::from_second(1_000_000).expect("a plain number of seconds"),
             transcript: Vec::new(),
             events: Vec::new(),
@@ -139,6 +176,15 @@ impl World {
         self.set.metadata.annotations.get_or_insert_default().insert(key.to_owned(), value.to_owned());
     }
 
+    pub(crate) fn unannotate(&mut self, key: &str) {
+        self.set.metadata.annotations.get_or_insert_default().remove(key);
+    }
+
+    /// Changes what the claim template asks for.
+    pub(crate) fn claim_size(&mut self, size: &str) {
+        self.edit(|spec| spec.volume_claim_templates.get_or_insert_default()[0].spec = Some(claim_spec(size)));
+    }
+
     pub(crate) fn delete_pod(&mut self, name: &str) {
         let now = Time(self.now);
         let version = self.next();
@@ -162,6 +208,28 @@ impl World {
         claim.metadata.resource_version = Some(version);
         claim.metadata.deletion_timestamp.get_or_insert(now);
         self.collect();
+    }
+
+    // What provisioners do.
+
+    /// Binds every claim to a volume as large as it asks, or lets its volume grow to that.
+    pub(crate) fn provision(&mut self) {
+        let names: Vec<String> = self.claims.keys().cloned().collect();
+        for name in names {
+            let version = self.next();
+            let claim = self.claims.get_mut(&name).expect("the claim exists");
+            let spec = claim.spec.get_or_insert_default();
+            spec.volume_name = Some(format!("volume-of-{name}"));
+            let capacity = spec.resources.clone().and_then(|resources| resources.requests);
+            claim.status = Some(PersistentVolumeClaimStatus {
+                phase: Some("Bound".to_owned()),
+                capacity,
+                ..PersistentVolumeClaimStatus::default()
+            });
+            let annotations = claim.metadata.annotations.get_or_insert_default();
+            annotations.insert("pv.kubernetes.io/bind-completed".to_owned(), "yes".to_owned());
+            claim.metadata.resource_version = Some(version);
+        }
     }
 
     // What nodes do.
@@ -280,11 +348,27 @@ impl World {
 
     /// What is seen, and what is decided.
     pub(crate) fn decide(&self) -> (View, Plan) {
+        self.ask(|set, observed, now| (View::new(set, observed), statefulset::plan(set, observed, now)))
+    }
+
+    pub(crate) fn explain(&self) -> String {
+        let text = self.ask(|set, observed, now| explain(set, observed, now).to_string());
+        self.revisions.keys().fold(text, |text, name| text.replace(name.as_str(), &self.letter(name)))
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(&StatefulSet, &Observed<'_>, Timestamp) -> T) -> T {
         let pods: Vec<_> = self.pods.values().cloned().map(Arc::new).collect();
         let claims: Vec<_> = self.claims.values().cloned().map(Arc::new).collect();
         let revisions: Vec<_> = self.revisions.values().cloned().map(Arc::new).collect();
-        let observed = Observed { pods: &pods, claims: &claims, revisions: &revisions };
-        (View::new(&self.set, &observed), statefulset::plan(&self.set, &observed, self.now))
+        let observed = Observed {
+            pods: &pods,
+            claims: &claims,
+            revisions: &revisions,
+            volumes: &self.volumes,
+            nodes: &self.nodes,
+            classes: &self.classes,
+        };
+        question(&self.set, &observed, self.now)
     }
 
     /// Syncs until nothing is left to do without the world changing.
@@ -377,7 +461,31 @@ impl World {
                 self.pod(target);
                 self.delete_pod(&target.name);
             }
+            Action::DeleteClaim { target, .. } => {
+                self.claim(target);
+                self.delete_claim(&target.name);
+            }
+            Action::GrowClaim { target, storage, .. } => {
+                let grown = render::grown_claim(self.claim(target), storage);
+                let grown = PersistentVolumeClaim { metadata: self.written(grown.metadata.clone()), ..grown };
+                self.claims.insert(target.name.clone(), grown);
+            }
+            Action::Remember { key, value: Some(value) } => self.annotate(key, value),
+            Action::Remember { key, value: None } => self.unannotate(key),
+            Action::RollBack { to, from } => {
+                let revision = self.revisions[&to.0].clone();
+                render::rollback(&self.set, &revision, from).expect("the revision holds a patch");
+                let template = revisions::template_of(&revision).expect("the revision holds a template");
+                self.edit(|spec| spec.template = template);
+                self.annotate(wishes::ROLLED_BACK, &from.0);
+            }
         }
+    }
+
+    fn claim(&self, target: &Target) -> &PersistentVolumeClaim {
+        let claim = self.claims.get(&target.name).expect("the claim decided on exists");
+        assert_eq!(Target::of(&claim.metadata), *target, "preconditions hold");
+        claim
     }
 
     fn create_pod(&mut self, ordinal: Ordinal, revision: &RevisionName) {
@@ -488,6 +596,27 @@ impl World {
         self.plan().waits.iter().map(ToString::to_string).collect()
     }
 
+    /// `Blocked=True PodNotReady: web-2 is not running and ready`
+    pub(crate) fn condition(&self, kind: &str) -> String {
+        let conditions = self.set.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let found = conditions.into_iter().find(|condition| condition.type_ == kind);
+        found.map_or_else(
+            || format!("no {kind}"),
+            |found| {
+                let text = |text: &Option<String>| text.clone().unwrap_or_default();
+                let mut message = text(&found.message);
+                for name in self.revisions.keys() {
+                    message = message.replace(name.as_str(), &self.letter(name));
+                }
+                format!("{kind}={} {}: {message}", found.status, text(&found.reason))
+            },
+        )
+    }
+
+    pub(crate) fn annotation(&self, key: &str) -> Option<&str> {
+        self.set.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+
     pub(crate) fn uid(&self, pod: &str) -> String {
         self.pods[pod].metadata.uid.clone().unwrap_or_default()
     }
@@ -529,6 +658,10 @@ impl World {
             }
             Action::RelabelPod { target, .. } => format!("relabel {}", target.name),
             Action::DeletePod { target, why, .. } => format!("delete {} ({why:?})", target.name).to_lowercase(),
+            Action::DeleteClaim { target, .. } => format!("delete {}", target.name),
+            Action::GrowClaim { target, storage, .. } => format!("grow {} to {storage}", target.name),
+            Action::Remember { .. } => return None,
+            Action::RollBack { to, from } => format!("roll back {} to {}", self.letter(&from.0), self.letter(&to.0)),
         })
     }
 
@@ -561,67 +694,4 @@ fn set_ready(status: &mut PodStatus, ready: bool, now: Timestamp) {
 
 fn name(meta: &ObjectMeta) -> String {
     meta.name.clone().unwrap_or_default()
-}
-
-/// I2, I3 and I9 as far as one action can break them; `before` is the snapshot planned from.
-fn check_action(world: &World, before: &BTreeMap<String, Pod>, action: &Action) {
-    let spec = world.set.spec.clone().unwrap_or_default();
-    let ordered = spec.pod_management_policy.as_deref() != Some("Parallel");
-    let start = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
-    let min_ready_s = spec.min_ready_seconds.unwrap_or(0);
-    let available = |pod: &Pod| !pods::is_terminating(pod) && pods::is_available(pod, min_ready_s, world.now);
-    let block = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.clone());
-    let uid = Uid(world.set.metadata.uid.clone().unwrap_or_default());
-    let is_mine = |pod: &Pod| pods::is_controlled_by(&pod.metadata, &uid);
-    match action {
-        Action::CreatePod { ordinal, revision } => {
-            for lower in (start..ordinal.0).filter(|_| ordered) {
-                let pod = before.get(&pod_name("web", Ordinal(lower)));
-                assert!(pod.is_some_and(available), "{ordinal} made before {lower} is available (I2)");
-            }
-            for template in spec.volume_claim_templates.iter().flatten() {
-                let claim = world.claims.get(&format!("{}-web-{ordinal}", name(&template.metadata)));
-                let usable = claim.is_some_and(|claim| claim.metadata.deletion_timestamp.is_none());
-                assert!(usable, "{ordinal} made without a claim to use (I3)");
-            }
-            let below = block.as_ref().is_some_and(|block| ordinal.0 < start + block.partition.unwrap_or(0));
-            let stored = world.set.status.as_ref().and_then(|status| status.current_revision.clone());
-            if let Some(stored) = stored.filter(|name| below && world.revisions.contains_key(name)) {
-                assert_eq!(revision.0, stored, "{ordinal} is below the partition (I9)");
-            }
-        }
-        Action::DeletePod { target, why, .. } => {
-            assert!(!target.uid.0.is_empty() && !target.resource_version.0.is_empty(), "deletes carry preconditions");
-            assert!(before.contains_key(&target.name), "only what was seen is deleted");
-            let one_at_a_time = ordered && block.as_ref().is_none_or(|block| block.max_unavailable.is_none());
-            if *why == Removal::Outdated && one_at_a_time {
-                let others = before.values().filter(|pod| name(&pod.metadata) != target.name && is_mine(pod));
-                assert!(others.clone().all(available), "{} replaced while another is down (I9)", target.name);
-            }
-            if *why == Removal::Condemned && ordered {
-                let place = |pod: &str| ordinal_of("web", pod);
-                let end = start + spec.replicas.unwrap_or(1);
-                let range = start..end;
-                let mine = before.iter().filter(|(_, pod)| is_mine(pod));
-                let condemned = |pod: &&String| place(pod).is_some_and(|ordinal| !range.contains(&ordinal.0));
-                let highest = mine.map(|(pod, _)| pod).filter(condemned).max_by_key(|pod| place(pod));
-                assert_eq!(highest, Some(&target.name), "scaling down goes from the top (I2)");
-            }
-        }
-        _ => {}
-    }
-}
-
-/// I8, and what the API would refuse (B15).
-fn check_counts(status: &StatefulSetStatus) {
-    let count = |count: Option<i32>| count.unwrap_or(0);
-    for (what, value) in [
-        ("ready", status.ready_replicas),
-        ("current", status.current_replicas),
-        ("updated", status.updated_replicas),
-        ("available", status.available_replicas),
-    ] {
-        assert!((0..=status.replicas).contains(&count(value)), "{what} is out of bounds: {status:?}");
-    }
-    assert!(count(status.available_replicas) <= count(status.ready_replicas), "{status:?}");
 }

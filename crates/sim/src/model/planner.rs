@@ -139,7 +139,12 @@ impl Planner {
     fn plan(&self, objects: &Objects) -> Option<(View, Plan, Plan)> {
         let status = self.status(objects.set.as_ref()?).cloned();
         let around = self.wire.observed(objects, status)?;
-        let observed = Observed { pods: &around.pods, claims: &around.claims, revisions: &around.revisions };
+        let observed = Observed {
+            pods: &around.pods,
+            claims: &around.claims,
+            revisions: &around.revisions,
+            ..Observed::default()
+        };
         let ask = || statefulset::plan(&around.set, &observed, wire::now());
         Some((View::new(&around.set, &observed), ask(), ask()))
     }

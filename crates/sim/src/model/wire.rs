@@ -64,7 +64,7 @@ impl Wire {
         let revisions = templates.clone().map(|template| {
             let mut set = set.clone();
             set.spec.get_or_insert_default().template = template;
-            let nothing = statefulset::Observed { pods: &[], claims: &[], revisions: &[] };
+            let nothing = statefulset::Observed::default();
             let written = View::new(&set, &nothing).template;
             render::revision(&set, &written.name, &written.hash, 1)
         });
@@ -101,7 +101,7 @@ impl Wire {
         wire.metadata.generation = Some(generation.into());
         wire.metadata.deletion_timestamp = (going != Going::No).then(|| ago(1));
         if spec.hold_on_raise {
-            let hold = (statefulset::PARTITION_RAISE.to_owned(), "hold".to_owned());
+            let hold = (statefulset::wishes::PARTITION_RAISE.to_owned(), "hold".to_owned());
             wire.metadata.annotations = Some(BTreeMap::from([hold]));
         }
         wire.status = status;
@@ -196,7 +196,12 @@ impl Wire {
             Action::CreatePod { ordinal, revision } => {
                 Act::CreatePod { slot: slot_of(*ordinal)?, template: self.template_called(&revision.0)? }
             }
-            Action::DeletePod { target, why, .. } => Act::DeletePod(pod(target)?, reason(*why)),
+            Action::DeletePod { target, why, .. } => Act::DeletePod(pod(target)?, reason(*why)?),
+            // Nobody asks for these here.
+            Action::DeleteClaim { .. }
+            | Action::GrowClaim { .. }
+            | Action::Remember { .. }
+            | Action::RollBack { .. } => return None,
         })
     }
 }
@@ -317,13 +322,15 @@ fn given(owner: &ClaimKeeper) -> Option<Given> {
     })
 }
 
-fn reason(why: Removal) -> Why {
-    match why {
+fn reason(why: Removal) -> Option<Why> {
+    Some(match why {
         Removal::Ended => Why::Ended,
         Removal::Condemned => Why::Condemned,
         Removal::Outdated => Why::Outdated,
         Removal::Broken => Why::Broken,
-    }
+        // Nobody asks for it here.
+        Removal::Reset => return None,
+    })
 }
 
 fn ordinal(slot: usize) -> Ordinal {

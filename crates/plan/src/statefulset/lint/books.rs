@@ -42,7 +42,11 @@ pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
             | Action::OwnClaim { .. }
             | Action::CreateClaim { .. }
             | Action::RelabelPod { .. }
-            | Action::DeletePod { .. } => {}
+            | Action::DeletePod { .. }
+            | Action::DeleteClaim { .. }
+            | Action::GrowClaim { .. }
+            | Action::Remember { .. }
+            | Action::RollBack { .. } => {}
         }
     }
     truncation(facts, flaws);
@@ -73,7 +77,9 @@ fn is_idle(facts: &Facts<'_>, revision: &RevisionView) -> bool {
     let name = revision.name();
     let mut own = facts.view.pods.iter().filter(|pod| pod.owner == Owner::This);
     let used = own.any(|pod| pod.revision == Some(name.label()));
-    !revision.orphan && !used && name != facts.current && name != facts.update
+    let wishes = &facts.view.set.wishes;
+    let kept = wishes.paused && wishes.paused_replicas.contains_key(&name);
+    !revision.orphan && !used && !kept && name != facts.current && name != facts.update
 }
 
 /// Exactly what exceeds the limit goes, oldest first (H9).
@@ -102,8 +108,11 @@ fn truncation(facts: &Facts<'_>, flaws: &mut Flaws) {
 /// A pod is made at the revision its ordinal is at (section I).
 fn pod_at(facts: &Facts<'_>, ordinal: Ordinal, revision: &RevisionName, flaws: &mut Flaws) {
     let (is_current, is_update) = (*revision == facts.current, *revision == facts.update);
+    let wishes = &facts.view.set.wishes;
+    let noted = wishes.paused_replicas.iter().any(|(name, ordinals)| name == revision && ordinals.contains(ordinal));
     let right = match facts.view.set.strategy {
-        Strategy::OnDelete => is_update,
+        _ if wishes.paused => is_current || noted,
+        Strategy::OnDelete | Strategy::Recreate => is_update,
         Strategy::RollingUpdate { partition: Some(_), .. } if facts.is_held(ordinal) => is_current,
         Strategy::RollingUpdate { partition: Some(_), .. } => is_update,
         // Without the block a replica whose turn has not come may return as it was (I2, S7).

@@ -13,6 +13,7 @@ pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
         match action {
             Action::OwnClaim { target, ordinal, owner } => owned(facts, target, *ordinal, owner, flaws),
             Action::CreateClaim { name, template, ordinal } => made(facts, name, template, *ordinal, flaws),
+            Action::DeleteClaim { target, ordinal } => reset(facts, target, *ordinal, flaws),
             Action::ConfirmSet
             | Action::AdoptRevision(_)
             | Action::CreateRevision { .. }
@@ -22,7 +23,10 @@ pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
             | Action::ReleasePod(_)
             | Action::CreatePod { .. }
             | Action::RelabelPod { .. }
-            | Action::DeletePod { .. } => {}
+            | Action::DeletePod { .. }
+            | Action::GrowClaim { .. }
+            | Action::Remember { .. }
+            | Action::RollBack { .. } => {}
         }
     }
     for (ordinal, pod) in facts.condemned().filter(|(_, pod)| facts.removal(pod).is_some()) {
@@ -33,6 +37,17 @@ pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
             at_hand(facts, &claim_name(template, &facts.view.set.name, ordinal), flaws);
         }
     }
+}
+
+/// A claim goes only because somebody asked for it, once per generation, and after its pod (I3).
+fn reset(facts: &Facts<'_>, target: &Target, ordinal: Ordinal, flaws: &mut Flaws) {
+    let seen = facts.view.claims.get(&target.name).filter(|claim| claim.target == *target);
+    flaws.check(seen.is_some() && super::books::is_exact(target), Law::Exact, || format!("claim {target:?}"));
+    let asked = facts.view.set.wishes.resets.get(&ordinal);
+    let due = asked.is_some() && seen.is_some_and(|claim| claim.reset.as_ref() != asked);
+    flaws.check(due, Law::Reason, || format!("{} is deleted, which nobody asked for", target.name));
+    let free = facts.view.pods.iter().all(|pod| pod.ordinal != Some(ordinal));
+    flaws.check(free, Law::ClaimsFirst, || format!("{} is taken from under its pod", target.name));
 }
 
 /// A pod is about to be made that mounts the claim `name`.

@@ -95,7 +95,7 @@ impl<'a> Facts<'a> {
     /// Whether the partition keeps `ordinal` out of the rollout.
     pub(super) fn is_held(&self, ordinal: Ordinal) -> bool {
         match self.view.set.strategy {
-            Strategy::OnDelete => false,
+            Strategy::OnDelete | Strategy::Recreate => false,
             Strategy::RollingUpdate { partition, .. } => {
                 ordinal < self.view.set.range.partition_end(partition.unwrap_or(0))
             }
@@ -109,7 +109,7 @@ impl<'a> Facts<'a> {
         }
         let is = |name: &RevisionName| pod.revision == Some(name.label());
         if self.is_held(ordinal) {
-            !self.view.set.hold_on_raise && !is(&self.current) && self.is_newer(pod.revision.as_ref())
+            !self.view.set.wishes.hold_on_raise && !is(&self.current) && self.is_newer(pod.revision.as_ref())
         } else {
             !is(&self.update)
         }

@@ -37,7 +37,11 @@ pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
             | Action::RenumberRevision { .. }
             | Action::DeleteRevision(_)
             | Action::OwnClaim { .. }
-            | Action::CreateClaim { .. } => {}
+            | Action::CreateClaim { .. }
+            | Action::DeleteClaim { .. }
+            | Action::GrowClaim { .. }
+            | Action::Remember { .. }
+            | Action::RollBack { .. } => {}
         }
     }
     belonging(facts, flaws);
@@ -83,7 +87,10 @@ fn deletion(facts: &Facts<'_>, pod: &PodView, ordinal: Ordinal, why: Removal, fl
         Removal::Condemned => !in_range,
         Removal::Outdated => in_range && facts.is_outdated(ordinal, pod),
         Removal::Broken => in_range && never_stood && is_elsewhere(facts, ordinal, pod),
+        Removal::Reset => in_range && facts.view.set.wishes.resets.contains_key(&ordinal),
     };
+    let rolls = matches!(why, Removal::Outdated | Removal::Broken);
+    let holds = holds && !(rolls && facts.view.set.wishes.paused);
     let whole = holds && facts.is_mine(pod) && !pod.terminating && pod.ordinal == Some(ordinal);
     flaws.check(whole, Law::Reason, || format!("{} is deleted as {why:?}", pod.target.name));
 }
@@ -95,7 +102,7 @@ fn is_elsewhere(facts: &Facts<'_>, ordinal: Ordinal, pod: &PodView) -> bool {
     match facts.view.set.strategy {
         Strategy::OnDelete => false,
         Strategy::RollingUpdate { partition: Some(_), .. } if facts.is_held(ordinal) => !is_current,
-        Strategy::RollingUpdate { .. } => !is_update,
+        Strategy::RollingUpdate { .. } | Strategy::Recreate => !is_update,
     }
 }
 
@@ -116,7 +123,8 @@ fn from_below(facts: &Facts<'_>, flaws: &mut Flaws) {
 fn from_above(facts: &Facts<'_>, flaws: &mut Flaws) {
     let removed = |why: Removal| facts.deletions().filter(move |deletion| deletion.2 == why);
     let highest = facts.condemned().max_by_key(|(ordinal, _)| *ordinal);
-    let Some((highest, pod)) = highest.filter(|_| facts.ordered()) else { return };
+    let in_order = facts.ordered() && facts.view.set.strategy != Strategy::Recreate;
+    let Some((highest, pod)) = highest.filter(|_| in_order) else { return };
     flaws.check(removed(Removal::Outdated).next().is_none(), Law::FromAbove, || {
         format!("an update goes on while {highest} is still to go")
     });
@@ -145,15 +153,21 @@ fn budget(facts: &Facts<'_>, flaws: &mut Flaws) {
     let range = || facts.view.set.range.ascending();
     match facts.view.set.strategy {
         // Nothing is outdated then, which is found elsewhere.
-        Strategy::OnDelete => {}
+        Strategy::OnDelete | Strategy::Recreate => {}
         Strategy::RollingUpdate { unavailable_max: Some(max), .. } => {
+            // Replacing what is down takes nothing away that is there.
+            let was_up = |ordinal: &Ordinal| facts.replica(*ordinal).is_some_and(|pod| facts.is_available(pod));
+            if !outdated.iter().any(was_up) {
+                return;
+            }
             let down = range().filter(|ordinal| !facts.stands(*ordinal) && !repaired(*ordinal)).count();
             let max = usize::try_from(max).unwrap_or(0);
             flaws.check(down <= max, Law::Budget, || format!("{down} replicas are down, {max} may be"));
         }
         Strategy::RollingUpdate { unavailable_max: None, .. } => {
             flaws.check(outdated.len() == 1, Law::Budget, || format!("{outdated:?} are replaced at once"));
-            let counts = |ordinal: &Ordinal| facts.ordered() || ordinal > lowest;
+            let by_number = facts.view.set.wishes.update_last.is_none();
+            let counts = |ordinal: &Ordinal| facts.ordered() || (by_number && ordinal > lowest);
             for down in range().filter(counts).filter(|ordinal| ordinal != lowest && !facts.stands(*ordinal)) {
                 flaws.add(Law::Budget, format!("{lowest} is replaced while {down} does not stand"));
             }

@@ -5,10 +5,10 @@ use super::facts::Facts;
 use super::{Flaws, Law};
 use crate::statefulset::actions::{Rule, Wait};
 use crate::statefulset::ordinals::{Ordinal, ordinal_of};
-use crate::statefulset::views::{ClaimOwner, ClaimView, PodView};
+use crate::statefulset::views::{ClaimOwner, ClaimView, PodView, Size};
 
 pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
-    if facts.plan.batches.is_empty() && facts.plan.waits.is_empty() {
+    if facts.plan.batches.is_empty() && facts.plan.waits.is_empty() && !facts.view.set.wishes.paused {
         for ordinal in facts.view.set.range.ascending().filter(|ordinal| !is_as_wanted(facts, *ordinal)) {
             flaws.add(Law::Silence, format!("{ordinal} is not as wanted, and nothing is said"));
         }
@@ -48,6 +48,9 @@ fn is_true(facts: &Facts<'_>, wait: &Wait) -> bool {
         Rule::NameTaken => pod.is_some_and(|pod| !facts.is_mine(pod)),
         Rule::StorageDiffers => pod.is_some_and(|pod| !pod.storage_ok),
         Rule::Budget => pod.is_some_and(|pod| facts.is_mine(pod)),
+        Rule::Resetting => ordinal.is_some_and(|ordinal| facts.view.set.wishes.resets.contains_key(&ordinal)),
+        Rule::ClaimGrowing => claim(&|claim| claim.size == Size::Growing),
+        Rule::VolumeLost => claim(&|claim| claim.lost),
     }
 }
 

@@ -1,6 +1,8 @@
 //! StatefulSets and Deployments against the real API and store, in process, with a node that brings
 //! every pod up at once (unless its image is called `broken`) and takes it down when asked.
 
+mod beyond;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,180 @@
+//! The few facts of a claim that decisions depend on: who owns it, whether it can be used, how it
+//! differs from its template today, and whether its data are still somewhere.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use stead_api::amount::Amount;
+
+use super::ordinals::{self, Ordinal};
+use super::views::{Observed, SetView};
+use super::wishes::RESET_GENERATION;
+use super::{API_VERSION, KIND};
+use crate::claims;
+use crate::ids::{Target, Uid};
+use crate::scheduler::node_selector;
+
+/// What an owner reference on a claim refers to (section F).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ClaimOwner {
+    /// This very set.
+    Set,
+    /// A set of this name that is gone.
+    StaleSet,
+    /// A pod with the name of the claim's ordinal.
+    Pod(Uid),
+    /// Anything else.
+    Foreign,
+}
+
+/// How the size of a claim compares with its template.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Size {
+    /// There is nothing to do about it.
+    #[default]
+    Settled,
+    /// It asks for less than the template and can be made to ask for this much.
+    MayGrow(String),
+    /// It asks for more than its volume has so far.
+    Growing,
+}
+
+/// A claim made from one of the set's templates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClaimView {
+    /// Which claim, exactly.
+    pub target: Target,
+    /// Whether deletion was asked for.
+    pub terminating: bool,
+    /// Its owner references, each with whether it is the controller one.
+    pub owners: Vec<(ClaimOwner, bool)>,
+    /// When deletion was asked for.
+    pub terminating_since: Option<Timestamp>,
+    /// The generation of a reset that it was made for ([`RESET_GENERATION`]).
+    pub reset: Option<String>,
+    /// Its size beside its template's.
+    pub size: Size,
+    /// How it differs from its template in ways that only a new claim would change, in words (S8).
+    pub differences: Vec<String>,
+    /// Whether its volume can only be reached from nodes that are no more.
+    pub lost: bool,
+}
+
+/// The view of `claim`, if it is one that `set` makes. The claims of the `placed` ordinals are in use, so
+/// their data are somewhere.
+pub(super) fn claim_view(
+    set: &StatefulSet,
+    view: &SetView,
+    observed: &Observed<'_>,
+    placed: &BTreeSet<Ordinal>,
+    claim: &PersistentVolumeClaim,
+) -> Option<(String, ClaimView)> {
+    let name = claim.metadata.name.clone().unwrap_or_default();
+    let (template, ordinal) = view.claim_templates.iter().find_map(|template| {
+        ordinals::claim_ordinal_of(template, &view.name, &name).map(|ordinal| (template, ordinal))
+    })?;
+    let templates = set.spec.iter().flat_map(|spec| spec.volume_claim_templates.iter().flatten());
+    let asked = templates.into_iter().find(|asked| asked.metadata.name.as_ref() == Some(template))?;
+    let owners = claim.metadata.owner_references.iter().flatten();
+    let owners = owners.map(|owner| (claim_owner(view, ordinal, owner), owner.controller == Some(true))).collect();
+    let deleted = claim.metadata.deletion_timestamp.as_ref().map(|time| time.0);
+    let (size, differences) = compared(observed, claim, asked);
+    let view = ClaimView {
+        target: Target::of(&claim.metadata),
+        terminating: deleted.is_some(),
+        owners,
+        terminating_since: deleted,
+        reset: claim.metadata.annotations.as_ref().and_then(|own| own.get(RESET_GENERATION)).cloned(),
+        size,
+        differences,
+        lost: !placed.contains(&ordinal) && is_lost(observed, claim),
+    };
+    Some((name, view))
+}
+
+/// What `owner` on a claim of `ordinal` refers to.
+pub(super) fn claim_owner(view: &SetView, ordinal: Ordinal, owner: &OwnerReference) -> ClaimOwner {
+    let is = |api_version: &str, kind: &str, name: &str| {
+        owner.api_version == api_version && owner.kind == kind && owner.name == name
+    };
+    if is(API_VERSION, KIND, &view.name) {
+        if owner.uid == view.uid.0 { ClaimOwner::Set } else { ClaimOwner::StaleSet }
+    } else if is("v1", "Pod", &ordinals::pod_name(&view.name, ordinal)) {
+        ClaimOwner::Pod(Uid(owner.uid.clone()))
+    } else {
+        ClaimOwner::Foreign
+    }
+}
+
+/// The size of `claim` beside what its template asks for, and what else differs.
+fn compared(
+    observed: &Observed<'_>,
+    claim: &PersistentVolumeClaim,
+    template: &PersistentVolumeClaim,
+) -> (Size, Vec<String>) {
+    let (Some(has), Some(asked)) = (&claim.spec, &template.spec) else { return (Size::Settled, Vec::new()) };
+    let mut differences = Vec::new();
+    let class = claims::class_of_claim(claim);
+    // A template without a class leaves the choice to the cluster.
+    if let Some(asked) = asked.storage_class_name.as_deref().filter(|asked| *asked != class) {
+        differences.push(format!("its class is {class:?}, the template says {asked:?}"));
+    }
+    let modes = |spec: &PersistentVolumeClaimSpec| spec.access_modes.iter().flatten().cloned().collect::<Vec<_>>();
+    if has.access_modes.as_deref().unwrap_or_default() != asked.access_modes.as_deref().unwrap_or_default() {
+        differences.push(format!("its access is {:?}, the template says {:?}", modes(has), modes(asked)));
+    }
+    let (mode, asked_mode) = (mode(has), mode(asked));
+    if mode != asked_mode {
+        differences.push(format!("its mode is {mode:?}, the template says {asked_mode:?}"));
+    }
+    let size = size(observed, claim, request(has), request(asked));
+    if let (Some(has), Some(asked), Size::Settled | Size::Growing) = (request(has), request(asked), &size)
+        && amount(has) != amount(asked)
+    {
+        differences.push(format!("its size is {has}, the template says {asked}"));
+    }
+    (size, differences)
+}
+
+fn size(observed: &Observed<'_>, claim: &PersistentVolumeClaim, has: Option<&str>, asked: Option<&str>) -> Size {
+    let (Some(has), Some(asked)) = (has, asked) else { return Size::Settled };
+    let capacity = claim.status.as_ref().and_then(|status| status.capacity.as_ref()?.get("storage"));
+    if has != asked && amount(asked) > amount(has) && claims::is_bound(claim) && can_grow(observed, claim) {
+        Size::MayGrow(asked.to_owned())
+    } else if capacity.is_some_and(|capacity| capacity.0 != has && Amount::of(capacity) < amount(has)) {
+        Size::Growing
+    } else {
+        Size::Settled
+    }
+}
+
+fn amount(text: &str) -> Amount {
+    Amount::parse(text).unwrap_or_default()
+}
+
+fn mode(spec: &PersistentVolumeClaimSpec) -> &str {
+    spec.volume_mode.as_deref().unwrap_or("Filesystem")
+}
+
+fn request(spec: &PersistentVolumeClaimSpec) -> Option<&str> {
+    let requests = spec.resources.as_ref()?.requests.as_ref()?;
+    requests.get("storage").map(|quantity| quantity.0.as_str())
+}
+
+fn can_grow(observed: &Observed<'_>, claim: &PersistentVolumeClaim) -> bool {
+    let class = claims::class_of_claim(claim);
+    let class = observed.classes.iter().find(|known| known.metadata.name.as_deref() == Some(class));
+    class.is_some_and(|class| class.allow_volume_expansion == Some(true))
+}
+
+/// Whether the volume of the claim can be reached from no node there is.
+fn is_lost(observed: &Observed<'_>, claim: &PersistentVolumeClaim) -> bool {
+    if observed.nodes.is_empty() {
+        return false;
+    }
+    let volume = claims::volume_name(claim).and_then(|name| observed.volumes.named(name));
+    volume.is_some_and(|volume| !observed.nodes.iter().any(|node| node_selector::volume_reaches(&volume, node)))
+}

@@ -1,0 +1,203 @@
+//! What people ask of one set beyond Kubernetes: the annotations under `stead.dev/`, read once and
+//! whole. Kubernetes accepts a manifest that carries them and ignores them. A value that cannot be
+//! read is ignored as if the annotation were absent, and said so ([`Wishes::problems`]).
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::ordinals::{Ordinal, OrdinalSet};
+use super::revisions::RevisionName;
+
+/// `hold` leaves updated pods alone when the partition is raised above them.
+pub const PARTITION_RAISE: &str = "stead.dev/partition-raise";
+/// `upstream` counts every pod that is down against `maxUnavailable`, as Kubernetes 1.35 did.
+pub const MAX_UNAVAILABLE: &str = "stead.dev/max-unavailable";
+/// `true` stops rolling; lost replicas are still made again, at the revision they had.
+pub const PAUSED: &str = "stead.dev/paused";
+/// Ordinals no replica may hold, like `1,3-4`; `replicas` counts what remains.
+pub const RESERVE_ORDINALS: &str = "stead.dev/reserve-ordinals";
+/// Seconds without progress after which a rollout has failed.
+pub const PROGRESS_DEADLINE: &str = "stead.dev/progress-deadline-seconds";
+/// `true` puts the former template back when a rollout has failed.
+pub const AUTO_ROLLBACK: &str = "stead.dev/auto-rollback";
+/// Replicas to be made anew with their claims, each once per generation: `1=1,3=2`.
+pub const RESET: &str = "stead.dev/reset";
+/// `key=value`: pods with this label are updated last.
+pub const UPDATE_LAST: &str = "stead.dev/update-order-label";
+
+/// On the pods and claims of a replica that was reset: the generation they were made for.
+pub const RESET_GENERATION: &str = "stead.dev/reset-generation";
+/// Written by the controller while a set is paused: which replicas are not at the current revision,
+/// `REVISION=ORDINALS` separated by semicolons.
+pub const PAUSED_REPLICAS: &str = "stead.dev/paused-replicas";
+/// Written by the controller with a rollback: the revision that was taken back. It is not taken back
+/// a second time.
+pub const ROLLED_BACK: &str = "stead.dev/rolled-back-from";
+
+/// The annotations of a set, read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Wishes {
+    /// [`PARTITION_RAISE`]
+    pub hold_on_raise: bool,
+    /// [`MAX_UNAVAILABLE`]
+    pub upstream_budget: bool,
+    /// [`PAUSED`]
+    pub paused: bool,
+    /// [`PAUSED_REPLICAS`]
+    pub paused_replicas: BTreeMap<RevisionName, OrdinalSet>,
+    /// [`PROGRESS_DEADLINE`]
+    pub deadline_s: Option<i32>,
+    /// [`AUTO_ROLLBACK`]
+    pub auto_rollback: bool,
+    /// [`ROLLED_BACK`]
+    pub rolled_back: Option<RevisionName>,
+    /// [`RESET`], the generation asked for by ordinal.
+    pub resets: BTreeMap<Ordinal, String>,
+    /// [`UPDATE_LAST`], key and value.
+    pub update_last: Option<(String, String)>,
+    /// What could not be read.
+    pub problems: Vec<String>,
+}
+
+/// Reads the annotations of a set; the reserved ordinals come apart because they belong to its range.
+pub(super) fn read(meta: &ObjectMeta) -> (Wishes, OrdinalSet) {
+    let mut reader = Reader { meta, problems: Vec::new() };
+    let reserved = reader.value(RESERVE_ORDINALS, reserved_ordinals).unwrap_or_default();
+    let mut wishes = Wishes {
+        hold_on_raise: reader.value(PARTITION_RAISE, |text| word(text, "hold")).is_some(),
+        upstream_budget: reader.value(MAX_UNAVAILABLE, |text| word(text, "upstream")).is_some(),
+        paused: reader.value(PAUSED, boolean).unwrap_or(false),
+        paused_replicas: reader.value(PAUSED_REPLICAS, paused_replicas).unwrap_or_default(),
+        deadline_s: reader.value(PROGRESS_DEADLINE, seconds),
+        auto_rollback: reader.value(AUTO_ROLLBACK, boolean).unwrap_or(false),
+        rolled_back: reader.value(ROLLED_BACK, |text| Ok(RevisionName(text.to_owned()))),
+        resets: reader.value(RESET, resets).unwrap_or_default(),
+        update_last: reader.value(UPDATE_LAST, label),
+        problems: Vec::new(),
+    };
+    wishes.problems = reader.problems;
+    (wishes, reserved)
+}
+
+struct Reader<'a> {
+    meta: &'a ObjectMeta,
+    problems: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn value<T>(&mut self, key: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let text = self.meta.annotations.as_ref()?.get(key)?;
+        match read(text) {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.problems.push(format!("{key}: {text:?} is ignored: {why}"));
+                None
+            }
+        }
+    }
+}
+
+fn word(text: &str, wanted: &str) -> Result<(), String> {
+    if text == wanted { Ok(()) } else { Err(format!("must be '{wanted}'")) }
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "must be 'true' or 'false'".to_owned())
+}
+
+fn seconds(text: &str) -> Result<i32, String> {
+    text.parse().ok().filter(|seconds| *seconds > 0).ok_or_else(|| "must be a positive number of seconds".to_owned())
+}
+
+fn reserved_ordinals(text: &str) -> Result<OrdinalSet, String> {
+    OrdinalSet::parse(text).map_err(|part| format!("'{part}' is neither an ordinal nor a range of ordinals"))
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err("must be 'key=value'".to_owned()),
+    }
+}
+
+fn resets(text: &str) -> Result<BTreeMap<Ordinal, String>, String> {
+    let mut resets = BTreeMap::new();
+    for part in text.split(',').map(str::trim).filter(|_| !text.trim().is_empty()) {
+        let wrong = || format!("'{part}' must be 'ordinal=generation'");
+        let (ordinal, generation) = part.split_once('=').ok_or_else(wrong)?;
+        let ordinal = ordinal.parse().ok().filter(|ordinal| *ordinal >= 0).map(Ordinal).ok_or_else(wrong)?;
+        if generation.is_empty() || resets.insert(ordinal, generation.to_owned()).is_some() {
+            return Err(wrong());
+        }
+    }
+    Ok(resets)
+}
+
+/// [`RESET`] as it is written.
+pub fn write_resets(resets: &BTreeMap<Ordinal, String>) -> String {
+    resets.iter().map(|(ordinal, generation)| format!("{ordinal}={generation}")).collect::<Vec<_>>().join(",")
+}
+
+fn paused_replicas(text: &str) -> Result<BTreeMap<RevisionName, OrdinalSet>, String> {
+    let one = |part: &str| {
+        let (revision, ordinals) =
+            part.split_once('=').ok_or_else(|| format!("'{part}' must be 'revision=ordinals'"))?;
+        Ok((RevisionName(revision.to_owned()), reserved_ordinals(ordinals)?))
+    };
+    text.split(';').map(one).collect()
+}
+
+/// [`PAUSED_REPLICAS`] as it is written; none when there is nothing to remember.
+pub(super) fn write_paused_replicas(replicas: &BTreeMap<RevisionName, OrdinalSet>) -> Option<String> {
+    let parts: Vec<_> = replicas.iter().map(|(revision, ordinals)| format!("{revision}={ordinals}")).collect();
+    Some(parts.join(";")).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn annotated(pairs: &[(&str, &str)]) -> (Wishes, OrdinalSet) {
+        let annotations = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        read(&ObjectMeta { annotations: Some(annotations), ..ObjectMeta::default() })
+    }
+
+    #[test]
+    fn everything_that_can_be_asked_is_read() {
+        let (wishes, reserved) = annotated(&[
+            (RESERVE_ORDINALS, "1,3-4"),
+            (PAUSED, "true"),
+            (PAUSED_REPLICAS, "web-b=2;web-c=0-1"),
+            (PROGRESS_DEADLINE, "600"),
+            (AUTO_ROLLBACK, "true"),
+            (RESET, "1=1, 3=x"),
+            (UPDATE_LAST, "role=leader"),
+            (MAX_UNAVAILABLE, "upstream"),
+        ]);
+        assert_eq!(wishes.problems, Vec::<String>::new());
+        assert_eq!(reserved.to_string(), "1,3-4");
+        assert!(wishes.paused && wishes.auto_rollback && wishes.upstream_budget && !wishes.hold_on_raise);
+        assert_eq!(wishes.deadline_s, Some(600));
+        assert_eq!(write_resets(&wishes.resets), "1=1,3=x");
+        assert_eq!(wishes.update_last, Some(("role".to_owned(), "leader".to_owned())));
+        assert_eq!(write_paused_replicas(&wishes.paused_replicas).as_deref(), Some("web-b=2;web-c=0-1"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_ignored_whole_and_named() {
+        for (key, value, problem) in [
+            (RESERVE_ORDINALS, "1,x", "'x' is neither an ordinal nor a range of ordinals"),
+            (PAUSED, "yes", "must be 'true' or 'false'"),
+            (PROGRESS_DEADLINE, "-1", "must be a positive number of seconds"),
+            (RESET, "1=1,2", "'2' must be 'ordinal=generation'"),
+            (RESET, "1=1,1=2", "'1=2' must be 'ordinal=generation'"),
+            (UPDATE_LAST, "leader", "must be 'key=value'"),
+            (PARTITION_RAISE, "keep", "must be 'hold'"),
+        ] {
+            let (wishes, reserved) = annotated(&[(key, value)]);
+            assert_eq!(wishes.problems, [format!("{key}: {value:?} is ignored: {problem}")]);
+            assert_eq!((Wishes { problems: Vec::new(), ..wishes }, reserved), Default::default());
+        }
+    }
+}

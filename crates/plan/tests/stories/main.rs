@@ -1,0 +1,52 @@
+//! The worked scenarios U1–U24 of the contract and everything beyond it as stories, one file per
+//! subject, with the differences that Stead's design makes. What a story writes is compared with a
+//! golden transcript; the invariants are checked by the world at every step.
+
+#[path = "../world/mod.rs"]
+mod world;
+
+mod budget;
+mod claims;
+mod conditions;
+mod creation;
+mod explain;
+mod growth;
+mod order;
+mod ownership;
+mod partition;
+mod pause;
+mod progress;
+mod recreate;
+mod reserve;
+mod reset;
+mod scaling;
+mod status;
+mod updates;
+
+use expect_test::Expect;
+use k8s_openapi::api::apps::v1::{
+    StatefulSetOrdinals, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
+};
+
+fn check(told: &str, expected: Expect) {
+    expected.assert_eq(told);
+}
+
+fn parallel(spec: &mut StatefulSetSpec) {
+    spec.pod_management_policy = Some("Parallel".to_owned());
+}
+
+fn on_delete(spec: &mut StatefulSetSpec) {
+    spec.update_strategy = Some(StatefulSetUpdateStrategy { type_: Some("OnDelete".to_owned()), rolling_update: None });
+}
+
+fn retention(spec: &mut StatefulSetSpec, when_scaled: &str, when_deleted: &str) {
+    spec.persistent_volume_claim_retention_policy = Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
+        when_scaled: Some(when_scaled.to_owned()),
+        when_deleted: Some(when_deleted.to_owned()),
+    });
+}
+
+fn start_at(spec: &mut StatefulSetSpec, start: i32) {
+    spec.ordinals = Some(StatefulSetOrdinals { start: Some(start) });
+}

@@ -1,0 +1,100 @@
+//! Update order by role: the leader goes last, whoever it is at the time.
+
+use std::collections::BTreeMap;
+
+use expect_test::expect;
+
+use crate::world::World;
+use crate::{check, parallel};
+
+fn label(world: &mut World, pod: &str, role: &str) {
+    let pod = world.pods.get_mut(pod).expect("the pod exists");
+    pod.metadata.labels.get_or_insert_with(BTreeMap::new).insert("role".to_owned(), role.to_owned());
+}
+
+fn led_by(leader: &str) -> World {
+    let mut world = World::running(3);
+    world.annotate("stead.dev/update-order-label", "role=leader");
+    for pod in ["web-0", "web-1", "web-2"] {
+        label(&mut world, pod, if pod == leader { "leader" } else { "follower" });
+    }
+    world
+}
+
+#[test]
+fn the_leader_is_updated_last() {
+    let mut world = led_by("web-2");
+    world.image("b");
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete web-1 (outdated)
+        create web-1@b
+        delete web-0 (outdated)
+        create web-0@b
+        delete web-2 (outdated)
+        create web-2@b
+    "#]],
+    );
+}
+
+#[test]
+fn leadership_that_moves_meanwhile_is_followed() {
+    let mut world = led_by("web-2");
+    world.image("b");
+    world.settle();
+    world.gone("web-1");
+    world.settle();
+    world.ready("web-1");
+    label(&mut world, "web-2", "follower");
+    label(&mut world, "web-0", "leader");
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete web-1 (outdated)
+        create web-1@b
+        delete web-2 (outdated)
+        create web-2@b
+        delete web-0 (outdated)
+        create web-0@b
+    "#]],
+    );
+}
+
+#[test]
+fn the_partition_still_counts_by_ordinal() {
+    let mut world = led_by("web-2");
+    world.partition(1);
+    world.image("b");
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete web-1 (outdated)
+        create web-1@b
+        delete web-2 (outdated)
+        create web-2@b
+    "#]],
+    );
+}
+
+#[test]
+fn a_parallel_set_keeps_the_order_too() {
+    let mut world = led_by("web-1");
+    world.edit(parallel);
+    world.image("b");
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete web-2 (outdated)
+        create web-2@b
+        delete web-0 (outdated)
+        create web-0@b
+        delete web-1 (outdated)
+        create web-1@b
+    "#]],
+    );
+}

@@ -1,0 +1,84 @@
+//! Whose a pod is: U17, U18, namesakes, a set that is being deleted.
+
+use expect_test::expect;
+
+use crate::check;
+use crate::world::World;
+
+#[test]
+fn u17_a_pod_without_the_labels_is_let_go_and_taken_back() {
+    let mut world = World::running(1);
+    let uid = world.uid("web-0");
+    let relabel = |world: &mut World, value: Option<&str>| {
+        let pod = world.pods.get_mut("web-0").expect("web-0 exists");
+        let labels = pod.metadata.labels.get_or_insert_default();
+        match value {
+            Some(value) => labels.insert("app".to_owned(), value.to_owned()),
+            None => labels.remove("app"),
+        };
+    };
+    relabel(&mut world, None);
+    world.settle();
+    assert_eq!(world.waits(), ["web-0 is not this set's pod, but has its name"]);
+    relabel(&mut world, Some("web"));
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        release web-0
+        adopt web-0
+    "#]],
+    );
+    assert_eq!(world.uid("web-0"), uid);
+}
+
+#[test]
+fn u18_a_set_made_again_over_its_orphans_restarts_nothing() {
+    let mut world = World::running(3);
+    for pod in world.pods.values_mut() {
+        pod.metadata.owner_references = None;
+    }
+    for revision in world.revisions.values_mut() {
+        revision.metadata.owner_references = None;
+    }
+    world.set.metadata.uid = Some("set-2".to_owned());
+    world.set.metadata.generation = Some(1);
+    world.set.status = None;
+    world.scale(2);
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        adopt revision a
+        adopt web-0
+        adopt web-1
+        adopt web-2
+        delete web-2 (condemned)
+    "#]],
+    );
+    assert_eq!(world.history(), "a:1");
+}
+
+#[test]
+fn deleting_the_set_only_keeps_its_status() {
+    let mut world = World::running(2);
+    world.set.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now));
+    world.image("b");
+    world.delete_pod("web-0");
+    world.gone("web-0");
+    world.settle();
+    assert_eq!(world.tell(), "\n");
+    check(&world.counts(), expect!["replicas=1 ready=1 available=1 current=1@a updated=0@?"]);
+}
+
+#[test]
+fn pods_of_others_do_not_shadow_an_ordinal() {
+    let mut world = World::running(1);
+    let mut impostor = world.pods["web-0"].clone();
+    impostor.metadata.name = Some("web-01".to_owned());
+    impostor.metadata.owner_references = None;
+    world.pods.insert("web-01".to_owned(), impostor);
+    world.scale(2);
+    world.run();
+    assert!(world.pods.contains_key("web-1"));
+}

@@ -1,0 +1,213 @@
+//! The partition, and the lesson that uses it: U6 to U8.
+
+use expect_test::expect;
+
+use crate::check;
+use crate::world::World;
+
+#[test]
+fn u06_the_partition_holds_back_the_lower_replicas() {
+    let mut world = World::running(3);
+    world.partition(3);
+    world.image("b");
+    world.run();
+    assert_eq!(world.tell(), "\n", "nothing moves");
+    check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@a updated=0@b"]);
+    world.partition(2);
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete web-2 (outdated)
+        create web-2@b
+    "#]],
+    );
+    world.delete_pod("web-0");
+    world.delete_pod("web-2");
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        create web-0@a
+        create web-2@b
+    "#]],
+    );
+    world.partition(0);
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete web-1 (outdated)
+        create web-1@b
+        delete web-0 (outdated)
+        create web-0@b
+    "#]],
+    );
+    check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@b updated=3@b"]);
+}
+
+#[test]
+fn u07_a_failed_pod_that_is_held_is_waited_for() {
+    let mut world = World::running(3);
+    world.partition(1);
+    world.image("b");
+    world.run();
+    world.phase("web-0", "Failed");
+    world.delete_pod("web-0");
+    world.tell();
+    world.settle();
+    check(&world.counts(), expect!["replicas=3 ready=2 available=2 current=0@a updated=2@b"]);
+    assert_eq!(world.waits(), ["web-0 is terminating and holds its ordinal until it is gone"]);
+    world.gone("web-0");
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        create web-0@a
+    "#]],
+    );
+}
+
+#[test]
+fn u08_raising_the_partition_moves_replicas_back() {
+    let mut world = World::running(3);
+    world.partition(1);
+    world.image("b");
+    world.run();
+    world.tell();
+    world.partition(3);
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete web-2 (outdated)
+        create web-2@a
+        delete web-1 (outdated)
+        create web-1@a
+    "#]],
+    );
+    check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@a updated=0@b"]);
+}
+
+#[test]
+fn u08_raising_the_partition_leaves_replicas_alone_when_told_so() {
+    let mut world = World::running(3);
+    world.annotate("stead.dev/partition-raise", "hold");
+    world.partition(1);
+    world.image("b");
+    world.run();
+    world.partition(3);
+    world.tell();
+    world.run();
+    assert_eq!(world.tell(), "\n");
+    world.delete_pod("web-2");
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        create web-2@a
+    "#]],
+    );
+}
+
+#[test]
+fn u08_the_partition_never_moves_replicas_forward() {
+    // Re-created over orphans of an older revision: what is below the partition stays as it is.
+    let mut world = World::running(2);
+    for pod in world.pods.values_mut() {
+        pod.metadata.owner_references = None;
+    }
+    for revision in world.revisions.values_mut() {
+        revision.metadata.owner_references = None;
+    }
+    world.set.metadata.uid = Some("set-2".to_owned());
+    world.set.status = None;
+    world.partition(2);
+    world.image("b");
+    world.run();
+    world.image("c");
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        adopt revision a
+        adopt web-0
+        adopt web-1
+    "#]],
+    );
+    check(
+        &world.show(),
+        expect![[r#"
+        web-0@a ready
+        web-1@a ready
+    "#]],
+    );
+}
+
+#[test]
+fn the_lesson_update_with_partition_break_and_raise() {
+    let mut world = World::running(3);
+    world.scale(2);
+    world.run();
+    world.scale(3);
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete web-2 (condemned)
+        create web-2@a
+    "#]],
+    );
+    world.partition(1);
+    world.annotate("kubernetes.io/change-cause", "kubectl set image statefulset/web web=b --record=true");
+    world.image("b");
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete web-2 (outdated)
+        create web-2@b
+        delete web-1 (outdated)
+        create web-1@b
+    "#]],
+    );
+    let causes: Vec<_> = world.revisions.values().filter_map(|r| r.metadata.annotations.clone()).collect();
+    assert_eq!(causes.len(), 1, "the change cause is kept with its revision: {causes:?}");
+    world.partition(3);
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete web-2 (outdated)
+        create web-2@a
+        delete web-1 (outdated)
+        create web-1@a
+    "#]],
+    );
+}
+
+#[test]
+fn raising_the_partition_over_a_broken_replica_brings_it_back_though_another_waits() {
+    let mut world = World::running(3);
+    world.partition(1);
+    world.image("broken");
+    world.run_but(&["web-2"]);
+    world.tell();
+    world.partition(3);
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete web-2 (broken)
+        create web-2@a
+    "#]],
+    );
+    check(
+        &world.show(),
+        expect![[r#"
+        web-0@a ready
+        web-1@a ready
+        web-2@a ready
+    "#]],
+    );
+}

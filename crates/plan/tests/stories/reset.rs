@@ -1,0 +1,154 @@
+//! Resetting one replica: its pod ends, its claims go, both are made anew, and nobody else notices.
+
+use expect_test::expect;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::check;
+use crate::world::{World, claim_spec, web};
+
+const RESET: &str = "stead.dev/reset";
+
+fn claim_uid(world: &World, claim: &str) -> Option<String> {
+    world.claims[claim].metadata.uid.clone()
+}
+
+#[test]
+fn a_replica_and_its_claim_are_made_anew_once_per_generation() {
+    let mut world = World::running(3);
+    let others = [world.uid("web-0"), world.uid("web-2")];
+    let old = (world.uid("web-1"), claim_uid(&world, "data-web-1"));
+    world.annotate(RESET, "1=1");
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete web-1 (reset)
+        delete data-web-1
+        collected data-web-1
+        create web-1@a
+    "#]],
+    );
+    assert_eq!([world.uid("web-0"), world.uid("web-2")], others, "the others are untouched");
+    let new = (world.uid("web-1"), claim_uid(&world, "data-web-1"));
+    assert!(new.0 != old.0 && new.1 != old.1);
+    // Once: not when the pod is lost, not when the annotation goes and returns.
+    world.delete_pod("web-1");
+    world.run();
+    world.unannotate(RESET);
+    world.run();
+    world.annotate(RESET, "1=1");
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        create web-1@a
+    "#]],
+    );
+    assert_eq!(claim_uid(&world, "data-web-1"), new.1);
+    world.annotate(RESET, "1=2");
+    world.run();
+    assert_ne!(claim_uid(&world, "data-web-1"), new.1, "a new generation is a new reset");
+}
+
+#[test]
+fn all_claims_of_the_replica_go_whatever_is_interrupted() {
+    let mut set = web(1);
+    let wal = PersistentVolumeClaim {
+        metadata: ObjectMeta { name: Some("wal".to_owned()), ..ObjectMeta::default() },
+        spec: Some(claim_spec("1Gi")),
+        ..PersistentVolumeClaim::default()
+    };
+    set.spec.get_or_insert_default().volume_claim_templates.get_or_insert_default().push(wal);
+    let mut world = World::up(set);
+    world.annotate(RESET, "0=1");
+    world.settle();
+    world.gone("web-0");
+    // The controller died after the first of the two claims.
+    world.delete_claim("data-web-0");
+    world.tell();
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete wal-web-0
+        collected wal-web-0
+        create web-0@a
+    "#]],
+    );
+}
+
+#[test]
+fn a_claim_goes_only_after_its_pod() {
+    let mut world = World::running(2);
+    world.annotate(RESET, "1=1");
+    world.settle();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete web-1 (reset)
+    "#]],
+    );
+    assert_eq!(world.waits(), ["web-1 is terminating and holds its ordinal until it is gone"]);
+    assert!(world.claims["data-web-1"].metadata.deletion_timestamp.is_none());
+}
+
+#[test]
+fn several_resets_go_one_after_the_other() {
+    let mut world = World::running(3);
+    world.annotate(RESET, "0=1,2=1,7=1");
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete web-2 (reset)
+        delete data-web-2
+        collected data-web-2
+        create web-2@a
+        delete web-0 (reset)
+        delete data-web-0
+        collected data-web-0
+        create web-0@a
+    "#]],
+    );
+}
+
+#[test]
+fn a_broken_replica_can_be_reset_and_a_paused_set_too() {
+    let mut world = World::running(2);
+    world.annotate("stead.dev/paused", "true");
+    world.wait_s(60);
+    world.unready("web-1");
+    world.settle();
+    world.annotate(RESET, "1=1");
+    world.run();
+    check(
+        &world.tell(),
+        expect![[r#"
+        delete web-1 (reset)
+        delete data-web-1
+        collected data-web-1
+        create web-1@a
+    "#]],
+    );
+    check(
+        &world.show(),
+        expect![[r#"
+        web-0@a ready
+        web-1@a ready
+    "#]],
+    );
+}
+
+#[test]
+fn a_set_made_again_over_claims_of_that_generation_resets_nothing() {
+    let mut world = World::running(1);
+    world.annotate(RESET, "0=1");
+    world.run();
+    let claim = claim_uid(&world, "data-web-0");
+    world.pods.clear();
+    world.set.metadata.uid = Some("set-2".to_owned());
+    world.set.status = None;
+    world.run();
+    assert_eq!(claim_uid(&world, "data-web-0"), claim);
+}

@@ -8,9 +8,11 @@ mod correlate;
 mod key;
 mod queue;
 mod recorder;
+mod remote;
 
 pub use cache::{Cache, Change, ListScope};
 pub use key::ObjectKey;
 pub use kube;
 pub use queue::WorkQueue;
 pub use recorder::{EventType, Recorder, reference_to};
+pub use remote::{KubeconfigError, from_kubeconfig};

@@ -7,6 +7,7 @@ mod down;
 mod image;
 mod options;
 mod preflight;
+mod sets;
 mod up;
 
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::options::{DataDirOption, ImageCommand, UpOptions};
+use crate::options::{DataDirOption, ImageCommand, RolloutCommand, SetOptions, UpOptions};
 
 /// Stateful workloads behind the Kubernetes API, in one binary.
 #[derive(Parser)]
@@ -56,6 +57,21 @@ enum Verb {
         #[arg(long)]
         once: bool,
     },
+    /// Say what the controller would do next about a StatefulSet, and what it waits for.
+    Explain(SetOptions),
+    /// Pause or resume the rollout of a StatefulSet.
+    Rollout {
+        #[command(subcommand)]
+        command: RolloutCommand,
+    },
+    /// Stop one replica of a StatefulSet and make it anew with its claims. Their data are lost.
+    Reset {
+        #[command(flatten)]
+        set: SetOptions,
+        /// The replica.
+        #[arg(long, value_name = "N")]
+        ordinal: i32,
+    },
     /// Print the version.
     Version,
 }
@@ -78,6 +94,9 @@ fn main() -> ExitCode {
         }
         Verb::Image { data, command } => image::run(&data.data_dir, &command),
         Verb::Demo { once } => demo::run(once),
+        Verb::Explain(options) => sets::explain(&options),
+        Verb::Rollout { command } => sets::rollout(&command),
+        Verb::Reset { set, ordinal } => sets::reset(&set, ordinal),
         Verb::Version => {
             println!("stead {} ({})", env!("CARGO_PKG_VERSION"), stead_apiserver::KUBERNETES_VERSION);
             Ok(())

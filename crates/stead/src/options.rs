@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use stead_cli::sets::SetName;
 
 /// Where a cluster keeps its data.
 #[derive(Args, Clone, Debug)]
@@ -54,4 +55,29 @@ pub(crate) enum ImageCommand {
         /// The image's name.
         name: String,
     },
+}
+
+/// Which StatefulSet, and how to reach it.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SetOptions {
+    /// The StatefulSet.
+    #[arg(value_name = "sts/NAME")]
+    pub(crate) set: SetName,
+    /// Its namespace; the kubeconfig's unless given.
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// The kubeconfig; that of $KUBECONFIG, or else of the data directory, unless given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataDirOption,
+}
+
+/// What to do with a rollout.
+#[derive(Subcommand, Clone, Debug)]
+pub(crate) enum RolloutCommand {
+    /// Stop rolling. Lost replicas still come back, at the revision they had.
+    Pause(SetOptions),
+    /// Go on rolling.
+    Resume(SetOptions),
 }

@@ -35,6 +35,7 @@ enum Happening {
     Provision,
     Recreate(bool),
     Leader(usize),
+    Hurry(bool),
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -60,6 +61,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::Provision),
         1 => any::<bool>().prop_map(Happening::Recreate),
         1 => (0..5_usize).prop_map(Happening::Leader),
+        1 => any::<bool>().prop_map(Happening::Hurry),
     ]
 }
 
@@ -98,6 +100,10 @@ fn happen(world: &mut World, happening: &Happening) {
         Happening::Grow(gibibytes) => world.claim_size(&format!("{gibibytes}Gi")),
         Happening::Provision => world.provision(),
         Happening::Recreate(recreate) => world.edit(|spec| strategy(spec, *recreate)),
+        Happening::Hurry(rollback) => {
+            world.annotate(wishes::PROGRESS_DEADLINE, "10");
+            world.annotate(wishes::AUTO_ROLLBACK, &rollback.to_string());
+        }
         Happening::Leader(index) => with(nth(&world.pods, *index), |pod| {
             world.annotate(wishes::UPDATE_LAST, "role=leader");
             let pod = world.pods.get_mut(&pod).expect("the pod exists");

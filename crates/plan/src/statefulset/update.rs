@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use super::Stage;
 use super::actions::{Draft, Removal, Rule};
 use super::adopt::Claimed;
-use super::ordinals::{Ordinal, pod_name};
+use super::ordinals::Ordinal;
 use super::revisions::{Resolved, RevisionName};
 use super::views::{PodView, Strategy};
 use super::{claims, pause};
@@ -144,10 +144,8 @@ fn one_by_one(stage: &Stage<'_>, partition: i32, draft: &mut Draft) {
     let place = |ordinal: &Ordinal| stage.claimed.in_range.get(ordinal).is_some_and(|pod| outdated((ordinal, pod)));
     let end = order.iter().rposition(place).map_or(0, |last| last + 1);
     for ordinal in order.into_iter().take(end) {
-        let Some(pod) = stage.claimed.in_range.get(&ordinal) else {
-            draft.wait(&pod_name(&stage.view.set.name, ordinal), Rule::Creating);
-            return;
-        };
+        // What a missing replica waits for has been said when it could not be made.
+        let Some(pod) = stage.claimed.in_range.get(&ordinal) else { return };
         if !pod.terminating && !draft.is_doomed(&pod.target) && is_outdated(stage, ordinal, pod, partition) {
             draft.delete(pod, ordinal, Removal::Outdated);
             return;

@@ -1,9 +1,10 @@
 //! The way every component reaches the API: a client over the in-process service or TLS, shared
-//! caches (one watch per kind per process), work queues and events.
+//! caches (one watch per kind per process), work queues, events, and the clock they go by.
 //!
 //! It never touches the store: whatever runs in the same process still goes through admission.
 
 mod cache;
+mod clock;
 mod correlate;
 mod key;
 mod queue;
@@ -11,6 +12,7 @@ mod recorder;
 mod remote;
 
 pub use cache::{Cache, Change, ListScope};
+pub use clock::Clock;
 pub use key::ObjectKey;
 pub use kube;
 pub use queue::WorkQueue;

@@ -8,6 +8,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
 use tokio::sync::mpsc;
 
+use crate::Clock;
 use crate::correlate::{Correlator, Occurrence, Slot, Subject, Verdict};
 
 /// Events waiting to be written; further ones are dropped with a log line.
@@ -41,15 +42,21 @@ struct Recorded {
 #[derive(Clone)]
 pub struct Recorder {
     queue: mpsc::Sender<Recorded>,
+    clock: Clock,
 }
 
 impl Recorder {
     /// Starts a recorder for `component` (e.g. `statefulset-controller`) on `host` (the node name, or
     /// empty). Must be called within a tokio runtime.
     pub fn new(client: Client, component: &str, host: &str) -> Self {
+        Self::with_clock(client, component, host, Clock::system())
+    }
+
+    /// The same by another clock than the machine's.
+    pub fn with_clock(client: Client, component: &str, host: &str, clock: Clock) -> Self {
         let (queue, recorded) = mpsc::channel(QUEUE_MAX);
         tokio::spawn(write_events(client, component.to_owned(), host.to_owned(), recorded));
-        Self { queue }
+        Self { queue, clock }
     }
 
     /// Records that `reason` happened to `about`.
@@ -78,7 +85,7 @@ impl Recorder {
             message,
             goes_on,
         };
-        let recorded = Recorded { about: about.clone(), occurrence, at: Timestamp::now() };
+        let recorded = Recorded { about: about.clone(), occurrence, at: self.clock.now() };
         if let Err(error) = self.queue.try_send(recorded) {
             tracing::warn!(reason, %error, "event dropped");
         }

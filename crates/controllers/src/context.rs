@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::{Api, Client};
-use stead_client::{Cache, ListScope, Recorder};
+use stead_client::{Cache, Clock, ListScope, Recorder};
 
 use crate::metadata::OtherKinds;
 
@@ -121,17 +121,24 @@ pub struct Context {
     pub client: Client,
     /// What is observed.
     pub caches: Caches,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl Context {
-    /// A context with freshly started caches. Must be called within a tokio runtime.
+    /// A context with freshly started caches and the machine's clock. Must be called within a tokio runtime.
     pub fn start(client: Client) -> Self {
+        Self::start_with(client, Clock::system())
+    }
+
+    /// The same by another clock.
+    pub fn start_with(client: Client, clock: Clock) -> Self {
         let caches = Caches::start(&client);
-        Self { client, caches }
+        Self { client, caches, clock }
     }
 
     /// A recorder of events of `component`, e.g. `endpoint-controller`.
     pub fn recorder(&self, component: &str) -> Recorder {
-        Recorder::new(self.client.clone(), component, "")
+        Recorder::with_clock(self.client.clone(), component, "", self.clock.clone())
     }
 }

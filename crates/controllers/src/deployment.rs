@@ -47,7 +47,7 @@ impl Reconcile for Controller {
         let Some(deployment) = caches.deployments.get_key(key) else { return Ok(()) };
         let sets = caches.replica_sets.list_in(&key.namespace);
         let pods = caches.pods.list_in(&key.namespace);
-        let now = Timestamp::now();
+        let now = self.ctx.clock.now();
         let plan = deployment::plan(&deployment, &Observed { sets: &sets, pods: &pods }, now);
         if let Some(at) = plan.wake_at {
             self.queue.add_after(key.clone(), until(at, now));

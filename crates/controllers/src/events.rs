@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use stead_api::registry::kind_of;
-use stead_client::{Cache, Change, ListScope, ObjectKey, WorkQueue};
+use stead_client::{Cache, Change, Clock, ListScope, ObjectKey, WorkQueue};
 use stead_plan::events;
 use tokio_util::sync::CancellationToken;
 
@@ -60,12 +59,12 @@ enum ExpiryError {
 pub async fn run(ctx: Context, limits: Limits, shutdown: CancellationToken) {
     let queue = WorkQueue::new();
     let all: Cache<Metadata> = Cache::start(metadata::api(&ctx.client, kind_of::<Event>(), ""), ListScope::default());
-    observe(&all, &queue, limits);
+    observe(&all, &queue, limits, ctx.clock.clone());
     tokio::select! {
         () = shutdown.cancelled() => return,
         () = all.synced() => {}
     }
-    let keeper = Arc::new(Keeper { client: ctx.client.clone(), all, queue: queue.clone(), limits });
+    let keeper = Arc::new(Keeper { client: ctx.client.clone(), all, queue: queue.clone(), limits, clock: ctx.clock });
     let handler = move |key: Key| {
         let keeper = Arc::clone(&keeper);
         async move {
@@ -79,12 +78,12 @@ pub async fn run(ctx: Context, limits: Limits, shutdown: CancellationToken) {
 }
 
 /// An event is looked at when its time would be over had it not happened again.
-fn observe(all: &Cache<Metadata>, queue: &WorkQueue<Key>, limits: Limits) {
+fn observe(all: &Cache<Metadata>, queue: &WorkQueue<Key>, limits: Limits, clock: Clock) {
     let (queue, count) = (queue.clone(), AtomicUsize::new(0));
     all.on_change(move |change| match change {
         Change::Applied { old, new } => {
             let created = new.metadata.creation_timestamp.as_ref().map(|time| time.0);
-            let age = created.and_then(|created| Duration::try_from(Timestamp::now().duration_since(created)).ok());
+            let age = created.and_then(|created| Duration::try_from(clock.now().duration_since(created)).ok());
             let left = limits.lifetime.saturating_sub(age.unwrap_or_default());
             queue.add_after(
                 Key::Event(ObjectKey::new(
@@ -108,6 +107,7 @@ struct Keeper {
     all: Cache<Metadata>,
     queue: WorkQueue<Key>,
     limits: Limits,
+    clock: Clock,
 }
 
 impl Keeper {
@@ -115,7 +115,7 @@ impl Keeper {
         let api: Api<Event> = Api::namespaced(self.client.clone(), &key.namespace);
         let live = api.get_opt(&key.name).await.map_err(|source| ExpiryError::Read { event: key.clone(), source })?;
         let Some(event) = live else { return Ok(()) };
-        let left = events::time_left(&event, self.limits.lifetime, Timestamp::now());
+        let left = events::time_left(&event, self.limits.lifetime, self.clock.now());
         if !left.is_zero() {
             self.queue.add_after(Key::Event(key.clone()), left);
             return Ok(());

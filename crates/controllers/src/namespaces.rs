@@ -132,7 +132,7 @@ impl Keeper {
                 }
                 Step::Empty(stage) => {
                     let survey = self.survey(name, stage).await;
-                    let (status, next) = namespaces::after(&namespace, stage, &survey, Timestamp::now());
+                    let (status, next) = namespaces::after(&namespace, stage, &survey, self.ctx.clock.now());
                     if let Some(status) = status {
                         let written = api.replace_status(name, &PostParams::default(), &status).await;
                         match gone_is_fine(written).map_err(|source| write("the status", source))? {
@@ -140,7 +140,7 @@ impl Keeper {
                             Some(written) => namespace = written,
                             None => return Ok(()),
                         }
-                        step = namespaces::after(&namespace, stage, &survey, Timestamp::now()).1;
+                        step = namespaces::after(&namespace, stage, &survey, self.ctx.clock.now()).1;
                     } else {
                         step = next;
                     }
@@ -181,16 +181,15 @@ impl Keeper {
             }
         }
         let left = api.list(&ListParams::default()).await?;
-        Ok((!left.items.is_empty()).then(|| remaining(kind, &left.items)))
+        Ok((!left.items.is_empty()).then(|| remaining(kind, &left.items, self.ctx.clock.now())))
     }
 }
 
-fn remaining(kind: &Kind, objects: &[Metadata]) -> Remaining {
+fn remaining(kind: &Kind, objects: &[Metadata], now: Timestamp) -> Remaining {
     let mut finalizers: BTreeMap<String, usize> = BTreeMap::new();
     for finalizer in objects.iter().flat_map(|object| object.metadata.finalizers.iter().flatten()) {
         *finalizers.entry(finalizer.clone()).or_default() += 1;
     }
-    let now = Timestamp::now();
     let ends = objects.iter().filter_map(|object| object.metadata.deletion_timestamp.as_ref());
     let grace_s = ends.map(|end| end.0.duration_since(now).as_secs()).max().unwrap_or(0).max(0);
     Remaining { resource: format!("{}.{}", kind.facts.plural, kind.group), count: objects.len(), finalizers, grace_s }

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
@@ -147,7 +146,7 @@ impl Collector {
 
     async fn delete(&self, key: &ObjectKey, pod: &Pod, reason: nodes::Reason) -> Result<(), PodGcError> {
         let api: Api<Pod> = Api::namespaced(self.ctx.client.clone(), &key.namespace);
-        if let Some(failed) = nodes::status_before_deletion(pod, reason, Timestamp::now()) {
+        if let Some(failed) = nodes::status_before_deletion(pod, reason, self.ctx.clock.now()) {
             match api.replace_status(&key.name, &PostParams::default(), &failed).await {
                 Ok(_) => {}
                 Err(error) if is_not_found(&error) => return Ok(()),

@@ -46,7 +46,7 @@ impl Reconcile for Controller {
         let Some(set) = caches.replica_sets.get_key(key) else { return Ok(()) };
         let pods = caches.pods.list_in(&key.namespace);
         let siblings = caches.replica_sets.list_in(&key.namespace);
-        let now = Timestamp::now();
+        let now = self.ctx.clock.now();
         let plan = replicaset::plan(&set, &Observed { pods: &pods, sets: &siblings }, now);
         if let Some(at) = plan.wake_at {
             self.queue.add_after(key.clone(), until(at, now));

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Api;
@@ -274,7 +273,7 @@ impl Scheduler {
         self.queue.add_after(key.clone(), again.unwrap_or(FORGOTTEN_RETRY));
         let note = scheduler::note(&message);
         self.recorder.event(&reference_to(pod), EventType::Warning, "FailedScheduling", note);
-        let Some(condition) = scheduler::unschedulable_condition(pod, &message, Time(Timestamp::now())) else {
+        let Some(condition) = scheduler::unschedulable_condition(pod, &message, Time(self.ctx.clock.now())) else {
             return Ok(());
         };
         let patch = serde_json::json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -51,7 +50,7 @@ impl Reconcile for Controller {
         let pods = caches.pods.list_in(&key.namespace);
         let claims = caches.claims.list_in(&key.namespace);
         let revisions = caches.controller_revisions.list_in(&key.namespace);
-        let now = Timestamp::now();
+        let now = self.ctx.clock.now();
         let observed = Observed {
             pods: &pods,
             claims: &claims,

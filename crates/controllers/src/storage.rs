@@ -9,7 +9,6 @@ mod volumes;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
@@ -143,7 +142,7 @@ impl Keeper {
             classes: &caches.storage_classes.list(),
             nodes: &if unbound { caches.nodes.list() } else { Vec::new() },
             unscheduled_pods: &if unbound { self.unscheduled_pods(&work.key) } else { Vec::new() },
-            now: Timestamp::now(),
+            now: self.ctx.clock.now(),
         }))
     }
 

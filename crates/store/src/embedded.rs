@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::index::Index;
 use crate::log::{Log, Recovered};
 use crate::sequencer::{self, Change, Shared, Verdict, Write};
-use crate::watchers::Buffer;
 use crate::{
     DeleteError, Draft, Entry, Expect, Key, OpenError, Page, PutError, Range, ReadError, Resource, Revision, Store,
     Watch,
@@ -129,22 +128,11 @@ impl Drop for Embedded {
 
 impl Store for Embedded {
     async fn put(&self, key: Key, expect: Expect, draft: Draft) -> Result<Arc<Entry>, PutError> {
-        match self.write(key, Change::Put(expect), draft).await {
-            Verdict::Done(entry) => Ok(entry),
-            Verdict::Refused { key, current: Some(current) } if expect == Expect::Absent => {
-                Err(PutError::Exists { key, current })
-            }
-            Verdict::Refused { key, current } => Err(PutError::Conflict { key, current }),
-            Verdict::Unavailable { reason } => Err(PutError::Unavailable { reason }),
-        }
+        self.write(key, Change::Put(expect), draft).await.of_put(expect)
     }
 
     async fn delete(&self, key: Key, at: Revision, last: Draft) -> Result<Arc<Entry>, DeleteError> {
-        match self.write(key, Change::Delete(at), last).await {
-            Verdict::Done(entry) => Ok(entry),
-            Verdict::Refused { key, current } => Err(DeleteError::Conflict { key, current }),
-            Verdict::Unavailable { reason } => Err(DeleteError::Unavailable { reason }),
-        }
+        self.write(key, Change::Delete(at), last).await.of_delete()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Arc<Entry>>, ReadError> {
@@ -156,14 +144,7 @@ impl Store for Embedded {
     }
 
     async fn watch(&self, resource: Resource, namespace: Option<Box<str>>, from: Revision) -> Result<Watch, ReadError> {
-        // Locked before the index, so that no change falls between the replay and the live part.
-        let mut watchers = self.shared.watchers();
-        let index = self.shared.index();
-        let replay = index.replay(&resource, namespace.as_deref(), from)?;
-        let limits = &self.shared.limits;
-        let buffer = Buffer { events_max: limits.watch_events_max, bytes_max: limits.watch_bytes_max };
-        let events = watchers.add(resource.clone(), namespace.clone(), from, replay, buffer);
-        Ok(Watch { events })
+        self.shared.watch(resource, namespace, from)
     }
 
     fn revision(&self) -> Revision {
@@ -171,9 +152,7 @@ impl Store for Embedded {
     }
 
     fn progress(&self) -> Revision {
-        // Changes are published under this lock: whoever holds it finds none half way.
-        let _watchers = self.shared.watchers();
-        self.shared.index().newest()
+        self.shared.progress()
     }
 
     fn failure(&self) -> Option<String> {

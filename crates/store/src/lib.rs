@@ -13,6 +13,8 @@ mod index;
 mod log;
 mod record;
 mod sequencer;
+#[cfg(any(test, feature = "simulated"))]
+pub mod simulated;
 mod types;
 mod watchers;
 

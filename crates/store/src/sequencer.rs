@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::index::Index;
 use crate::log::{CommitError, Log};
-use crate::watchers::Watchers;
-use crate::{Draft, Entry, Event, Expect, Key, Limits, Revision};
+use crate::watchers::{Buffer, Watchers};
+use crate::{DeleteError, Draft, Entry, Event, Expect, Key, Limits, PutError, ReadError, Resource, Revision, Watch};
 
 /// A write waiting for its turn.
 pub(crate) struct Write {
@@ -40,6 +40,29 @@ pub(crate) enum Verdict {
     Unavailable {
         reason: String,
     },
+}
+
+impl Verdict {
+    /// As the answer to a put.
+    pub(crate) fn of_put(self, expect: Expect) -> Result<Arc<Entry>, PutError> {
+        match self {
+            Self::Done(entry) => Ok(entry),
+            Self::Refused { key, current: Some(current) } if expect == Expect::Absent => {
+                Err(PutError::Exists { key, current })
+            }
+            Self::Refused { key, current } => Err(PutError::Conflict { key, current }),
+            Self::Unavailable { reason } => Err(PutError::Unavailable { reason }),
+        }
+    }
+
+    /// As the answer to a deletion.
+    pub(crate) fn of_delete(self) -> Result<Arc<Entry>, DeleteError> {
+        match self {
+            Self::Done(entry) => Ok(entry),
+            Self::Refused { key, current } => Err(DeleteError::Conflict { key, current }),
+            Self::Unavailable { reason } => Err(DeleteError::Unavailable { reason }),
+        }
+    }
 }
 
 /// What readers share with the sequencer. `watchers` is locked before `index` by whoever needs
@@ -75,6 +98,29 @@ impl Shared {
     pub(crate) fn watchers(&self) -> MutexGuard<'_, Watchers> {
         self.watchers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// As [`crate::Store::watch`].
+    pub(crate) fn watch(
+        &self,
+        resource: Resource,
+        namespace: Option<Box<str>>,
+        from: Revision,
+    ) -> Result<Watch, ReadError> {
+        // Locked before the index, so that no change falls between the replay and the live part.
+        let mut watchers = self.watchers();
+        let index = self.index();
+        let replay = index.replay(&resource, namespace.as_deref(), from)?;
+        let buffer = Buffer { events_max: self.limits.watch_events_max, bytes_max: self.limits.watch_bytes_max };
+        let events = watchers.add(resource.clone(), namespace.clone(), from, replay, buffer);
+        Ok(Watch { events })
+    }
+
+    /// As [`crate::Store::progress`].
+    pub(crate) fn progress(&self) -> Revision {
+        // Changes are published under this lock: whoever holds it finds none half way.
+        let _watchers = self.watchers();
+        self.index().newest()
+    }
 }
 
 /// Serves writes until the last sender of `queue` is gone. Blocks: give it a thread of its own.
@@ -89,7 +135,7 @@ pub(crate) fn run(mut queue: mpsc::Receiver<Write>, mut log: Log, shared: &Share
         }
         match &failure {
             Some(reason) => answer(replies.into_iter().map(|(reply, _)| (reply, unavailable(reason)))),
-            None => publish(&events, replies, shared),
+            None => publish(&events, replies, shared, Instant::now()),
         }
     }
 }
@@ -112,13 +158,13 @@ fn gather(first: Write, queue: &mut mpsc::Receiver<Write>, limits: &Limits) -> V
 
 /// The outcome of deciding a number of writes, none of it durable yet. Replies wait for the log as
 /// well: a refusal may show the state that an earlier write of the same batch leaves.
-struct Batch {
-    events: Vec<Arc<Event>>,
-    replies: Vec<(oneshot::Sender<Verdict>, Verdict)>,
+pub(crate) struct Batch {
+    pub(crate) events: Vec<Arc<Event>>,
+    pub(crate) replies: Vec<(oneshot::Sender<Verdict>, Verdict)>,
 }
 
 impl Batch {
-    fn decide(writes: Vec<Write>, index: &Index) -> Self {
+    pub(crate) fn decide(writes: Vec<Write>, index: &Index) -> Self {
         let mut pending: HashMap<Key, Option<Arc<Entry>>> = HashMap::new();
         let mut newest = index.newest();
         let mut batch = Self { events: Vec::with_capacity(writes.len()), replies: Vec::with_capacity(writes.len()) };
@@ -163,16 +209,21 @@ fn seal(key: Key, revision: Revision, draft: Draft) -> Entry {
 }
 
 /// Shows durable changes to readers, acknowledges them, then tells the watchers.
-fn publish(events: &[Arc<Event>], replies: Vec<(oneshot::Sender<Verdict>, Verdict)>, shared: &Shared) {
+pub(crate) fn publish(
+    events: &[Arc<Event>],
+    replies: Vec<(oneshot::Sender<Verdict>, Verdict)>,
+    shared: &Shared,
+    now: Instant,
+) {
     let mut watchers = shared.watchers();
-    shared.index_mut().apply(events, Instant::now(), &shared.limits);
+    shared.index_mut().apply(events, now, &shared.limits);
     answer(replies.into_iter());
     for event in events {
         watchers.publish(event);
     }
 }
 
-fn answer(replies: impl Iterator<Item = (oneshot::Sender<Verdict>, Verdict)>) {
+pub(crate) fn answer(replies: impl Iterator<Item = (oneshot::Sender<Verdict>, Verdict)>) {
     for (reply, verdict) in replies {
         if reply.send(verdict).is_err() {
             tracing::trace!("the writer did not wait for the verdict");
@@ -180,7 +231,7 @@ fn answer(replies: impl Iterator<Item = (oneshot::Sender<Verdict>, Verdict)>) {
     }
 }
 
-fn unavailable(reason: &str) -> Verdict {
+pub(crate) fn unavailable(reason: &str) -> Verdict {
     Verdict::Unavailable { reason: reason.to_owned() }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::Api;
 use kube::api::PostParams;
@@ -25,7 +24,7 @@ impl Keeper {
             let written = if let Some(protected) = claims::volume_protection(&volume) {
                 api.replace(name, &PostParams::default(), &protected).await
             } else {
-                match claims::next_for_volume(&volume, fact, Timestamp::now()).step {
+                match claims::next_for_volume(&volume, fact, self.ctx.clock.now()).step {
                     Step::Volume(wanted) => api.replace(name, &PostParams::default(), &wanted).await,
                     Step::VolumeStatus(wanted) => api.replace_status(name, &PostParams::default(), &wanted).await,
                     Step::Reclaim => return self.reclaim(&volume).await,
@@ -72,7 +71,7 @@ impl Keeper {
             tracing::info!(volume = %name, "removing the directory of a deleted claim");
             if let Err(source) = self.dirs.delete(&place.host, &place.claim_uid).await {
                 let message = source.to_string();
-                let failed = claims::failed(volume, &message, Timestamp::now());
+                let failed = claims::failed(volume, &message, self.ctx.clock.now());
                 let api: Api<PersistentVolume> = Api::all(self.ctx.client.clone());
                 if let Err(error) = api.replace_status(&name, &PostParams::default(), &failed).await {
                     tracing::debug!(volume = %name, %error, "cannot say that removing the directory failed");

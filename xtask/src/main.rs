@@ -1,10 +1,11 @@
-//! Development tasks: `cargo xtask test | tidy | model | bench | ci`.
+//! Development tasks: `cargo xtask test | tidy | model | simulate | bench | ci`.
 //!
 //! It is built before anything else, so it depends on next to nothing. It owns how this repository is
 //! checked, tested and measured, and nothing of the product.
 
 mod bench;
 mod model;
+mod simulate;
 mod steps;
 mod test;
 mod tidy;
@@ -21,6 +22,8 @@ usage: cargo xtask VERB
   model [--help | OPTION…]    run the StatefulSet planner in every state of many small clusters, and plant
                               faults in it that must be noticed (docs/model.md)
   bench [ROW…] [--json FILE]  measure, in release: all rows or those named. `bench --list` names them
+  simulate [--seeds N] [--hours H] [--seed S] [--scenario NAME]
+                              whole clusters on simulated time with faults; `--scenario list` names the stories
   ci                          formatting, lints, licences (where cargo-deny is installed), tests";
 
 fn main() -> ExitCode {
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(),
         "model" => model::run(rest),
         "bench" => bench::run(rest),
+        "simulate" => simulate::run(rest),
         "ci" => ci(),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -57,8 +57,8 @@ const HOUSE: [Room; 16] = [
     ),
     // Development only.
     room("testkit", &[]),
-    room("sim", &["plan", "api"]),
     room("bench", &["testkit"]),
+    room("sim", &["api", "plan", "store", "apiserver", "client", "controllers"]),
 ];
 
 /// Crates that decide without touching the world, and what they must therefore not depend on.

@@ -1,0 +1,362 @@
+//! The way from one client to the server, and everything that can go wrong on it: requests delayed, lost
+//! before or after they took effect, watches cut, stalled or expired, both ends killed. Watches are tapped
+//! where they leave the server, before any fault can touch them.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use stead_apiserver::{BoxError, Identity};
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use super::entropy::Dice;
+use super::observer::{Observer, Tap, table_of};
+use super::server::{Running, Server};
+
+/// How long a client tries to reach a server that does not answer.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+tokio::task_local! {
+    static ACTING: Arc<str>;
+}
+
+/// Whose request is being served in this task.
+pub(crate) fn acting() -> Arc<str> {
+    ACTING.try_with(Arc::clone).unwrap_or_else(|_| "nobody".into())
+}
+
+/// How a link treats its client. Chances are per thousand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weather {
+    /// Longest way of a request, and of its answer.
+    pub(crate) delay_ms_max: u64,
+    /// Requests that never arrive.
+    pub(crate) lost: u64,
+    /// Answers that never arrive; the request took effect.
+    pub(crate) unanswered: u64,
+    /// Longest delay of a chunk of a watch.
+    pub(crate) watch_delay_ms_max: u64,
+    /// Chunks of watches that stall for up to [`STALL_S_MAX`].
+    pub(crate) stalled: u64,
+    /// Chunks that are lost together with their watch.
+    pub(crate) cut: u64,
+    /// Watches answered with 410 although nothing has expired.
+    pub(crate) expired: u64,
+    /// Nothing gets through.
+    pub(crate) partitioned: bool,
+}
+
+/// Longest stall of a watch.
+pub(crate) const STALL_S_MAX: u64 = 15;
+
+impl Weather {
+    /// Nothing goes wrong.
+    pub(crate) const FAIR: Self = Self {
+        delay_ms_max: 2,
+        lost: 0,
+        unanswered: 0,
+        watch_delay_ms_max: 2,
+        stalled: 0,
+        cut: 0,
+        expired: 0,
+        partitioned: false,
+    };
+
+    /// Everything goes wrong now and then.
+    pub(crate) const ROUGH: Self = Self {
+        delay_ms_max: 40,
+        lost: 20,
+        unanswered: 20,
+        watch_delay_ms_max: 300,
+        stalled: 10,
+        cut: 10,
+        expired: 200,
+        partitioned: false,
+    };
+}
+
+#[derive(Debug)]
+struct NoAnswer(&'static str);
+
+impl std::fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
+/// The body of an answer on the client's side.
+pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+struct Inner {
+    name: Arc<str>,
+    server: Server,
+    dice: Dice,
+    observer: Observer,
+    weather: Mutex<Weather>,
+    /// Replaced, and the old one cancelled, when every open stream is to be cut.
+    streams: Mutex<CancellationToken>,
+    /// Cancelled when the client's process is killed.
+    dead: CancellationToken,
+}
+
+/// A client's link. Clones are the same link.
+#[derive(Clone)]
+pub(crate) struct Link {
+    inner: Arc<Inner>,
+}
+
+impl Link {
+    /// A link for the client `name`.
+    pub(crate) fn new(name: &str, server: &Server, dice: Dice, observer: &Observer, weather: Weather) -> Self {
+        let inner = Inner {
+            name: name.into(),
+            server: server.clone(),
+            dice,
+            observer: observer.clone(),
+            weather: Mutex::new(weather),
+            streams: Mutex::default(),
+            dead: CancellationToken::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// A client on this link.
+    pub(crate) fn client(&self) -> kube::Client {
+        kube::Client::new(self.clone(), "default")
+    }
+
+    /// Changes the weather; a partition also cuts what is open.
+    pub(crate) fn set_weather(&self, weather: Weather) {
+        *lock(&self.inner.weather) = weather;
+        if weather.partitioned {
+            self.cut();
+        }
+    }
+
+    /// The weather now.
+    pub(crate) fn weather(&self) -> Weather {
+        *lock(&self.inner.weather)
+    }
+
+    /// Cuts every open stream.
+    pub(crate) fn cut(&self) {
+        std::mem::take(&mut *lock(&self.inner.streams)).cancel();
+    }
+
+    /// The client's process is gone: whatever of it is left over never hears or does anything again.
+    pub(crate) fn kill(&self) {
+        self.inner.dead.cancel();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<B> Service<Request<B>> for Link
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            let dead = inner.dead.clone();
+            tokio::select! {
+                biased;
+                () = dead.cancelled() => std::future::pending().await,
+                answer = inner.pass(request) => answer,
+            }
+        })
+    }
+}
+
+impl Inner {
+    async fn pass<B>(self: Arc<Self>, request: Request<B>) -> Result<Response<Body>, BoxError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let weather = *lock(&self.weather);
+        tokio::time::sleep(self.dice.ms(0, weather.delay_ms_max)).await;
+        if lock(&self.weather).partitioned || self.dice.permille(weather.lost) {
+            tokio::time::sleep(self.dice.ms(0, 1000).min(CONNECT_MAX)).await;
+            return Err(NoAnswer("connection timed out").into());
+        }
+        let Some(running) = self.server.running() else {
+            return Err(NoAnswer("connection refused").into());
+        };
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(Into::into)?.to_bytes();
+        let tap = Tap::of(&self.observer, &parts.uri);
+        let begins_later = parts.uri.query().is_some_and(|query| query.contains("resourceVersion="));
+        if tap.is_some() && begins_later && self.dice.permille(weather.expired) {
+            return Ok(expired());
+        }
+        let streams = lock(&self.streams).clone();
+        let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+        let on = (method == Method::PUT).then(|| revision_in(&body)).flatten();
+        let request = Request::from_parts(parts, http_body_util::Full::new(body));
+        let response = self.serve(&running, request).await?;
+        if let Some(tap) = tap
+            && response.status() == StatusCode::OK
+        {
+            return Ok(self.stream(response, tap, running, streams));
+        }
+        let (head, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes();
+        if head.status.is_success()
+            && let (Some((resource, _)), Some(revision)) = (table_of(&path), revision_in(&body))
+        {
+            self.observer.acknowledged(&self.name, resource, revision, on);
+        }
+        tokio::time::sleep(self.dice.ms(0, weather.delay_ms_max)).await;
+        if lock(&self.weather).partitioned || self.dice.permille(weather.unanswered) {
+            return Err(NoAnswer("connection reset by peer").into());
+        }
+        Ok(Response::from_parts(head, full(body)))
+    }
+
+    async fn serve<B>(
+        &self,
+        running: &Running,
+        request: Request<B>,
+    ) -> Result<Response<stead_apiserver::Body>, BoxError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mut service = running.api.local_service(Identity::component(&self.name));
+        tokio::select! {
+            biased;
+            () = running.died.cancelled() => Err(NoAnswer("connection reset by peer").into()),
+            answer = ACTING.scope(Arc::clone(&self.name), service.call(request)) => {
+                answer.map_err(|never: Infallible| -> BoxError { match never {} })
+            }
+        }
+    }
+
+    /// The stream of a watch on its way to the client.
+    fn stream(
+        self: &Arc<Self>,
+        response: Response<stead_apiserver::Body>,
+        tap: Tap,
+        running: Running,
+        cut: CancellationToken,
+    ) -> Response<Body> {
+        let (head, body) = response.into_parts();
+        let stream = Stream { link: Arc::clone(self), body: Some(body), tap, died: running.died, cut };
+        let frames = futures::stream::unfold(stream, |mut stream| async move {
+            let frame = stream.next().await?;
+            Some((frame, stream))
+        });
+        Response::from_parts(head, StreamBody::new(frames).boxed_unsync())
+    }
+}
+
+struct Stream {
+    link: Arc<Inner>,
+    /// None when it has ended.
+    body: Option<stead_apiserver::Body>,
+    tap: Tap,
+    died: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl Stream {
+    async fn next(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
+        let mut body = self.body.take()?;
+        let link = Arc::clone(&self.link);
+        let frame = tokio::select! {
+            biased;
+            () = link.dead.cancelled() => None,
+            () = self.died.cancelled() => return Some(Err(NoAnswer("connection reset by peer").into())),
+            () = self.cut.cancelled() => return Some(Err(NoAnswer("connection timed out").into())),
+            frame = chunk(&link, &mut body, &mut self.tap) => Some(frame?),
+        };
+        match frame {
+            Some(Ok(frame)) => {
+                self.body = Some(body);
+                Some(Ok(frame))
+            }
+            Some(Err(error)) => Some(Err(error)),
+            None => {
+                drop(body);
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+async fn chunk(
+    link: &Inner,
+    body: &mut stead_apiserver::Body,
+    tap: &mut Tap,
+) -> Option<Result<Frame<Bytes>, BoxError>> {
+    let frame = match body.frame().await? {
+        Ok(frame) => frame,
+        Err(error) => return Some(Err(error)),
+    };
+    if let Some(bytes) = frame.data_ref() {
+        tap.saw(bytes);
+    }
+    let weather = *lock(&link.weather);
+    tokio::time::sleep(link.dice.ms(0, weather.watch_delay_ms_max)).await;
+    if link.dice.permille(weather.stalled) {
+        tokio::time::sleep(link.dice.ms(0, STALL_S_MAX * 1000)).await;
+    }
+    if link.dice.permille(weather.cut) {
+        return Some(Err(NoAnswer("connection reset by peer").into()));
+    }
+    Some(Ok(frame))
+}
+
+/// The resourceVersion of the object in `json`, if it is one and has one. A list's says something else.
+fn revision_in(json: &[u8]) -> Option<u64> {
+    #[derive(serde::Deserialize)]
+    struct Object {
+        metadata: Metadata,
+        items: Option<serde::de::IgnoredAny>,
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metadata {
+        resource_version: Option<String>,
+    }
+    let object: Object = serde_json::from_slice(json).ok()?;
+    object.metadata.resource_version.filter(|_| object.items.is_none())?.parse().ok()
+}
+
+fn full(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// What a server answers whose history begins later.
+fn expired() -> Response<Body> {
+    let status = serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 410,
+        "reason": "Expired", "message": "too old resource version (simulated)",
+    });
+    let mut response = Response::new(full(status.to_string().into()));
+    *response.status_mut() = StatusCode::GONE;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+}

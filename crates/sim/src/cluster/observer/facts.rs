@@ -1,0 +1,116 @@
+//! The few facts of sets, pods and revisions that the rules are about.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::core::v1::Pod;
+use stead_plan::pods;
+use tokio::time::Instant;
+
+/// A StatefulSet as asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SetFact {
+    pub(super) uid: String,
+    pub(super) deleting: bool,
+    pub(super) start: i64,
+    pub(super) replicas: i64,
+    pub(super) ordered: bool,
+    pub(super) on_delete: bool,
+    pub(super) partition: i64,
+    pub(super) budget: usize,
+    pub(super) min_ready: Duration,
+    pub(super) keeps_claims: bool,
+    pub(super) current: Option<String>,
+    /// The newest revision, known from the ControllerRevisions.
+    pub(super) update: Option<String>,
+}
+
+impl SetFact {
+    pub(super) fn of(set: &StatefulSet, update: Option<String>) -> Self {
+        let spec = set.spec.clone().unwrap_or_default();
+        let strategy = spec.update_strategy.unwrap_or_default();
+        let rolling = strategy.rolling_update.unwrap_or_default();
+        let retention = spec.persistent_volume_claim_retention_policy.unwrap_or_default();
+        let replicas = i64::from(spec.replicas.unwrap_or(1));
+        let keeps = |policy: Option<String>| policy.is_none_or(|policy| policy == "Retain");
+        let budget = match rolling.max_unavailable {
+            Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(most)) => most.max(1),
+            _ => 1,
+        };
+        Self {
+            uid: set.metadata.uid.clone().unwrap_or_default(),
+            deleting: set.metadata.deletion_timestamp.is_some(),
+            start: spec.ordinals.and_then(|ordinals| ordinals.start).unwrap_or(0).into(),
+            replicas,
+            ordered: spec.pod_management_policy.as_deref() != Some("Parallel"),
+            on_delete: strategy.type_.as_deref() == Some("OnDelete"),
+            partition: rolling.partition.unwrap_or(0).into(),
+            budget: usize::try_from(budget).unwrap_or(1),
+            min_ready: Duration::from_secs(spec.min_ready_seconds.unwrap_or(0).max(0).unsigned_abs().into()),
+            keeps_claims: keeps(retention.when_deleted) && keeps(retention.when_scaled),
+            current: set.status.as_ref().and_then(|status| status.current_revision.clone()),
+            update,
+        }
+    }
+
+    pub(super) fn in_range(&self, ordinal: i64) -> bool {
+        (self.start..self.start + self.replicas).contains(&ordinal)
+    }
+}
+
+/// A ControllerRevision.
+#[derive(Clone, Debug)]
+pub(super) struct RevisionFact {
+    pub(super) owner: String,
+    pub(super) number: i64,
+}
+
+impl RevisionFact {
+    pub(super) fn of(revision: &ControllerRevision) -> Self {
+        let owner = pods::controller_of(&revision.metadata).map(|owner| owner.uid.clone());
+        Self { owner: owner.unwrap_or_default(), number: revision.revision }
+    }
+}
+
+/// A pod of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PodFact {
+    pub(super) uid: String,
+    /// UID of the owning set; empty for an orphan.
+    pub(super) owner: String,
+    pub(super) ordinal: i64,
+    pub(super) terminating: bool,
+    pub(super) terminal: bool,
+    /// Running and Ready, and since when that is known.
+    pub(super) ready_since: Option<Instant>,
+    /// Name of its revision.
+    pub(super) revision: Option<String>,
+    pub(super) node: Option<String>,
+}
+
+impl PodFact {
+    /// None when the pod is neither a set's nor was one's.
+    pub(super) fn of(pod: &Pod, before: Option<&Self>) -> Option<Self> {
+        let owner = pods::controller_of(&pod.metadata);
+        let labels = pod.metadata.labels.as_ref();
+        let made_by_set = labels.is_some_and(|labels| labels.contains_key("statefulset.kubernetes.io/pod-name"));
+        if !made_by_set || owner.is_some_and(|owner| owner.kind != "StatefulSet") {
+            return None;
+        }
+        let ordinal = pod.metadata.name.as_deref()?.rsplit_once('-')?.1.parse().ok()?;
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let ready = pods::is_ready(pod) && pods::phase(pod) == pods::Phase::Running;
+        let known = before.filter(|before| before.uid == uid).and_then(|before| before.ready_since);
+        let label = labels.and_then(|labels| labels.get("controller-revision-hash"));
+        Some(Self {
+            uid,
+            owner: owner.map(|owner| owner.uid.clone()).unwrap_or_default(),
+            ordinal,
+            terminating: pods::is_terminating(pod),
+            terminal: pods::phase(pod).is_terminal(),
+            ready_since: ready.then(|| known.unwrap_or_else(Instant::now)),
+            revision: label.cloned(),
+            node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        })
+    }
+}

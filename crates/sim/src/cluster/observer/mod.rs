@@ -1,0 +1,221 @@
+//! Sees every durable write, every watch event and every process that starts or ends, and asserts the
+//! invariants on them. It knows what was asked for and by whom, and never influences what happens.
+//!
+//! Where a rule binds a controller that can only act on what it has seen, it asks whether *some* real state
+//! of the last [`WINDOW`] allowed the action.
+
+mod claims;
+mod facts;
+mod pictures;
+mod processes;
+mod sets;
+mod tap;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use stead_store::simulated::Committed;
+use tokio::time::Instant;
+
+use super::story::Story;
+use facts::{PodFact, SetFact};
+use pictures::Pictures;
+pub(crate) use processes::Process;
+pub(crate) use tap::{Tap, table_of};
+
+/// How old a state may be that somebody acts on: stalls, partitions and back-offs together stay below it.
+const WINDOW: Duration = Duration::from_secs(120);
+
+/// Namespace and name.
+pub(crate) type Name = (String, String);
+
+/// Who carries out what controllers decide.
+pub(crate) const CONTROLLERS: &str = "controllers";
+
+/// One write in the log.
+struct Logged {
+    revision: u64,
+    name: Name,
+    deleted: bool,
+    before: Option<u64>,
+    writer: Arc<str>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By resource, in order of revision.
+    log: BTreeMap<Box<str>, Vec<Logged>>,
+    newest: u64,
+    writes: u64,
+    sets: BTreeMap<Name, SetFact>,
+    pods: BTreeMap<Name, PodFact>,
+    /// Number, owner and label of every ControllerRevision.
+    revisions: BTreeMap<Name, facts::RevisionFact>,
+    claims: BTreeMap<Name, claims::ClaimFact>,
+    /// Sets that were ever asked to take claims along.
+    takes_claims: BTreeSet<Name>,
+    pictures: Pictures,
+    /// When a pod UID was last seen to become Ready or to cease to be.
+    last_ready: BTreeMap<String, Instant>,
+    processes: BTreeMap<String, Process>,
+    /// Pods somebody deleted by force.
+    forced: BTreeSet<String>,
+    /// Whether a wall clock was ever wrong: times in objects then prove nothing.
+    clocks_stepped: bool,
+}
+
+/// What is done at a write: which one, and what.
+type Trap = (Box<dyn Fn(&Committed) -> bool + Send>, Box<dyn FnOnce() + Send>);
+
+/// See the module. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Observer {
+    state: Arc<Mutex<State>>,
+    traps: Arc<Mutex<Vec<Trap>>>,
+    story: Story,
+}
+
+impl Observer {
+    /// An observer that reports to `story`.
+    pub(crate) fn new(story: Story) -> Self {
+        Self { state: Arc::default(), traps: Arc::default(), story }
+    }
+
+    /// Calls `action` once, at the first write that `matches`.
+    pub(crate) fn set_trap(&self, matches: Box<dyn Fn(&Committed) -> bool + Send>, action: Box<dyn FnOnce() + Send>) {
+        self.traps.lock().unwrap_or_else(PoisonError::into_inner).push((matches, action));
+    }
+
+    fn spring_traps(&self, change: &Committed) {
+        let mut traps = self.traps.lock().unwrap_or_else(PoisonError::into_inner);
+        let (sprung, left): (Vec<Trap>, Vec<Trap>) = traps.drain(..).partition(|(matches, _)| matches(change));
+        *traps = left;
+        drop(traps);
+        sprung.into_iter().for_each(|(_, action)| action());
+    }
+
+    /// A wall clock is about to be set.
+    pub(crate) fn clocks_stepped(&self) {
+        self.lock().clocks_stepped = true;
+    }
+
+    /// Somebody is about to delete this pod by force and answers for the consequences.
+    pub(crate) fn forced(&self, uid: &str) {
+        self.lock().forced.insert(uid.to_owned());
+    }
+
+    /// Writes so far.
+    pub(crate) fn writes(&self) -> u64 {
+        self.lock().writes
+    }
+
+    /// Writes after `revision` by others than those who keep leases and let old events go, as text.
+    pub(crate) fn unrest(&self, revision: u64) -> Vec<String> {
+        let state = self.lock();
+        let lines = state.log.iter().filter(|(resource, _)| !resource.starts_with("leases"));
+        let late = lines.flat_map(|(resource, lines)| {
+            let first = lines.partition_point(|line| line.revision <= revision);
+            // Events leave by themselves when their time is over.
+            let late = lines[first..].iter().filter(move |line| !(line.deleted && &**resource == "events"));
+            late.map(move |line| (line.revision, resource, line))
+        });
+        let mut late: Vec<_> = late.collect();
+        late.sort_by_key(|(revision, ..)| *revision);
+        late.iter()
+            .map(|(revision, resource, line)| {
+                format!("{revision} {} writes {resource} {}/{}", line.writer, line.name.0, line.name.1)
+            })
+            .collect()
+    }
+
+    /// A write has just become durable.
+    pub(crate) fn committed(&self, change: &Committed) {
+        let entry = &change.event.after;
+        let name = (entry.key.namespace.to_string(), entry.key.name.to_string());
+        let resource = &*entry.key.resource.0;
+        let mut state = self.lock();
+        if entry.revision.0 <= state.newest {
+            let newest = state.newest;
+            self.story.violated("I4", format!("revision {} comes after {newest}", entry.revision));
+        }
+        state.newest = entry.revision.0;
+        state.writes += 1;
+        let logged = Logged {
+            revision: entry.revision.0,
+            name: name.clone(),
+            deleted: change.event.deleted,
+            before: change.event.before.as_ref().map(|before| before.revision.0),
+            writer: Arc::clone(&change.writer),
+        };
+        state.log.entry(resource.into()).or_default().push(logged);
+        let plural = resource.rsplit('/').next().unwrap_or_default();
+        match plural.split('.').next().unwrap_or_default() {
+            "pods" => self.pod(&mut state, change, name, &decode::<Pod>(&entry.bytes)),
+            "statefulsets" => self.set(&mut state, change, name, &decode::<StatefulSet>(&entry.bytes)),
+            "controllerrevisions" => {
+                self.revision(&mut state, change, name, &decode::<ControllerRevision>(&entry.bytes));
+            }
+            "persistentvolumeclaims" => {
+                self.claim(&mut state, change, name, &decode::<PersistentVolumeClaim>(&entry.bytes));
+            }
+            "endpointslices" if !change.event.deleted => {
+                self.slice(&state, &name, &decode::<EndpointSlice>(&entry.bytes));
+            }
+            _ => {}
+        }
+        drop(state);
+        self.spring_traps(change);
+    }
+
+    /// A write was acknowledged to `who` with this revision, having been made on revision `on`.
+    pub(crate) fn acknowledged(&self, who: &str, resource: &str, revision: u64, on: Option<u64>) {
+        let state = self.lock();
+        let lines = state.log.get(resource).map(Vec::as_slice).unwrap_or_default();
+        let Some(line) = find(lines, revision) else {
+            // An answer that changed nothing shows the state it found; that must be durable, too.
+            self.story.violated("I5", format!("{who} was shown {resource} at {revision}, which is not durable"));
+            return;
+        };
+        let changed_nothing = on == Some(revision);
+        if let Some(on) = on
+            && !changed_nothing
+            && line.before != Some(on)
+        {
+            let before = line.before;
+            let text = format!("{who} wrote {resource} {:?} on {on}, but it was at {before:?}", line.name);
+            self.story.violated("I7", text);
+        }
+    }
+
+    /// A slice names an address as ready whose pod was not Ready within the window.
+    fn slice(&self, state: &State, name: &Name, slice: &EndpointSlice) {
+        for endpoint in slice.endpoints.iter().flatten() {
+            let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) == Some(true);
+            let uid = endpoint.target_ref.as_ref().and_then(|target| target.uid.as_ref());
+            let Some(uid) = uid.filter(|_| ready) else { continue };
+            let fresh = state.last_ready.get(uid).is_some_and(|at| at.elapsed() <= WINDOW)
+                || state.pods.values().any(|pod| pod.uid == *uid && pod.ready_since.is_some());
+            if !fresh {
+                let who = endpoint.target_ref.as_ref().and_then(|target| target.name.clone()).unwrap_or_default();
+                self.story.violated("I11", format!("{} names {who} ({uid}), which is not Ready", name.1));
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn find(lines: &[Logged], revision: u64) -> Option<&Logged> {
+    let at = lines.binary_search_by_key(&revision, |line| line.revision).ok()?;
+    lines.get(at)
+}
+
+fn decode<K: serde::de::DeserializeOwned>(bytes: &[u8]) -> K {
+    serde_json::from_slice(bytes).expect("invariant: the API server stores what it can decode")
+}

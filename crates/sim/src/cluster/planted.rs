@@ -1,0 +1,115 @@
+//! Proof that the observer sees: deeds that no controller, agent or store may do, each done on purpose, and
+//! the invariant that must notice. They are scenarios like the others, but not among them.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::json;
+use stead_client::ObjectKey;
+
+use super::observer::CONTROLLERS;
+use super::scenarios::{Course, Scenario, web};
+use super::users::NAMESPACE;
+use super::world::World;
+
+macro_rules! planted {
+    ($name:literal, $invariant:literal, $run:path) => {
+        Scenario { name: $name, fault: 0, about: $invariant, course: Course::Run(|w, t| Box::pin($run(w, t))) }
+    };
+}
+
+/// All of them; `about` is the invariant.
+pub static ALL: [Scenario; 8] = [
+    planted!("planted-twin", "I1", twin),
+    planted!("planted-early-pod", "I2", early_pod),
+    planted!("planted-lost-claim", "I3", lost_claim),
+    planted!("planted-shared-claim", "I3", shared_claim),
+    planted!("planted-forgetful-disk", "I5", forgetful_disk),
+    planted!("planted-wrong-status", "I8", wrong_status),
+    planted!("planted-needless-deletion", "I9", needless_deletion),
+    planted!("planted-restlessness", "I12", restlessness),
+];
+
+/// Whatever the deed, the world goes on for a while.
+async fn aftermath<T>(deed: kube::Result<T>) {
+    tokio::time::sleep(Duration::from_secs(if deed.is_ok() { 60 } else { 1 })).await;
+}
+
+/// The API, as a controller.
+fn api<K>(world: &World) -> Api<K>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    Api::namespaced(world.link(CONTROLLERS).client(), NAMESPACE)
+}
+
+async fn twin(world: World, _: Duration) {
+    web(&world).await;
+    world.machines()[0].start(&ObjectKey::new(NAMESPACE, "web-1"), "twin", "c", 0, "app:v0");
+}
+
+async fn shared_claim(world: World, _: Duration) {
+    web(&world).await;
+    let thief = ObjectKey::new(NAMESPACE, "thief");
+    let claims = super::settle::View::of(&world).claim_uids();
+    for machine in world.machines() {
+        if claims.values().any(|claim| machine.steal(claim, &thief)) {
+            machine.start(&thief, "thief", "c", 0, "app:v0");
+            return;
+        }
+    }
+}
+
+async fn early_pod(world: World, _: Duration) {
+    web(&world).await;
+    let pods: Api<Pod> = api(&world);
+    let deed = async {
+        let mut pod = pods.get("web-2").await?;
+        pod.metadata.name = Some("web-7".to_owned());
+        pod.metadata.resource_version = None;
+        pod.metadata.uid = None;
+        pods.create(&PostParams::default(), &pod).await
+    };
+    aftermath(deed.await).await;
+}
+
+async fn lost_claim(world: World, _: Duration) {
+    web(&world).await;
+    let claims: Api<PersistentVolumeClaim> = api(&world);
+    aftermath(claims.delete("data-web-1", &DeleteParams::default()).await).await;
+}
+
+async fn forgetful_disk(world: World, _: Duration) {
+    world.disk().set_mood(super::disk::DiskMood { forgets: true, ..Default::default() });
+    web(&world).await;
+}
+
+async fn wrong_status(world: World, _: Duration) {
+    web(&world).await;
+    let sets: Api<StatefulSet> = api(&world);
+    let status = Patch::Merge(json!({"status": {"replicas": 9}}));
+    aftermath(sets.patch_status("web", &PatchParams::default(), &status).await).await;
+}
+
+async fn needless_deletion(world: World, _: Duration) {
+    web(&world).await;
+    let pods: Api<Pod> = api(&world);
+    aftermath(pods.delete("web-0", &DeleteParams::default()).await).await;
+}
+
+async fn restlessness(world: World, _: Duration) {
+    web(&world).await;
+    let maps: Api<ConfigMap> = api(&world);
+    let restless: BoxFuture<'static, ()> = Box::pin(async move {
+        for beat in 0.. {
+            let change = Patch::Merge(json!({"metadata": {"annotations": {"beat": format!("{beat}")}}}));
+            let deed = maps.patch("kube-root-ca.crt", &PatchParams::default(), &change).await;
+            aftermath(deed).await;
+        }
+    });
+    drop(tokio::spawn(restless));
+}

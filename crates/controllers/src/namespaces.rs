@@ -171,7 +171,7 @@ impl Keeper {
         }
         if held.items.iter().all(|object| object.metadata.deletion_timestamp.is_some()) {
             // All asked for already: asking again would only cost.
-            return Ok(Some(remaining(kind, &held.items)));
+            return Ok(Some(remaining(kind, &held.items, self.ctx.clock.now())));
         }
         if kind.facts.verbs.contains(&"deletecollection") {
             api.delete_collection(&DeleteParams::background(), &ListParams::default()).await?;

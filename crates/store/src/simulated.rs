@@ -21,7 +21,7 @@ use crate::{
 /// A change about to be made durable, and who asked for it.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// What [`Disk::writer`] said when the write came in.
+    /// Whose [`Door`] the write came through.
     pub writer: Arc<str>,
     /// The change.
     pub event: Arc<Event>,
@@ -32,9 +32,6 @@ pub type Commit<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + '
 
 /// Where changes become durable.
 pub trait Disk: Send + Sync + 'static {
-    /// Who is writing: called in the task of each write as it comes in.
-    fn writer(&self) -> Arc<str>;
-
     /// Makes the changes of one commit durable, all or none. Whatever is durable when the future is dropped
     /// is there after the crash. An error is final: the store takes no more writes.
     fn commit<'a>(&'a self, changes: &'a [Committed]) -> Commit<'a>;
@@ -44,7 +41,6 @@ pub trait Disk: Send + Sync + 'static {
 pub struct Simulated {
     shared: Arc<Shared>,
     queue: mpsc::Sender<Queued>,
-    disk: Arc<dyn Disk>,
     task: JoinHandle<()>,
 }
 
@@ -65,8 +61,8 @@ impl Simulated {
         let entries: HashMap<Key, Arc<Entry>> = entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
         let (queue, writes) = mpsc::channel(limits.queue_writes_max);
         let shared = Arc::new(Shared::new(Index::new(entries, newest), limits));
-        let task = tokio::spawn(run(writes, Arc::clone(&disk), Arc::clone(&shared)));
-        Self { shared, queue, disk, task }
+        let task = tokio::spawn(run(writes, disk, Arc::clone(&shared)));
+        Self { shared, queue, task }
     }
 
     /// Ends it at once, as a crash does. Dropping it does the same.
@@ -74,11 +70,16 @@ impl Simulated {
         self.task.abort();
     }
 
-    async fn write(&self, key: Key, change: Change, draft: Draft) -> Verdict {
+    /// The store as one writer sees it.
+    pub fn door(self: &Arc<Self>, writer: &str) -> Door {
+        Door { store: Arc::clone(self), writer: writer.into() }
+    }
+
+    async fn write(&self, writer: &Arc<str>, key: Key, change: Change, draft: Draft) -> Verdict {
         let (reply, verdict) = oneshot::channel();
         let write = Write { key, change, draft, reply };
         let stopped = || unavailable("the store has crashed");
-        if self.queue.send(Queued { write, writer: self.disk.writer() }).await.is_err() {
+        if self.queue.send(Queued { write, writer: Arc::clone(writer) }).await.is_err() {
             return stopped();
         }
         verdict.await.unwrap_or_else(|_| stopped())
@@ -89,6 +90,12 @@ impl Drop for Simulated {
     fn drop(&mut self) {
         self.crash();
     }
+}
+
+/// A [`Simulated`] store whose writes are known to be one writer's.
+pub struct Door {
+    store: Arc<Simulated>,
+    writer: Arc<str>,
 }
 
 /// As the real sequencer: decide against all earlier writes, make durable, show and acknowledge.
@@ -122,37 +129,37 @@ fn attributed(batch: &Batch, writers: &[Arc<str>]) -> Vec<Committed> {
     pairs.map(|(event, (_, writer))| Committed { writer: Arc::clone(writer), event: Arc::clone(event) }).collect()
 }
 
-impl Store for Simulated {
+impl Store for Door {
     async fn put(&self, key: Key, expect: Expect, draft: Draft) -> Result<Arc<Entry>, PutError> {
-        self.write(key, Change::Put(expect), draft).await.of_put(expect)
+        self.store.write(&self.writer, key, Change::Put(expect), draft).await.of_put(expect)
     }
 
     async fn delete(&self, key: Key, at: Revision, last: Draft) -> Result<Arc<Entry>, DeleteError> {
-        self.write(key, Change::Delete(at), last).await.of_delete()
+        self.store.write(&self.writer, key, Change::Delete(at), last).await.of_delete()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Arc<Entry>>, ReadError> {
-        Ok(self.shared.index().get(key).cloned())
+        Ok(self.store.shared.index().get(key).cloned())
     }
 
     async fn range(&self, range: Range) -> Result<Page, ReadError> {
-        self.shared.index().range(&range)
+        self.store.shared.index().range(&range)
     }
 
     async fn watch(&self, resource: Resource, namespace: Option<Box<str>>, from: Revision) -> Result<Watch, ReadError> {
-        self.shared.watch(resource, namespace, from)
+        self.store.shared.watch(resource, namespace, from)
     }
 
     fn revision(&self) -> Revision {
-        self.shared.index().newest()
+        self.store.shared.index().newest()
     }
 
     fn progress(&self) -> Revision {
-        self.shared.progress()
+        self.store.shared.progress()
     }
 
     fn failure(&self) -> Option<String> {
-        self.shared.failure.borrow().clone()
+        self.store.shared.failure.borrow().clone()
     }
 }
 
@@ -168,10 +175,6 @@ mod tests {
     struct SlowDisk(Mutex<Vec<Committed>>);
 
     impl Disk for SlowDisk {
-        fn writer(&self) -> Arc<str> {
-            "test".into()
-        }
-
         fn commit<'a>(&'a self, changes: &'a [Committed]) -> Commit<'a> {
             Box::pin(async move {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -195,9 +198,11 @@ mod tests {
         let disk = Arc::new(SlowDisk::default());
         let kept = || disk.0.lock().expect("no panic holds it").clone();
         let start = |entries: Vec<Arc<Entry>>, newest| {
-            Arc::new(Simulated::start(entries, newest, Arc::clone(&disk) as Arc<dyn Disk>, Limits::default()))
+            let disk = Arc::clone(&disk) as Arc<dyn Disk>;
+            let process = Arc::new(Simulated::start(entries, newest, disk, Limits::default()));
+            (Arc::new(process.door("test")), process)
         };
-        let store = start(Vec::new(), Revision(0));
+        let (store, process) = start(Vec::new(), Revision(0));
         let first = store.put(key("a"), Expect::Absent, draft()).await.expect("acknowledged");
         assert_eq!((first.revision, &*first.bytes, &*kept()[0].writer), (Revision(1), &b"at 1"[..], "test"));
 
@@ -208,11 +213,11 @@ mod tests {
         assert_eq!(store.get(&key("b")).await, Ok(None), "and not shown yet");
         let lost = tokio::spawn(async move { late.put(key("c"), Expect::Absent, draft()).await });
         tokio::time::sleep(Duration::from_millis(2)).await;
-        store.crash();
+        process.crash();
         assert!(unanswered.await.expect("it ends").is_err() && lost.await.expect("it ends").is_err());
 
         let found: Vec<_> = kept().iter().map(|change| Arc::clone(&change.event.after)).collect();
-        let store = start(found, Revision(2));
+        let (store, _process) = start(found, Revision(2));
         assert!(store.get(&key("b")).await.expect("readable").is_some(), "what was durable is there");
         assert_eq!(store.get(&key("c")).await, Ok(None));
         let next = store.put(key("c"), Expect::Absent, draft()).await.expect("acknowledged");

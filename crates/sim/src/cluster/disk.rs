@@ -9,7 +9,6 @@ use stead_store::simulated::{Commit, Committed, Disk};
 use stead_store::{Entry, Key, Revision};
 
 use super::entropy::Dice;
-use super::link;
 use super::observer::Observer;
 
 /// How long the disk takes, and whether it still works.
@@ -98,10 +97,6 @@ impl SimDisk {
 }
 
 impl Disk for SimDisk {
-    fn writer(&self) -> Arc<str> {
-        link::acting()
-    }
-
     fn commit<'a>(&'a self, changes: &'a [Committed]) -> Commit<'a> {
         Box::pin(async move {
             let mood = self.lock().mood;

@@ -24,15 +24,6 @@ use super::server::{Running, Server};
 /// How long a client tries to reach a server that does not answer.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
-tokio::task_local! {
-    static ACTING: Arc<str>;
-}
-
-/// Whose request is being served in this task.
-pub(crate) fn acting() -> Arc<str> {
-    ACTING.try_with(Arc::clone).unwrap_or_else(|_| "nobody".into())
-}
-
 /// How a link treats its client. Chances are per thousand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weather {
@@ -244,11 +235,11 @@ impl Inner {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let mut service = running.api.local_service(Identity::component(&self.name));
+        let mut service = running.door(&self.name).local_service(Identity::component(&self.name));
         tokio::select! {
             biased;
             () = running.died.cancelled() => Err(NoAnswer("connection reset by peer").into()),
-            answer = ACTING.scope(Arc::clone(&self.name), service.call(request)) => {
+            answer = service.call(request) => {
                 answer.map_err(|never: Infallible| -> BoxError { match never {} })
             }
         }

@@ -28,7 +28,7 @@ pub static ALL: [Scenario; 8] = [
     planted!("planted-early-pod", "I2", early_pod),
     planted!("planted-lost-claim", "I3", lost_claim),
     planted!("planted-shared-claim", "I3", shared_claim),
-    planted!("planted-forgetful-disk", "I5", forgetful_disk),
+    planted!("planted-forgetful-disk", "I6", forgetful_disk),
     planted!("planted-wrong-status", "I8", wrong_status),
     planted!("planted-needless-deletion", "I9", needless_deletion),
     planted!("planted-restlessness", "I12", restlessness),

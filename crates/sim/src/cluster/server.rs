@@ -1,11 +1,12 @@
 //! The API server's process: starts on what is durable, serves links, and can be killed at any instant.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use stead_apiserver::{ApiServer, Config, NoNodes};
 use stead_store::Limits;
-use stead_store::simulated::{Disk, Simulated};
+use stead_store::simulated::{Disk, Door, Simulated};
 use tokio_util::sync::CancellationToken;
 
 use super::disk::SimDisk;
@@ -16,10 +17,21 @@ use super::time::{ServerWorld, WallClock};
 /// A running process.
 #[derive(Clone)]
 pub(crate) struct Running {
-    pub(crate) api: Arc<ApiServer<Simulated>>,
     store: Arc<Simulated>,
+    config: Config,
+    /// One front for each client, all on one store, so that every write has a known writer.
+    doors: Arc<Mutex<BTreeMap<Arc<str>, Arc<ApiServer<Door>>>>>,
     /// Cancelled when the process dies.
     pub(crate) died: CancellationToken,
+}
+
+impl Running {
+    /// The front of the client `name`.
+    pub(crate) fn door(&self, name: &Arc<str>) -> Arc<ApiServer<Door>> {
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = || ApiServer::new(self.config.clone(), Arc::new(self.store.door(name)), Arc::new(NoNodes));
+        Arc::clone(doors.entry(Arc::clone(name)).or_insert_with(open))
+    }
 }
 
 /// The server. Clones are the same.
@@ -61,8 +73,7 @@ impl Server {
         let store = Arc::new(Simulated::start(entries, newest, disk, limits));
         let world = ServerWorld { wall: self.inner.wall.clone(), dice: self.inner.dice.clone() };
         let config = Config { world: Arc::new(world), ..Config::default() };
-        let api = ApiServer::new(config, Arc::clone(&store), Arc::new(NoNodes));
-        *running = Some(Running { api, store, died: CancellationToken::new() });
+        *running = Some(Running { store, config, doors: Arc::default(), died: CancellationToken::new() });
     }
 
     /// Kills the process: requests and streams end where they are, what is not durable is lost.

@@ -14,13 +14,16 @@ use super::entropy::Dice;
 use super::story::Story;
 use super::time::{ServerWorld, WallClock};
 
+/// The fronts by client.
+type Doors = BTreeMap<Arc<str>, Arc<ApiServer<Door>>>;
+
 /// A running process.
 #[derive(Clone)]
 pub(crate) struct Running {
     store: Arc<Simulated>,
     config: Config,
     /// One front for each client, all on one store, so that every write has a known writer.
-    doors: Arc<Mutex<BTreeMap<Arc<str>, Arc<ApiServer<Door>>>>>,
+    doors: Arc<Mutex<Doors>>,
     /// Cancelled when the process dies.
     pub(crate) died: CancellationToken,
 }

@@ -201,13 +201,20 @@ async fn act(inner: &Arc<Inner>, worker: &Arc<Worker>, action: Action) -> kube::
     let dice = machine.dice();
     match action {
         Action::MountVolumes => return mount(inner, worker).await.map(|()| true),
-        Action::CreateSandbox => {
+        Action::CreateSandbox { again: _ } => {
             tokio::time::sleep(dice.ms(1, 50)).await;
             let ip = machine.make_sandbox(&worker.uid);
             worker.state().sandbox = Some(Sandbox { ip });
         }
         Action::Pull { container, image } => {
-            worker.state().images.insert(container.clone(), ImageState::Pulling);
+            let mut state = worker.state();
+            let before = match state.images.remove(&container) {
+                Some(ImageState::Failed(failure)) => Some(failure),
+                Some(ImageState::Pulling { before }) => before,
+                Some(ImageState::Present | ImageState::Pulled) | None => None,
+            };
+            state.images.insert(container.clone(), ImageState::Pulling { before });
+            drop(state);
             inner.tasks.spawn(pull(Arc::clone(inner), Arc::clone(worker), container, image));
             return Ok(false);
         }
@@ -230,8 +237,8 @@ async fn act(inner: &Arc<Inner>, worker: &Arc<Worker>, action: Action) -> kube::
             state.stops.clear();
         }
         Action::Delete => return delete(inner, worker).await,
-        // Handled by the caller, which ends with it.
-        Action::Finish => return Ok(false),
+        // No simulated pod has hooks; and the end is handled by the caller, which ends with it.
+        Action::PostStart { .. } | Action::Finish => return Ok(false),
     }
     Ok(true)
 }

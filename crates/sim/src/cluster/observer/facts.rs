@@ -17,7 +17,8 @@ pub(super) struct SetFact {
     pub(super) ordered: bool,
     pub(super) on_delete: bool,
     pub(super) partition: i64,
-    pub(super) budget: usize,
+    /// `maxUnavailable`; none is one after the other.
+    pub(super) budget: Option<usize>,
     pub(super) min_ready: Duration,
     pub(super) keeps_claims: bool,
     pub(super) current: Option<String>,
@@ -34,8 +35,10 @@ impl SetFact {
         let replicas = i64::from(spec.replicas.unwrap_or(1));
         let keeps = |policy: Option<String>| policy.is_none_or(|policy| policy == "Retain");
         let budget = match rolling.max_unavailable {
-            Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(most)) => most.max(1),
-            _ => 1,
+            Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(most)) => {
+                usize::try_from(most.max(1)).ok()
+            }
+            _ => None,
         };
         Self {
             uid: set.metadata.uid.clone().unwrap_or_default(),
@@ -45,7 +48,7 @@ impl SetFact {
             ordered: spec.pod_management_policy.as_deref() != Some("Parallel"),
             on_delete: strategy.type_.as_deref() == Some("OnDelete"),
             partition: rolling.partition.unwrap_or(0).into(),
-            budget: usize::try_from(budget).unwrap_or(1),
+            budget,
             min_ready: Duration::from_secs(spec.min_ready_seconds.unwrap_or(0).max(0).unsigned_abs().into()),
             keeps_claims: keeps(retention.when_deleted) && keeps(retention.when_scaled),
             current: set.status.as_ref().and_then(|status| status.current_revision.clone()),

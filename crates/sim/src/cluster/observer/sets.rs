@@ -202,17 +202,19 @@ fn may_delete(state: &State, name: &Name, picture: &Picture, pod: &PodFact) -> b
 /// Whether the budget has room, counting what controllers have deleted since.
 fn has_room(state: &State, name: &Name, picture: &Picture, set: &SetFact, pod: &PodFact) -> bool {
     let ready = |ordinal: &i64| picture.pods.get(ordinal).filter(|pod| pod.ready_since.is_some() && !pod.terminating);
-    let down = (set.start..set.start + set.replicas).filter(|ordinal| ready(ordinal).is_none()).count();
+    // One after the other, from the highest down: a Parallel set then waits for those above only (L2).
+    let from = if set.ordered || set.budget.is_some() { set.start } else { pod.ordinal };
+    let down = (from..set.start + set.replicas).filter(|ordinal| ready(ordinal).is_none()).count();
     let later = state.pictures.of(name).filter(|later| later.at >= picture.at);
     let taken: std::collections::BTreeSet<&String> = later.filter_map(|later| later.doomed.as_ref()).collect();
     let taken = taken
         .into_iter()
         .filter(|uid| **uid != pod.uid)
         .filter(|uid| {
-            picture.pods.values().any(|pod| pod.uid == **uid && pod.ready_since.is_some() && !pod.terminating)
+            picture.pods.range(from..).any(|(_, pod)| pod.uid == **uid && pod.ready_since.is_some() && !pod.terminating)
         })
         .count();
-    down + taken < set.budget
+    down + taken < set.budget.unwrap_or(1)
 }
 
 fn available(pod: &PodFact, set: &SetFact, at: Instant, stepped: bool) -> bool {

@@ -60,6 +60,10 @@ async fn until_its_hook_is_through_a_container_is_shown_as_being_made() {
     drop(first);
     world.start_agent().await;
     let (second, _) = listener.accept().await.expect("asked again");
+    // A client takes an answer that comes before its question for a fault.
+    second.readable().await.expect("open");
+    let read = second.try_read(&mut [0; 1024]).expect("a question");
+    assert!(read > 0, "the hook hung up");
     second.writable().await.expect("open");
     second.try_write(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").expect("answered: any answer will do");
     let pod = world.until_running("web-0", &uid).await;

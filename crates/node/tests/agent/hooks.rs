@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use serde_json::{Value, json};
 use stead_runtime::RuntimeError;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::world::{IMAGE, World, status, waits};
 
@@ -59,13 +60,11 @@ async fn until_its_hook_is_through_a_container_is_shown_as_being_made() {
     world.end_agent();
     drop(first);
     world.start_agent().await;
-    let (second, _) = listener.accept().await.expect("asked again");
+    let (mut second, _) = listener.accept().await.expect("asked again");
     // A client takes an answer that comes before its question for a fault.
-    second.readable().await.expect("open");
-    let read = second.try_read(&mut [0; 1024]).expect("a question");
-    assert!(read > 0, "the hook hung up");
-    second.writable().await.expect("open");
-    second.try_write(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").expect("answered: any answer will do");
+    assert!(second.read(&mut [0; 1024]).await.expect("a question") > 0, "the hook hung up");
+    let answer = b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n";
+    second.write_all(answer).await.expect("answered: any answer will do");
     let pod = world.until_running("web-0", &uid).await;
     assert_eq!(status(&pod, "db").expect("shown").restart_count, 0);
     drop(second);

@@ -25,10 +25,10 @@ pub(crate) fn run(options: &UpOptions) -> anyhow::Result<()> {
     allow_files();
     let data = DataDir::take(&options.data.data_dir)?;
     let listener = preflight::listen(options.listen)?;
+    let options = ClusterOptions::from_flags(options)?;
     if options.isolated {
         data.enter_netns()?;
     }
-    let options = ClusterOptions::from_flags(options)?;
     runtime()?.block_on(async {
         let mut cluster = Cluster::start(&data, listener, options).await?;
         let ms = started.elapsed().as_millis();

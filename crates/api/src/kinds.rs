@@ -15,6 +15,25 @@ use k8s_openapi::api::storage::v1 as storage;
 
 use crate::registry::Kind;
 
+/// The methods of a kind whose spec is its clients' and whose status is its controller's, written through
+/// the subresource: neither write touches what is the other's.
+macro_rules! spec_and_status {
+    () => {
+        fn prepare_update(&mut self, old: &Self) {
+            self.status.clone_from(&old.status);
+        }
+
+        fn prepare_subresource_update(&mut self, _subresource: &str, old: &Self) {
+            self.spec.clone_from(&old.spec);
+        }
+
+        fn spec_changed(&self, old: &Self) -> bool {
+            !$crate::object::semantically_equal(&self.spec, &old.spec)
+        }
+    };
+}
+use spec_and_status;
+
 mod batch_jobs;
 mod cluster_policy;
 mod config;

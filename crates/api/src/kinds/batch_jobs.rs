@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus, Job, JobSpec, JobStatus};
 
-use crate::object::semantically_equal;
 use crate::registry::{Cell, Column, Facts, Propagation, Spec, Subresource};
 use crate::{defaults, table};
 
@@ -71,17 +70,7 @@ impl Spec for Job {
         generate_selector(self);
     }
 
-    fn prepare_update(&mut self, old: &Self) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource_update(&mut self, _subresource: &str, old: &Self) {
-        self.spec.clone_from(&old.spec);
-    }
-
-    fn spec_changed(&self, old: &Self) -> bool {
-        !semantically_equal(&self.spec, &old.spec)
-    }
+    super::spec_and_status!();
 
     fn selectable_fields(&self) -> Vec<(&'static str, String)> {
         let succeeded = self.status.as_ref().and_then(|status| status.succeeded).unwrap_or_default();
@@ -195,15 +184,5 @@ impl Spec for CronJob {
         self.status = Some(CronJobStatus::default());
     }
 
-    fn prepare_update(&mut self, old: &Self) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource_update(&mut self, _subresource: &str, old: &Self) {
-        self.spec.clone_from(&old.spec);
-    }
-
-    fn spec_changed(&self, old: &Self) -> bool {
-        !semantically_equal(&self.spec, &old.spec)
-    }
+    super::spec_and_status!();
 }

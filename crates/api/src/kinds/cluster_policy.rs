@@ -5,7 +5,6 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatu
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::object::semantically_equal;
 use crate::registry::{Cell, Column, Facts, Spec, Subresource};
 use crate::table;
 use crate::validation::NameRule;
@@ -50,17 +49,7 @@ impl Spec for PodDisruptionBudget {
         self.status = Some(PodDisruptionBudgetStatus::default());
     }
 
-    fn prepare_update(&mut self, old: &Self) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource_update(&mut self, _subresource: &str, old: &Self) {
-        self.spec.clone_from(&old.spec);
-    }
-
-    fn spec_changed(&self, old: &Self) -> bool {
-        !semantically_equal(&self.spec, &old.spec)
-    }
+    super::spec_and_status!();
 }
 
 impl Spec for PriorityClass {

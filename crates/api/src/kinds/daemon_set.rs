@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus, RollingUpdateDaemonSet};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::object::semantically_equal;
 use crate::registry::{Cell, Column, Facts, Spec, Subresource};
 use crate::{defaults, table};
 
@@ -70,15 +69,5 @@ impl Spec for DaemonSet {
         self.status = Some(DaemonSetStatus::default());
     }
 
-    fn prepare_update(&mut self, old: &Self) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource_update(&mut self, _subresource: &str, old: &Self) {
-        self.spec.clone_from(&old.spec);
-    }
-
-    fn spec_changed(&self, old: &Self) -> bool {
-        !semantically_equal(&self.spec, &old.spec)
-    }
+    super::spec_and_status!();
 }

@@ -151,13 +151,7 @@ impl Spec for ReplicaSet {
         self.status = Some(ReplicaSetStatus::default());
     }
 
-    fn prepare_update(&mut self, old: &Self) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource_update(&mut self, _subresource: &str, old: &Self) {
-        self.spec.clone_from(&old.spec);
-    }
+    super::spec_and_status!();
 
     fn validate_create(&self) -> FieldErrors {
         validation::replica_set_create(self)
@@ -169,10 +163,6 @@ impl Spec for ReplicaSet {
 
     fn validate_subresource_update(&self, _subresource: &str, old: &Self) -> FieldErrors {
         validation::replica_set_status_update(self, old)
-    }
-
-    fn spec_changed(&self, old: &Self) -> bool {
-        !semantically_equal(&self.spec, &old.spec)
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {

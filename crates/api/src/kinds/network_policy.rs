@@ -48,17 +48,7 @@ impl Spec for Ingress {
         self.status = Some(IngressStatus::default());
     }
 
-    fn prepare_update(&mut self, old: &Self) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource_update(&mut self, _subresource: &str, old: &Self) {
-        self.spec.clone_from(&old.spec);
-    }
-
-    fn spec_changed(&self, old: &Self) -> bool {
-        !semantically_equal(&self.spec, &old.spec)
-    }
+    super::spec_and_status!();
 }
 
 fn hosts_text(spec: &IngressSpec) -> String {

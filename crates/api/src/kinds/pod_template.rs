@@ -93,17 +93,7 @@ impl Spec for ReplicationController {
         self.status = Some(ReplicationControllerStatus::default());
     }
 
-    fn prepare_update(&mut self, old: &Self) {
-        self.status.clone_from(&old.status);
-    }
-
-    fn prepare_subresource_update(&mut self, _subresource: &str, old: &Self) {
-        self.spec.clone_from(&old.spec);
-    }
-
-    fn spec_changed(&self, old: &Self) -> bool {
-        !semantically_equal(&self.spec, &old.spec)
-    }
+    super::spec_and_status!();
 
     fn selectable_fields(&self) -> Vec<(&'static str, String)> {
         vec![("status.replicas", self.status.as_ref().map_or(0, |status| status.replicas).to_string())]

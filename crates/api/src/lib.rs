@@ -5,12 +5,14 @@
 //! here either: errors name the field and the rule, and the rim translates them.
 
 pub mod amount;
+pub mod annotations;
 pub mod decode;
 pub mod defaults;
 pub mod errors;
 pub mod kinds;
 pub mod object;
 pub mod openapi;
+pub mod ordinals;
 pub mod patch;
 pub mod protobuf;
 pub mod registry;

@@ -117,6 +117,26 @@ fn names_of_sets_are_labels() {
 }
 
 #[test]
+fn annotations_of_sets_that_mean_something_can_be_read() {
+    set(
+        json!({"metadata": {"annotations": {"stead.dev/reserve-ordinals": "1,x", "stead.dev/paused": "yes", "other": "x"}}}),
+        expect![[r#"
+        metadata.annotations[stead.dev/paused]: Invalid value: "yes": must be 'true' or 'false'
+        metadata.annotations[stead.dev/reserve-ordinals]: Invalid value: "1,x": 'x' is neither an ordinal nor a range of ordinals
+    "#]],
+    );
+    let with = |value: &str| -> StatefulSet {
+        object(
+            WEB,
+            &json!({"metadata": {"resourceVersion": "1", "annotations": {"stead.dev/reserve-ordinals": value}}}),
+        )
+    };
+    let (good, bad) = (with("1"), with("1,x"));
+    assert_eq!(stead_api::validation::stateful_set_update(&bad, &good).iter().count(), 1);
+    assert!(stead_api::validation::stateful_set_update(&bad, &bad).is_empty(), "what is stored is not judged again");
+}
+
+#[test]
 fn policies_and_numbers_of_sets() {
     set(
         json!({"spec": {"podManagementPolicy": "Random"}}),

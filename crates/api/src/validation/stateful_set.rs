@@ -19,6 +19,7 @@ const SPEC_RULE: &str = "updates to statefulset spec for fields other than 'repl
 /// Everything wrong with a new StatefulSet (B1-B12).
 pub fn stateful_set_create(set: &StatefulSet) -> FieldErrors {
     let mut errors = metadata::metadata_create(&set.metadata, NameRule::Label, Scope::Namespaced);
+    annotations(&mut errors, set, None);
     let empty = StatefulSetSpec::default();
     let spec = set.spec.as_ref().unwrap_or(&empty);
     let path = Path::new("spec");
@@ -37,6 +38,7 @@ pub fn stateful_set_create(set: &StatefulSet) -> FieldErrors {
 /// stored template that today's rules would refuse does not stand in the way.
 pub fn stateful_set_update(new: &StatefulSet, old: &StatefulSet) -> FieldErrors {
     let mut errors = metadata::metadata_update(&new.metadata, &old.metadata);
+    annotations(&mut errors, new, Some(old));
     let empty = StatefulSetSpec::default();
     let (spec, before) = (new.spec.as_ref().unwrap_or(&empty), old.spec.as_ref().unwrap_or(&empty));
     let path = Path::new("spec");
@@ -62,6 +64,21 @@ pub fn stateful_set_update(new: &StatefulSet, old: &StatefulSet) -> FieldErrors 
         errors.push(FieldError::forbidden(path, SPEC_RULE));
     }
     errors
+}
+
+/// Annotations that mean something here must be readable ([`crate::annotations`]): one that reserves
+/// ordinals would otherwise be as good as taken away. What is stored already does not stand in the way.
+fn annotations(errors: &mut FieldErrors, new: &StatefulSet, old: Option<&StatefulSet>) {
+    let path = Path::new("metadata").child("annotations");
+    let stored = old.and_then(|old| old.metadata.annotations.as_ref());
+    for (key, value) in new.metadata.annotations.iter().flatten() {
+        if stored.is_some_and(|stored| stored.get(key) == Some(value)) {
+            continue;
+        }
+        if let Some(wrong) = crate::annotations::problem(key, value) {
+            errors.push(FieldError::invalid(path.key(key), value, wrong));
+        }
+    }
 }
 
 /// What claim templates ask for may change: a larger size reaches the claims there are, everything

@@ -3,17 +3,7 @@
 //! One difference from Kubernetes (contract S10): a name counts only in its canonical form, so a pod
 //! called `web-01` does not shadow `web-1`.
 
-use std::fmt;
-
-/// The number of a replica: the stead it holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ordinal(pub i32);
-
-impl fmt::Display for Ordinal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+pub use stead_api::ordinals::{Ordinal, OrdinalSet};
 
 /// The ordinals a set wants: `replicas` of them from `start` on, reserved ones left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -51,7 +41,7 @@ impl Range {
         let mut from = i64::from(self.start);
         let mut left = i64::from(count.max(0));
         let past_all = (i64::MAX, i64::MAX);
-        let gaps = self.reserved.0.iter().map(|(first, last)| (i64::from(*first), i64::from(*last)));
+        let gaps = self.reserved.stretches().map(|(first, last)| (i64::from(first.0), i64::from(last.0)));
         let stretches = gaps.chain([past_all]).map(move |(first, last)| {
             let stretch = (from, from + (first - from).clamp(0, left));
             left -= stretch.1 - stretch.0;
@@ -64,67 +54,6 @@ impl Range {
 
 fn clipped(place: i64) -> i32 {
     i32::try_from(place).unwrap_or(i32::MAX)
-}
-
-/// A set of ordinals, written `1,3-4`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct OrdinalSet(Vec<(i32, i32)>);
-
-impl OrdinalSet {
-    /// Reads `1,3-4`; on failure gives the part that is neither an ordinal nor a range of them. An empty
-    /// text is the empty set.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut stretches = Vec::new();
-        for part in text.split(',').map(str::trim).filter(|_| !text.trim().is_empty()) {
-            let (first, last) = part.split_once('-').unwrap_or((part, part));
-            match (canonical(first.trim()), canonical(last.trim())) {
-                (Some(first), Some(last)) if first <= last => stretches.push((first.0, last.0)),
-                _ => return Err(part.to_owned()),
-            }
-        }
-        Ok(Self::joined(stretches))
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether `ordinal` is one of them.
-    pub fn contains(&self, ordinal: Ordinal) -> bool {
-        self.0.iter().any(|(first, last)| (*first..=*last).contains(&ordinal.0))
-    }
-
-    fn joined(mut stretches: Vec<(i32, i32)>) -> Self {
-        stretches.sort_unstable();
-        let mut joined: Vec<(i32, i32)> = Vec::new();
-        for (first, last) in stretches {
-            match joined.last_mut() {
-                Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
-                Some(_) | None => joined.push((first, last)),
-            }
-        }
-        Self(joined)
-    }
-}
-
-impl FromIterator<Ordinal> for OrdinalSet {
-    fn from_iter<I: IntoIterator<Item = Ordinal>>(ordinals: I) -> Self {
-        Self::joined(ordinals.into_iter().map(|ordinal| (ordinal.0, ordinal.0)).collect())
-    }
-}
-
-impl fmt::Display for OrdinalSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (first, last)) in self.0.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            match first == last {
-                true => write!(f, "{comma}{first}")?,
-                false => write!(f, "{comma}{first}-{last}")?,
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The name of the pod that holds `ordinal` in the set called `set`.
@@ -141,21 +70,12 @@ pub fn claim_name(template: &str, set: &str, ordinal: Ordinal) -> String {
 /// set would give.
 pub fn ordinal_of(set: &str, pod: &str) -> Option<Ordinal> {
     let digits = pod.strip_prefix(set)?.strip_prefix('-')?;
-    canonical(digits)
+    Ordinal::parse(digits)
 }
 
 /// The ordinal of a claim made from `template`, as [`ordinal_of`].
 pub fn claim_ordinal_of(template: &str, set: &str, claim: &str) -> Option<Ordinal> {
     ordinal_of(set, claim.strip_prefix(template)?.strip_prefix('-')?)
-}
-
-fn canonical(digits: &str) -> Option<Ordinal> {
-    let decimal = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let leading_zero = digits.len() > 1 && digits.starts_with('0');
-    if !decimal || leading_zero {
-        return None;
-    }
-    digits.parse().ok().map(Ordinal)
 }
 
 #[cfg(test)]
@@ -215,17 +135,5 @@ mod tests {
         }
         assert_eq!(range(0, 3, "1").partition_end(2), Ordinal(3), "replicas 0 and 2 are held back");
         assert_eq!(range(0, 3, "1").partition_end(1), Ordinal(1));
-    }
-
-    #[test]
-    fn sets_of_ordinals_are_read_whole_or_not_at_all() {
-        for (text, wanted) in [("", ""), ("1", "1"), (" 3 - 4, 1", "1,3-4"), ("1,2,3,7", "1-3,7"), ("0-4,2", "0-4")] {
-            assert_eq!(OrdinalSet::parse(text).map(|set| set.to_string()), Ok(wanted.to_owned()), "{text}");
-        }
-        for (text, wrong) in [("1,x", "x"), ("1,", ""), ("4-3", "4-3"), ("-1", "-1"), ("01", "01"), ("1-2-3", "1-2-3")]
-        {
-            assert_eq!(OrdinalSet::parse(text), Err(wrong.to_owned()), "{text}");
-        }
-        assert_eq!([4, 1, 3].map(Ordinal).into_iter().collect::<OrdinalSet>().to_string(), "1,3-4");
     }
 }

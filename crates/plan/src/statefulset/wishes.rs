@@ -1,39 +1,19 @@
-//! What people ask of one set beyond Kubernetes: the annotations under `stead.dev/`, read once and
-//! whole. Kubernetes accepts a manifest that carries them and ignores them. A value that cannot be
-//! read is ignored as if the annotation were absent, and said so ([`Wishes::problems`]).
+//! What people ask of one set beyond Kubernetes: its annotations under `stead.dev/`, read once and
+//! whole. The API refuses a value that cannot be read; one that is stored all the same is ignored as if
+//! the annotation were absent, and said so ([`Wishes::problems`]).
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use stead_api::annotations::{self, boolean, label, ordinals, resets, seconds, word};
+pub use stead_api::annotations::{
+    AUTO_ROLLBACK, MAX_UNAVAILABLE, PARTITION_RAISE, PAUSED, PAUSED_REPLICAS, PROGRESS_DEADLINE, RESERVE_ORDINALS,
+    RESET, RESET_GENERATION, ROLLED_BACK, UPDATE_LAST, write_resets,
+};
+
 use super::ordinals::{Ordinal, OrdinalSet};
 use super::revisions::RevisionName;
-
-/// `hold` leaves updated pods alone when the partition is raised above them.
-pub const PARTITION_RAISE: &str = "stead.dev/partition-raise";
-/// `upstream` counts every pod that is down against `maxUnavailable`, as Kubernetes 1.35 did.
-pub const MAX_UNAVAILABLE: &str = "stead.dev/max-unavailable";
-/// `true` stops rolling; lost replicas are still made again, at the revision they had.
-pub const PAUSED: &str = "stead.dev/paused";
-/// Ordinals no replica may hold, like `1,3-4`; `replicas` counts what remains.
-pub const RESERVE_ORDINALS: &str = "stead.dev/reserve-ordinals";
-/// Seconds without progress after which a rollout has failed.
-pub const PROGRESS_DEADLINE: &str = "stead.dev/progress-deadline-seconds";
-/// `true` puts the former template back when a rollout has failed.
-pub const AUTO_ROLLBACK: &str = "stead.dev/auto-rollback";
-/// Replicas to be made anew with their claims, each once per generation: `1=1,3=2`.
-pub const RESET: &str = "stead.dev/reset";
-/// `key=value`: pods with this label are updated last.
-pub const UPDATE_LAST: &str = "stead.dev/update-order-label";
-
-/// On the pods and claims of a replica that was reset: the generation they were made for.
-pub const RESET_GENERATION: &str = "stead.dev/reset-generation";
-/// Written by the controller while a set is paused: which replicas are not at the current revision,
-/// `REVISION=ORDINALS` separated by semicolons.
-pub const PAUSED_REPLICAS: &str = "stead.dev/paused-replicas";
-/// Written by the controller with a rollback: the revision that was taken back. It is not taken back
-/// a second time.
-pub const ROLLED_BACK: &str = "stead.dev/rolled-back-from";
 
 /// The annotations of a set, read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -63,7 +43,7 @@ pub struct Wishes {
 /// Reads the annotations of a set; the reserved ordinals come apart because they belong to its range.
 pub(super) fn read(meta: &ObjectMeta) -> (Wishes, OrdinalSet) {
     let mut reader = Reader { meta, problems: Vec::new() };
-    let reserved = reader.value(RESERVE_ORDINALS, reserved_ordinals).unwrap_or_default();
+    let reserved = reader.value(RESERVE_ORDINALS, ordinals).unwrap_or_default();
     let mut wishes = Wishes {
         hold_on_raise: reader.value(PARTITION_RAISE, |text| word(text, "hold")).is_some(),
         upstream_budget: reader.value(MAX_UNAVAILABLE, |text| word(text, "upstream")).is_some(),
@@ -98,60 +78,15 @@ impl Reader<'_> {
     }
 }
 
-fn word(text: &str, wanted: &str) -> Result<(), String> {
-    if text == wanted { Ok(()) } else { Err(format!("must be '{wanted}'")) }
-}
-
-fn boolean(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| "must be 'true' or 'false'".to_owned())
-}
-
-fn seconds(text: &str) -> Result<i32, String> {
-    text.parse().ok().filter(|seconds| *seconds > 0).ok_or_else(|| "must be a positive number of seconds".to_owned())
-}
-
-fn reserved_ordinals(text: &str) -> Result<OrdinalSet, String> {
-    OrdinalSet::parse(text).map_err(|part| format!("'{part}' is neither an ordinal nor a range of ordinals"))
-}
-
-fn label(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        Some(_) | None => Err("must be 'key=value'".to_owned()),
-    }
-}
-
-fn resets(text: &str) -> Result<BTreeMap<Ordinal, String>, String> {
-    let mut resets = BTreeMap::new();
-    for part in text.split(',').map(str::trim).filter(|_| !text.trim().is_empty()) {
-        let wrong = || format!("'{part}' must be 'ordinal=generation'");
-        let (ordinal, generation) = part.split_once('=').ok_or_else(wrong)?;
-        let ordinal = ordinal.parse().ok().filter(|ordinal| *ordinal >= 0).map(Ordinal).ok_or_else(wrong)?;
-        if generation.is_empty() || resets.insert(ordinal, generation.to_owned()).is_some() {
-            return Err(wrong());
-        }
-    }
-    Ok(resets)
-}
-
-/// [`RESET`] as it is written.
-pub fn write_resets(resets: &BTreeMap<Ordinal, String>) -> String {
-    resets.iter().map(|(ordinal, generation)| format!("{ordinal}={generation}")).collect::<Vec<_>>().join(",")
-}
-
-fn paused_replicas(text: &str) -> Result<BTreeMap<RevisionName, OrdinalSet>, String> {
-    let one = |part: &str| {
-        let (revision, ordinals) =
-            part.split_once('=').ok_or_else(|| format!("'{part}' must be 'revision=ordinals'"))?;
-        Ok((RevisionName(revision.to_owned()), reserved_ordinals(ordinals)?))
-    };
-    text.split(';').map(one).collect()
-}
-
 /// [`PAUSED_REPLICAS`] as it is written; none when there is nothing to remember.
 pub(super) fn write_paused_replicas(replicas: &BTreeMap<RevisionName, OrdinalSet>) -> Option<String> {
     let parts: Vec<_> = replicas.iter().map(|(revision, ordinals)| format!("{revision}={ordinals}")).collect();
     Some(parts.join(";")).filter(|text| !text.is_empty())
+}
+
+fn paused_replicas(text: &str) -> Result<BTreeMap<RevisionName, OrdinalSet>, String> {
+    let replicas = annotations::paused_replicas(text)?;
+    Ok(replicas.into_iter().map(|(revision, ordinals)| (RevisionName(revision), ordinals)).collect())
 }
 
 #[cfg(test)]

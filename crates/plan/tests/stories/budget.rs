@@ -33,27 +33,20 @@ fn several_replicas_may_be_down_when_the_set_says_so() {
     let mut world = World::up(set);
     world.image("b");
     world.sync();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-3 (outdated)
         delete web-2 (outdated)
-    "#]],
-    );
+    "#]]);
     world.settle();
     assert_eq!(world.tell(), "\n", "no more than two at once");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        create web-2@b
-        create web-3@b
-        delete web-1 (outdated)
-        delete web-0 (outdated)
-        create web-0@b
-        create web-1@b
-    "#]],
-    );
+    world.told(expect![[r#"
+            create web-2@b
+            create web-3@b
+            delete web-1 (outdated)
+            replace web-0@b (outdated)
+            create web-1@b
+        "#]]);
 }
 
 #[test]
@@ -61,19 +54,14 @@ fn an_ordered_set_takes_several_down_at_once_and_brings_them_back_one_by_one() {
     let mut world = World::up(set(4, IntOrString::Int(2)));
     world.image("b");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-3 (outdated)
-        delete web-2 (outdated)
-        create web-2@b
-        create web-3@b
-        delete web-1 (outdated)
-        delete web-0 (outdated)
-        create web-0@b
-        create web-1@b
-    "#]],
-    );
+    world.told(expect![[r#"
+            delete web-3 (outdated)
+            replace web-2@b (outdated)
+            create web-3@b
+            delete web-1 (outdated)
+            replace web-0@b (outdated)
+            create web-1@b
+        "#]]);
 }
 
 #[test]
@@ -81,12 +69,9 @@ fn a_percentage_that_rounds_to_nothing_is_one() {
     let mut world = World::up(set(3, IntOrString::String("10%".to_owned())));
     world.image("b");
     world.sync();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-2 (outdated)
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]
@@ -100,25 +85,17 @@ fn broken_old_replicas_are_repaired_whatever_the_budget() {
     world.tell();
     world.image("fixed");
     world.sync();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-3 (broken)
         delete web-2 (broken)
-    "#]],
-    );
+    "#]]);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        create web-2@fixed
-        create web-3@fixed
-        delete web-1 (outdated)
-        create web-1@fixed
-        delete web-0 (outdated)
-        create web-0@fixed
-    "#]],
-    );
+    world.told(expect![[r#"
+            create web-2@fixed
+            create web-3@fixed
+            replace web-1@fixed (outdated)
+            replace web-0@fixed (outdated)
+        "#]]);
 }
 
 #[test]
@@ -128,13 +105,10 @@ fn replicas_that_are_down_already_go_first_and_healthy_ones_only_within_the_budg
     world.unready("web-0");
     world.image("b");
     world.sync();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-0 (outdated)
         delete web-3 (outdated)
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]
@@ -149,10 +123,7 @@ fn upstream_counts_everything_that_is_down_when_asked_to() {
     assert!(world.waits().contains(&"web-0 is unavailable, and no more replicas may be".to_owned()));
     world.ready("web-0");
     world.sync();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-3 (outdated)
-    "#]],
-    );
+    "#]]);
 }

@@ -13,26 +13,20 @@ fn u14_claims_of_condemned_replicas_go_with_them() {
     let mut world = World::up(set);
     world.scale(1);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         own data-web-1: pod
         own data-web-2: pod
         delete web-2 (condemned)
         collected data-web-2
         delete web-1 (condemned)
         collected data-web-1
-    "#]],
-    );
+    "#]]);
     world.scale(3);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-1@a
         create web-2@a
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]
@@ -53,13 +47,10 @@ fn u14_a_doomed_claim_is_not_used_again() {
     assert_eq!(world.waits(), ["data-web-1 belongs to what is gone and will be deleted"]);
     world.collect();
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         collected data-web-1
         create web-1@a
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]
@@ -74,12 +65,9 @@ fn u15_claims_may_go_with_the_set() {
     assert_eq!(owner(&world), ["StatefulSet"]);
     world.edit(|spec| retention(spec, "Retain", "Retain"));
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         own data-web-0: nobody
-    "#]],
-    );
+    "#]]);
     assert!(owner(&world).is_empty());
 }
 
@@ -90,13 +78,10 @@ fn u16_a_deleted_claim_and_pod_both_come_back_fresh() {
     world.delete_claim("data-web-1");
     world.delete_pod("web-1");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         collected data-web-1
         create web-1@a
-    "#]],
-    );
+    "#]]);
     assert_ne!(world.claims["data-web-1"].metadata.uid, old.0);
     assert_eq!((world.uid("web-0"), world.uid("web-2")), (old.1, old.2), "the others are untouched");
 }

@@ -173,14 +173,11 @@ fn a_claim_whose_data_are_on_a_lost_node_is_named() {
     world.annotate("stead.dev/reset", "1=1");
     world.tell();
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-1 (reset)
         delete data-web-1
         collected data-web-1
         create web-1@a
-    "#]],
-    );
+    "#]]);
     check(&world.condition("Blocked"), expect!["Blocked=False NothingBlocks: "]);
 }

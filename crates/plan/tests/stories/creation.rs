@@ -12,14 +12,11 @@ fn u01_replicas_appear_strictly_one_after_the_other() {
     assert_eq!(world.waits(), ["web-0 is not running and ready"]);
     assert_eq!(world.claims.keys().collect::<Vec<_>>(), ["data-web-0"], "claims come with their pod");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-0@a
         create web-1@a
         create web-2@a
-    "#]],
-    );
+    "#]]);
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@a updated=3@a"]);
     assert_eq!(world.history(), "a:1");
     check(
@@ -52,14 +49,10 @@ fn u12_an_evicted_replica_returns_with_its_name_and_claim() {
     world.phase("web-1", "Failed");
     let (claim, above) = (world.claims["data-web-1"].metadata.uid.clone(), world.uid("web-2"));
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-1 (ended)
-        create web-1@a
-        create web-3@a
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-1@a (ended)
+            create web-3@a
+        "#]]);
     assert_eq!(world.claims["data-web-1"].metadata.uid, claim);
     assert_eq!(world.uid("web-2"), above);
 }

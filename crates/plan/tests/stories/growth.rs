@@ -21,12 +21,9 @@ fn claims_grow_replica_by_replica_in_the_order_of_a_rollout() {
     let mut world = bound(3);
     world.claim_size("2Gi");
     world.settle();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         grow data-web-2 to 2Gi
-    "#]],
-    );
+    "#]]);
     assert_eq!(world.waits(), ["data-web-2 asks for more than its volume has so far"]);
     check(
         &world.condition("ClaimsMatch"),
@@ -38,13 +35,10 @@ fn claims_grow_replica_by_replica_in_the_order_of_a_rollout() {
         world.provision();
         world.settle();
     }
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         grow data-web-1 to 2Gi
         grow data-web-0 to 2Gi
-    "#]],
-    );
+    "#]]);
     check(&world.condition("ClaimsMatch"), expect!["ClaimsMatch=True ClaimsMatch: "]);
     check(
         &world.events.join("\n"),
@@ -65,13 +59,10 @@ fn a_full_volume_grows_though_its_replica_is_down() {
     world.settle();
     world.provision();
     world.settle();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         grow data-web-1 to 2Gi
         grow data-web-0 to 2Gi
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]
@@ -139,14 +130,11 @@ fn a_claim_that_is_to_be_made_anew_is_not_grown_first() {
     world.run();
     world.provision();
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-1 (reset)
         grow data-web-0 to 2Gi
         delete data-web-1
         collected data-web-1
         create web-1@a
-    "#]],
-    );
+    "#]]);
 }

@@ -26,17 +26,11 @@ fn the_leader_is_updated_last() {
     let mut world = led_by("web-2");
     world.image("b");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-1 (outdated)
-        create web-1@b
-        delete web-0 (outdated)
-        create web-0@b
-        delete web-2 (outdated)
-        create web-2@b
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-1@b (outdated)
+            replace web-0@b (outdated)
+            replace web-2@b (outdated)
+        "#]]);
 }
 
 #[test]
@@ -50,17 +44,11 @@ fn leadership_that_moves_meanwhile_is_followed() {
     label(&mut world, "web-2", "follower");
     label(&mut world, "web-0", "leader");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-1 (outdated)
-        create web-1@b
-        delete web-2 (outdated)
-        create web-2@b
-        delete web-0 (outdated)
-        create web-0@b
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-1@b (outdated)
+            replace web-2@b (outdated)
+            replace web-0@b (outdated)
+        "#]]);
 }
 
 #[test]
@@ -69,15 +57,10 @@ fn the_partition_still_counts_by_ordinal() {
     world.partition(1);
     world.image("b");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-1 (outdated)
-        create web-1@b
-        delete web-2 (outdated)
-        create web-2@b
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-1@b (outdated)
+            replace web-2@b (outdated)
+        "#]]);
 }
 
 #[test]
@@ -86,15 +69,9 @@ fn a_parallel_set_keeps_the_order_too() {
     world.edit(parallel);
     world.image("b");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-2 (outdated)
-        create web-2@b
-        delete web-0 (outdated)
-        create web-0@b
-        delete web-1 (outdated)
-        create web-1@b
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-2@b (outdated)
+            replace web-0@b (outdated)
+            replace web-1@b (outdated)
+        "#]]);
 }

@@ -22,13 +22,10 @@ fn u17_a_pod_without_the_labels_is_let_go_and_taken_back() {
     assert_eq!(world.waits(), ["web-0 is not this set's pod, but has its name"]);
     relabel(&mut world, Some("web"));
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         release web-0
         adopt web-0
-    "#]],
-    );
+    "#]]);
     assert_eq!(world.uid("web-0"), uid);
 }
 
@@ -46,16 +43,13 @@ fn u18_a_set_made_again_over_its_orphans_restarts_nothing() {
     world.set.status = None;
     world.scale(2);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         adopt revision a
         adopt web-0
         adopt web-1
         adopt web-2
         delete web-2 (condemned)
-    "#]],
-    );
+    "#]]);
     assert_eq!(world.history(), "a:1");
 }
 

@@ -15,34 +15,22 @@ fn u06_the_partition_holds_back_the_lower_replicas() {
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@a updated=0@b"]);
     world.partition(2);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-2 (outdated)
-        create web-2@b
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-2@b (outdated)
+        "#]]);
     world.delete_pod("web-0");
     world.delete_pod("web-2");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-0@a
         create web-2@b
-    "#]],
-    );
+    "#]]);
     world.partition(0);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-1 (outdated)
-        create web-1@b
-        delete web-0 (outdated)
-        create web-0@b
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-1@b (outdated)
+            replace web-0@b (outdated)
+        "#]]);
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@b updated=3@b"]);
 }
 
@@ -60,12 +48,9 @@ fn u07_a_failed_pod_that_is_held_is_waited_for() {
     assert_eq!(world.waits(), ["web-0 is terminating and holds its ordinal until it is gone"]);
     world.gone("web-0");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-0@a
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]
@@ -77,15 +62,10 @@ fn u08_raising_the_partition_moves_replicas_back() {
     world.tell();
     world.partition(3);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-2 (outdated)
-        create web-2@a
-        delete web-1 (outdated)
-        create web-1@a
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-2@a (outdated)
+            replace web-1@a (outdated)
+        "#]]);
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@a updated=0@b"]);
 }
 
@@ -102,12 +82,9 @@ fn u08_raising_the_partition_leaves_replicas_alone_when_told_so() {
     assert_eq!(world.tell(), "\n");
     world.delete_pod("web-2");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-2@a
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]
@@ -127,14 +104,11 @@ fn u08_the_partition_never_moves_replicas_forward() {
     world.run();
     world.image("c");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         adopt revision a
         adopt web-0
         adopt web-1
-    "#]],
-    );
+    "#]]);
     check(
         &world.show(),
         expect![[r#"
@@ -151,39 +125,25 @@ fn the_lesson_update_with_partition_break_and_raise() {
     world.run();
     world.scale(3);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-2 (condemned)
-        create web-2@a
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-2@a (condemned)
+        "#]]);
     world.partition(1);
     world.annotate("kubernetes.io/change-cause", "kubectl set image statefulset/web web=b --record=true");
     world.image("b");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-2 (outdated)
-        create web-2@b
-        delete web-1 (outdated)
-        create web-1@b
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-2@b (outdated)
+            replace web-1@b (outdated)
+        "#]]);
     let causes: Vec<_> = world.revisions.values().filter_map(|r| r.metadata.annotations.clone()).collect();
     assert_eq!(causes.len(), 1, "the change cause is kept with its revision: {causes:?}");
     world.partition(3);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-2 (outdated)
-        create web-2@a
-        delete web-1 (outdated)
-        create web-1@a
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-2@a (outdated)
+            replace web-1@a (outdated)
+        "#]]);
 }
 
 #[test]
@@ -195,13 +155,9 @@ fn raising_the_partition_over_a_broken_replica_brings_it_back_though_another_wai
     world.tell();
     world.partition(3);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-2 (broken)
-        create web-2@a
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-2@a (broken)
+        "#]]);
     check(
         &world.show(),
         expect![[r#"

@@ -37,15 +37,10 @@ fn a_paused_set_rolls_nothing_and_resumes_where_it_was() {
     );
     world.unannotate(PAUSED);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-1 (outdated)
-        create web-1@b
-        delete web-0 (outdated)
-        create web-0@b
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-1@b (outdated)
+            replace web-0@b (outdated)
+        "#]]);
     assert_eq!(world.annotation("stead.dev/paused-replicas"), None, "nothing is left written down");
 }
 
@@ -56,27 +51,20 @@ fn lost_replicas_of_a_paused_set_return_at_the_revision_they_had() {
         world.delete_pod(pod);
     }
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-0@a
         create web-2@b
-    "#]],
-    );
+    "#]]);
     // Also when a pod vanishes without having been seen terminating, and the template moves on.
     world.image("c");
     world.settle();
     world.pods.remove("web-2");
     world.phase("web-1", "Failed");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-1 (ended)
-        create web-1@a
-        create web-2@b
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-1@a (ended)
+            create web-2@b
+        "#]]);
 }
 
 #[test]
@@ -88,13 +76,10 @@ fn a_set_that_is_paused_before_its_template_changes_keeps_the_old_one() {
     world.delete_pod("web-1");
     world.scale(3);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-1@a
         create web-2@a
-    "#]],
-    );
+    "#]]);
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@a updated=0@b"]);
 }
 
@@ -103,13 +88,10 @@ fn a_paused_set_still_scales_down() {
     let mut world = paused_half_way();
     world.scale(1);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-2 (condemned)
         delete web-1 (condemned)
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]

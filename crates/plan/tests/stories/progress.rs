@@ -94,15 +94,11 @@ fn a_failed_rollout_is_taken_back_as_undo_would() {
     world.tell();
     wait_until_the_deadline(&mut world);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        roll back broken to a
-        renumber a to 3
-        delete web-2 (broken)
-        create web-2@a
-    "#]],
-    );
+    world.told(expect![[r#"
+            roll back broken to a
+            renumber a to 3
+            replace web-2@a (broken)
+        "#]]);
     check(
         &world.show(),
         expect![[r#"
@@ -157,12 +153,9 @@ fn a_set_without_a_former_revision_only_says_that_it_failed() {
     let mut world = World::new(set);
     world.run_but(&["web-0"]);
     wait_until_the_deadline(&mut world);
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-0@a
-    "#]],
-    );
+    "#]]);
     check(
         &world.condition("Progressing"),
         expect![

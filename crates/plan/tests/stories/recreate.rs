@@ -17,28 +17,22 @@ fn all_old_replicas_go_before_the_first_new_one_comes() {
     let mut world = World::up(set);
     world.image("b");
     world.settle();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-0 (outdated)
         delete web-1 (outdated)
         delete web-2 (outdated)
-    "#]],
-    );
+    "#]]);
     world.gone("web-2");
     world.gone("web-0");
     world.settle();
     assert_eq!(world.tell(), "\n", "the last old one is still there");
     assert_eq!(world.waits(), ["web-1 is terminating and holds its ordinal until it is gone"]);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-0@b
         create web-1@b
         create web-2@b
-    "#]],
-    );
+    "#]]);
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@b updated=3@b"]);
 }
 
@@ -53,16 +47,13 @@ fn a_parallel_set_comes_back_at_once_and_health_is_no_matter() {
     world.image("b");
     world.scale(2);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-2 (condemned)
         delete web-0 (outdated)
         delete web-1 (outdated)
         create web-0@b
         create web-1@b
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]
@@ -78,12 +69,8 @@ fn a_template_that_changes_meanwhile_lets_the_intermediate_replicas_go_too() {
     world.image("c");
     world.tell();
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-0 (broken)
-        create web-0@c
-        create web-1@c
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-0@c (broken)
+            create web-1@c
+        "#]]);
 }

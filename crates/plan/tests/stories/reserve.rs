@@ -14,28 +14,22 @@ fn replicas_are_counted_around_reserved_ordinals() {
     annotations.insert(RESERVED.to_owned(), "0,2-3".to_owned());
     let mut world = World::new(set);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-1@a
         create web-4@a
         create web-5@a
-    "#]],
-    );
+    "#]]);
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@a updated=3@a"]);
     world.scale(4);
     world.run();
     world.scale(1);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-6@a
         delete web-6 (condemned)
         delete web-5 (condemned)
         delete web-4 (condemned)
-    "#]],
-    );
+    "#]]);
     assert_eq!(world.claims.keys().next().map(String::as_str), Some("data-web-1"));
 }
 
@@ -46,24 +40,18 @@ fn a_chosen_replica_is_removed_by_reserving_its_ordinal_and_one_less() {
     world.annotate(RESERVED, "1");
     world.scale(3);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-1 (condemned)
-    "#]],
-    );
+    "#]]);
     assert_eq!([world.uid("web-0"), world.uid("web-2"), world.uid("web-3")], kept, "the others are untouched");
     assert!(world.claims.contains_key("data-web-1"), "its claim stays");
     // And it comes back when the ordinal is free again, with its claim.
     world.unannotate(RESERVED);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-1@a
         delete web-3 (condemned)
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]
@@ -71,13 +59,10 @@ fn without_one_less_a_replacement_comes_first() {
     let mut world = World::running(3);
     world.annotate(RESERVED, "1");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-3@a
         delete web-1 (condemned)
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]
@@ -100,15 +85,10 @@ fn partitions_and_updates_go_by_replicas_not_by_numbers() {
     world.partition(0);
     world.tell();
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-3 (outdated)
-        create web-3@b
-        delete web-0 (outdated)
-        create web-0@b
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-3@b (outdated)
+            replace web-0@b (outdated)
+        "#]]);
 }
 
 #[test]
@@ -121,14 +101,11 @@ fn the_claim_of_a_removed_replica_goes_when_the_set_says_so() {
     world.annotate(RESERVED, "0");
     world.scale(2);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         own data-web-0: pod
         delete web-0 (condemned)
         collected data-web-0
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]

@@ -20,15 +20,12 @@ fn a_replica_and_its_claim_are_made_anew_once_per_generation() {
     let old = (world.uid("web-1"), claim_uid(&world, "data-web-1"));
     world.annotate(RESET, "1=1");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-1 (reset)
         delete data-web-1
         collected data-web-1
         create web-1@a
-    "#]],
-    );
+    "#]]);
     assert_eq!([world.uid("web-0"), world.uid("web-2")], others, "the others are untouched");
     let new = (world.uid("web-1"), claim_uid(&world, "data-web-1"));
     assert!(new.0 != old.0 && new.1 != old.1);
@@ -39,12 +36,9 @@ fn a_replica_and_its_claim_are_made_anew_once_per_generation() {
     world.run();
     world.annotate(RESET, "1=1");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-1@a
-    "#]],
-    );
+    "#]]);
     assert_eq!(claim_uid(&world, "data-web-1"), new.1);
     world.annotate(RESET, "1=2");
     world.run();
@@ -68,14 +62,11 @@ fn all_claims_of_the_replica_go_whatever_is_interrupted() {
     world.delete_claim("data-web-0");
     world.tell();
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete wal-web-0
         collected wal-web-0
         create web-0@a
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]
@@ -83,12 +74,9 @@ fn a_claim_goes_only_after_its_pod() {
     let mut world = World::running(2);
     world.annotate(RESET, "1=1");
     world.settle();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-1 (reset)
-    "#]],
-    );
+    "#]]);
     assert_eq!(world.waits(), ["web-1 is terminating and holds its ordinal until it is gone"]);
     assert!(world.claims["data-web-1"].metadata.deletion_timestamp.is_none());
 }
@@ -98,9 +86,7 @@ fn several_resets_go_one_after_the_other() {
     let mut world = World::running(3);
     world.annotate(RESET, "0=1,2=1,7=1");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-2 (reset)
         delete data-web-2
         collected data-web-2
@@ -109,8 +95,7 @@ fn several_resets_go_one_after_the_other() {
         delete data-web-0
         collected data-web-0
         create web-0@a
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]
@@ -122,15 +107,12 @@ fn a_broken_replica_can_be_reset_and_a_paused_set_too() {
     world.settle();
     world.annotate(RESET, "1=1");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-1 (reset)
         delete data-web-1
         collected data-web-1
         create web-1@a
-    "#]],
-    );
+    "#]]);
     check(
         &world.show(),
         expect![[r#"

@@ -13,28 +13,20 @@ fn u09_ordinals_may_start_elsewhere() {
         spec.replicas = Some(3);
     });
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-2@a
         create web-3@a
         create web-4@a
         delete web-1 (condemned)
         delete web-0 (condemned)
-    "#]],
-    );
+    "#]]);
     world.partition(1);
     world.image("b");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-4 (outdated)
-        create web-4@b
-        delete web-3 (outdated)
-        create web-3@b
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-4@b (outdated)
+            replace web-3@b (outdated)
+        "#]]);
 }
 
 #[test]
@@ -92,14 +84,11 @@ fn u10_replicas_that_ended_for_good_do_not_hold_up_scaling_down() {
     world.phase("web-0", "Failed");
     world.phase("web-2", "Failed");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         delete web-2 (condemned)
         delete web-1 (condemned)
         delete web-0 (condemned)
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]

@@ -12,17 +12,11 @@ fn u03_an_update_goes_from_the_top_one_at_a_time() {
     world.sync();
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=2@a updated=0@b"]);
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-2 (outdated)
-        create web-2@b
-        delete web-1 (outdated)
-        create web-1@b
-        delete web-0 (outdated)
-        create web-0@b
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-2@b (outdated)
+            replace web-1@b (outdated)
+            replace web-0@b (outdated)
+        "#]]);
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@b updated=3@b"]);
 }
 
@@ -34,18 +28,12 @@ fn u04_going_back_makes_no_new_revision() {
     world.image("a");
     world.tell();
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        renumber a to 3
-        delete web-2 (outdated)
-        create web-2@a
-        delete web-1 (outdated)
-        create web-1@a
-        delete web-0 (outdated)
-        create web-0@a
-    "#]],
-    );
+    world.told(expect![[r#"
+            renumber a to 3
+            replace web-2@a (outdated)
+            replace web-1@a (outdated)
+            replace web-0@a (outdated)
+        "#]]);
     assert_eq!(world.history(), "b:2 a:3");
 }
 
@@ -72,14 +60,10 @@ fn u05_a_broken_update_stops_at_the_top_and_heals_when_the_template_is_put_back(
         world.tell();
         world.run();
         // Kubernetes waits here for somebody to delete web-2 (kubernetes#67250).
-        check(
-            &world.tell(),
-            expect![[r#"
-            renumber a to 3
-            delete web-2 (broken)
-            create web-2@a
-        "#]],
-        );
+        world.told(expect![[r#"
+                renumber a to 3
+                replace web-2@a (broken)
+            "#]]);
         check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@a updated=3@a"]);
     }
 }
@@ -95,17 +79,11 @@ fn u05_a_replica_that_once_stood_halts_the_rollout() {
     assert_eq!(world.waits(), ["web-2 is not running and ready"]);
     world.ready("web-2");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-2 (outdated)
-        create web-2@b
-        delete web-1 (outdated)
-        create web-1@b
-        delete web-0 (outdated)
-        create web-0@b
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-2@b (outdated)
+            replace web-1@b (outdated)
+            replace web-0@b (outdated)
+        "#]]);
 }
 
 #[test]
@@ -116,17 +94,11 @@ fn u05_a_fix_may_come_as_a_third_revision() {
     world.image("fixed");
     world.tell();
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        delete web-2 (broken)
-        create web-2@fixed
-        delete web-1 (outdated)
-        create web-1@fixed
-        delete web-0 (outdated)
-        create web-0@fixed
-    "#]],
-    );
+    world.told(expect![[r#"
+            replace web-2@fixed (broken)
+            replace web-1@fixed (outdated)
+            replace web-0@fixed (outdated)
+        "#]]);
     check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@fixed updated=3@fixed"]);
 }
 
@@ -153,14 +125,10 @@ fn u05_an_update_to_a_crashing_image_stops_at_the_top_though_it_looks_ready_for_
     world.image("a");
     world.tell();
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
-        renumber a to 3
-        delete web-2 (broken)
-        create web-2@a
-    "#]],
-    );
+    world.told(expect![[r#"
+            renumber a to 3
+            replace web-2@a (broken)
+        "#]]);
 }
 
 #[test]
@@ -171,12 +139,9 @@ fn u05_a_replica_lost_while_the_update_is_in_doubt_returns_at_the_old_revision()
     world.delete_pod("web-0");
     world.tell();
     world.run_but(&["web-2"]);
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-0@a
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]
@@ -210,13 +175,10 @@ fn u20_on_delete_leaves_the_replacing_to_others_and_completes_all_the_same() {
     check(&world.counts(), expect!["replicas=2 ready=2 available=2 current=1@a updated=1@b"]);
     world.delete_pod("web-1");
     world.run();
-    check(
-        &world.tell(),
-        expect![[r#"
+    world.told(expect![[r#"
         create web-0@b
         create web-1@b
-    "#]],
-    );
+    "#]]);
     // Kubernetes would leave currentRevision at a for ever (kubernetes#73492).
     check(&world.counts(), expect!["replicas=2 ready=2 available=2 current=2@b updated=2@b"]);
 }

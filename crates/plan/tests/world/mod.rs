@@ -7,6 +7,7 @@ mod invariants;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use expect_test::Expect;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{
     ControllerRevision, RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy,
@@ -553,11 +554,22 @@ impl World {
 
     // What stories look at.
 
-    /// What was written since the last call, one line per action.
+    /// What was written since the last call, one line per action; a pod that goes and comes back next is
+    /// one line, `replace web-2@b (outdated)`.
     pub(crate) fn tell(&mut self) -> String {
-        let mut told = std::mem::take(&mut self.transcript).join("\n");
-        told.push('\n');
-        told
+        let mut told: Vec<String> = Vec::new();
+        for line in std::mem::take(&mut self.transcript) {
+            match told.last().and_then(|before| replaced(before, &line)) {
+                Some(both) => *told.last_mut().expect("there was a line before") = both,
+                None => told.push(line),
+            }
+        }
+        told.join("\n") + "\n"
+    }
+
+    /// Holds what was written since the last look against a story.
+    pub(crate) fn told(&mut self, story: Expect) {
+        story.assert_eq(&self.tell());
     }
 
     /// `web-0@a ready …`, one line per pod.
@@ -674,6 +686,13 @@ impl World {
         self.serial += 1;
         self.serial.to_string()
     }
+}
+
+/// `delete web-2 (outdated)` and `create web-2@b` in one line.
+fn replaced(before: &str, after: &str) -> Option<String> {
+    let (pod, why) = before.strip_prefix("delete ")?.split_once(' ')?;
+    let created = after.strip_prefix("create ")?;
+    (created.split_once('@')?.0 == pod).then(|| format!("replace {created} {why}"))
 }
 
 fn set_ready(status: &mut PodStatus, ready: bool, now: Timestamp) {

@@ -4,8 +4,8 @@ use expect_test::expect;
 use k8s_openapi::api::apps::v1::{RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetUpdateStrategy};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::parallel;
 use crate::world::{World, web};
-use crate::{check, parallel};
 
 fn set(replicas: i32, unavailable_max: IntOrString) -> StatefulSet {
     let mut set = web(replicas);

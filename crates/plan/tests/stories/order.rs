@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use expect_test::expect;
 
+use crate::parallel;
 use crate::world::World;
-use crate::{check, parallel};
 
 fn label(world: &mut World, pod: &str, role: &str) {
     let pod = world.pods.get_mut(pod).expect("the pod exists");

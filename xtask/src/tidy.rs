@@ -1,10 +1,11 @@
 //! `cargo xtask tidy`: the rules of this repository that no compiler checks. It also runs as a test, so
 //! `cargo test` alone finds what it finds.
 //!
-//! Each rule is a function of a path and a text; only this file reads the disk.
+//! Each rule about a file is a function of its path and text; only this file reads the disk.
 
 mod arrows;
 mod code;
+mod default_run;
 mod sources;
 mod words;
 
@@ -80,6 +81,7 @@ fn findings(root: &Path) -> anyhow::Result<Vec<Finding>> {
             findings.extend(arrows::check(&path, &text));
         }
     }
+    findings.extend(default_run::check()?);
     findings.sort();
     Ok(findings)
 }

@@ -87,7 +87,7 @@ impl Caches {
         }
     }
 
-    /// Waits until every cache has seen all that existed when it started.
+    /// Waits until every cache but those of [`Caches::others`] has seen all that existed when it started.
     pub async fn synced(&self) {
         self.pods.synced().await;
         self.nodes.synced().await;
@@ -103,6 +103,11 @@ impl Caches {
         self.deployments.synced().await;
         self.replica_sets.synced().await;
         self.controller_revisions.synced().await;
+    }
+
+    /// The same of every cache, for those who look at all kinds.
+    pub async fn all_synced(&self) {
+        self.synced().await;
         self.others.synced().await;
     }
 }

@@ -39,7 +39,7 @@ pub async fn run(ctx: Context, shutdown: CancellationToken) {
     collector.observe(&ctx);
     tokio::select! {
         () = shutdown.cancelled() => return,
-        () = ctx.caches.synced() => {}
+        () = ctx.caches.all_synced() => {}
     }
     collector.complete();
     let queue = collector.queue.clone();

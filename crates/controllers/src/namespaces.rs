@@ -34,7 +34,7 @@ pub async fn run(ctx: Context, ca_pem: String, shutdown: CancellationToken) {
     observe(&ctx, &queue);
     tokio::select! {
         () = shutdown.cancelled() => return,
-        () = ctx.caches.synced() => {}
+        () = ctx.caches.all_synced() => {}
     }
     let keeper = std::sync::Arc::new(Keeper { ctx, ca_pem, queue: queue.clone() });
     let handler = move |name: String| {

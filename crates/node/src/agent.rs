@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use kube::Client;
 use stead_client::{Cache, Change, ObjectKey, Recorder};
 use stead_image::ImageStore;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::collecting;
 use crate::config::AgentConfig;
 use crate::node_object::{self, Capacity};
+use crate::references::References;
 use crate::worker::{self, Worker};
 
 /// What the agent observes. Clones share the watches.
@@ -32,10 +33,6 @@ pub struct NodeCaches {
     pub volumes: Cache<PersistentVolume>,
     /// Services, for environment variables.
     pub services: Cache<Service>,
-    /// ConfigMaps.
-    pub config_maps: Cache<ConfigMap>,
-    /// Secrets.
-    pub secrets: Cache<Secret>,
 }
 
 impl NodeCaches {
@@ -44,8 +41,6 @@ impl NodeCaches {
         self.claims.synced().await;
         self.volumes.synced().await;
         self.services.synced().await;
-        self.config_maps.synced().await;
-        self.secrets.synced().await;
     }
 }
 
@@ -72,6 +67,7 @@ pub(crate) struct Inner<R, N> {
     pub(crate) runtime: R,
     pub(crate) network: N,
     pub(crate) images: Arc<ImageStore>,
+    pub(crate) references: References,
     pub(crate) recorder: Recorder,
     pub(crate) capacity: Capacity,
     pub(crate) started_at: Timestamp,
@@ -117,6 +113,7 @@ impl<R: Runtime, N: Network> Agent<R, N> {
         let recorder = Recorder::new(parts.client.clone(), "kubelet", &parts.config.node_name);
         let capacity = Capacity::measure(&parts.config);
         let inner = Arc::new(Inner {
+            references: References::new(&parts.client),
             config: parts.config,
             client: parts.client,
             caches: parts.caches,
@@ -165,14 +162,6 @@ impl<R: Runtime, N: Network> Agent<R, N> {
         let inner = Arc::clone(&self.inner);
         self.inner.caches.claims.on_change(move |change| {
             inner.wake_where(|pod| worker::uses_claim(pod, &ObjectKey::of(change.object().as_ref())));
-        });
-        let inner = Arc::clone(&self.inner);
-        self.inner.caches.config_maps.on_change(move |change| {
-            inner.wake_where(|pod| worker::uses_config_map(pod, &ObjectKey::of(change.object().as_ref())));
-        });
-        let inner = Arc::clone(&self.inner);
-        self.inner.caches.secrets.on_change(move |change| {
-            inner.wake_where(|pod| worker::uses_secret(pod, &ObjectKey::of(change.object().as_ref())));
         });
     }
 }

@@ -17,6 +17,7 @@ mod node_object;
 mod prober;
 mod proxy;
 mod pulling;
+mod references;
 pub mod resources;
 mod retry;
 mod sandbox;

@@ -9,19 +9,21 @@ use stead_api::amount::Amount;
 use crate::agent::{Inner, NodeCaches};
 use crate::env::{PodFacts, Sources};
 use crate::node_object::Capacity;
+use crate::references::Named;
 use crate::volumes::VolumeSources;
 use crate::worker::State;
 
-/// The caches as one namespace sees them.
+/// The agent's caches as one namespace sees them, and what the pod names.
 pub(crate) struct Lookups<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) caches: &'a NodeCaches,
+    pub(crate) named: &'a Named,
     pub(crate) capacity: Capacity,
 }
 
-/// What one namespace's pods may look up.
-pub(crate) fn lookups<'a, R, N>(inner: &'a Inner<R, N>, namespace: &'a str) -> Lookups<'a> {
-    Lookups { namespace, caches: &inner.caches, capacity: inner.capacity }
+/// What a pod of this namespace that names these may look up.
+pub(crate) fn lookups<'a, R, N>(inner: &'a Inner<R, N>, namespace: &'a str, named: &'a Named) -> Lookups<'a> {
+    Lookups { namespace, caches: &inner.caches, named, capacity: inner.capacity }
 }
 
 /// What the running pod is known by beyond its object.
@@ -35,11 +37,11 @@ pub(crate) fn facts<R, N>(inner: &Inner<R, N>, state: &State) -> PodFacts {
 
 impl Sources for Lookups<'_> {
     fn config_map(&self, name: &str) -> Option<Arc<ConfigMap>> {
-        self.caches.config_maps.get(self.namespace, name)
+        self.named.config_map(name)
     }
 
     fn secret(&self, name: &str) -> Option<Arc<Secret>> {
-        self.caches.secrets.get(self.namespace, name)
+        self.named.secret(name)
     }
 
     fn services(&self) -> Vec<Arc<Service>> {

@@ -24,14 +24,14 @@ async fn with_volumes<R: Runtime, N: Network, T: Send + 'static>(
     worker: &Arc<Worker>,
     work: impl FnOnce(&Pod, &Path, &PodFacts, &Lookups<'_>) -> T + Send + 'static,
 ) -> Outcome<T> {
-    let (pod, facts) = {
+    let (pod, facts, named) = {
         let state = worker.state();
-        (Arc::clone(&state.pod), facts(inner, &state))
+        (Arc::clone(&state.pod), facts(inner, &state), state.named.clone())
     };
     let (inner, uid) = (Arc::clone(inner), worker.uid.clone());
     let task = tokio::task::spawn_blocking(move || {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        work(&pod, &inner.config.pod_dir(&uid), &facts, &lookups(&inner, &namespace))
+        work(&pod, &inner.config.pod_dir(&uid), &facts, &lookups(&inner, &namespace, &named))
     });
     Ok(task.await?)
 }

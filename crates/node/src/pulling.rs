@@ -41,10 +41,10 @@ pub(crate) fn pull<R: Runtime, N: Network>(
         failed(worker, container, reason, text);
         return Step::Again;
     }
-    let (inner, puller) = (Arc::clone(inner), Arc::clone(worker));
+    let (inner, puller, named) = (Arc::clone(inner), Arc::clone(worker), state.named.clone());
     let (name, image) = (container.to_owned(), image.to_owned());
     let task = tokio::spawn(async move {
-        let credentials = credentials::of(&inner, &pod);
+        let credentials = credentials::of(&inner, &pod, &named);
         pull_now(&inner, &puller, &about, &name, &image, &credentials).await;
     });
     state.pulls.insert(container.to_owned(), AbortOnDropHandle::new(task));

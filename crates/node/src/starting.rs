@@ -19,6 +19,7 @@ use crate::config::AgentConfig;
 use crate::env::{self, EnvError, PodFacts};
 use crate::files;
 use crate::lookups::{facts, lookups};
+use crate::references::Named;
 use crate::retry;
 use crate::spec::{self, SpecError};
 use crate::stopping;
@@ -138,6 +139,7 @@ async fn try_start<R: Runtime, N: Network>(
             attempt,
             just_pulled: state.resolved.remove(name).filter(|_| pulled),
             facts: facts(inner, &state),
+            named: state.named.clone(),
             paths: state.paths.clone(),
         }
     };
@@ -168,13 +170,14 @@ struct Preparation {
     /// The image, if it was pulled for this very start.
     just_pulled: Option<Arc<Image>>,
     facts: PodFacts,
+    named: Named,
     paths: Paths,
 }
 
 impl Preparation {
     /// Puts the incarnation together and makes its files. Blocking.
     fn carry_out<R, N>(self, inner: &Inner<R, N>) -> Result<ContainerSpec, StartError> {
-        let Self { pod, container, attempt, just_pulled, facts, paths } = self;
+        let Self { pod, container, attempt, just_pulled, facts, named, paths } = self;
         let Some(container) = declaration(&pod, &container) else { return Err(SpecError::NoCommand.into()) };
         let meta = &pod.metadata;
         let [namespace, name, uid] =
@@ -183,7 +186,7 @@ impl Preparation {
             Some(image) => image,
             None => present_image(inner, &pod, container)?,
         };
-        let env = env::environment(&pod, container, &facts, &lookups(inner, namespace))?;
+        let env = env::environment(&pod, container, &facts, &lookups(inner, namespace, &named))?;
         let pod_dir = inner.config.pod_dir(uid);
         let mut mounts = mounts::of_volumes(container, &paths, &env, &pod_dir)?;
         let termination_log = mounts::add_managed_files(&pod, container, attempt, &pod_dir, &mut mounts)?;

@@ -23,7 +23,7 @@ use crate::agent::Inner;
 use crate::config::AgentConfig;
 use crate::{hooks, mounting, news, prober, pulling, sandbox, starting, stopping, teardown};
 
-pub(crate) use observe::{TERMINATION_LOG, uses_claim, uses_config_map, uses_secret};
+pub(crate) use observe::{TERMINATION_LOG, config_maps, secrets, uses_claim};
 pub(crate) use records::known_pods;
 pub(crate) use state::{HookRun, State, Stop};
 
@@ -132,6 +132,12 @@ pub(crate) async fn run<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker
 async fn work<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) {
     let mut retry = RETRY_FIRST;
     while !inner.shutdown.is_cancelled() {
+        if !worker.state().is_ending() {
+            tokio::select! {
+                () = inner.shutdown.cancelled() => return,
+                () = inner.references.hold(worker) => {}
+            }
+        }
         if worker.refresh.swap(false, Ordering::Relaxed) {
             mounting::refresh_volumes(inner, worker).await;
         }

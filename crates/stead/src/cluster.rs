@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use stead_apiserver::pki::{Pki, ServerNames, write_private};
 use stead_apiserver::{ApiServer, Config, Identity, NodeDialer, NodeStream};
-use stead_client::{Cache, ListScope, kube};
+use stead_client::kube;
 use stead_controllers::storage::LocalVolumeDirs;
 use stead_controllers::{Context, Controllers, Settings, bootstrap};
 use stead_dns::{Dns, DnsConfig};
@@ -256,8 +256,6 @@ async fn start_agent(
         claims: context.caches.claims.clone(),
         volumes: context.caches.volumes.clone(),
         services: context.caches.services.clone(),
-        config_maps: Cache::start(kube::Api::all(client.clone()), ListScope::default()),
-        secrets: Cache::start(kube::Api::all(client.clone()), ListScope::default()),
     };
     let parts = AgentParts { config, client, caches, runtime, network, images };
     Ok(Agent::start(parts, shutdown.clone()).await?)

@@ -5,14 +5,14 @@ use stead_client::{EventType, reference_to};
 use stead_image::Credential;
 
 use crate::agent::Inner;
+use crate::references::Named;
 
 /// What the pod has to show to registries. A secret that is missing is told and passed over.
-pub(super) fn of<R, N>(inner: &Inner<R, N>, pod: &Pod) -> Vec<Credential> {
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+pub(super) fn of<R, N>(inner: &Inner<R, N>, pod: &Pod, named: &Named) -> Vec<Credential> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for reference in pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten()) {
-        let Some(secret) = inner.caches.secrets.get(namespace, &reference.name) else {
+        let Some(secret) = named.secret(&reference.name) else {
             missing.push(reference.name.clone());
             continue;
         };

@@ -1,10 +1,11 @@
 //! Small readings of a pod: what it refers to, what its ended containers left to say.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVarSource, Pod, Volume};
+use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVarSource, Pod, Volume, VolumeProjection};
 use stead_client::ObjectKey;
 use stead_plan::pod::declared;
 use stead_runtime::{ContainerInfo, ContainerState};
@@ -25,13 +26,6 @@ fn same_namespace(pod: &Pod, key: &ObjectKey) -> bool {
     pod.metadata.namespace.as_deref() == Some(key.namespace.as_str())
 }
 
-fn any_env(pod: &Pod, from: impl Fn(&EnvFromSource) -> bool, value: impl Fn(&EnvVarSource) -> bool) -> bool {
-    declared(pod).iter().any(|container| {
-        container.spec.env_from.iter().flatten().any(&from)
-            || container.spec.env.iter().flatten().filter_map(|var| var.value_from.as_ref()).any(&value)
-    })
-}
-
 /// Whether the pod mounts a claim.
 pub(crate) fn uses_claim(pod: &Pod, key: &ObjectKey) -> bool {
     let names =
@@ -39,36 +33,37 @@ pub(crate) fn uses_claim(pod: &Pod, key: &ObjectKey) -> bool {
     same_namespace(pod, key) && volumes(pod).any(names)
 }
 
-/// Whether the pod mounts or reads a ConfigMap.
-pub(crate) fn uses_config_map(pod: &Pod, key: &ObjectKey) -> bool {
-    let mounts = |volume: &Volume| {
-        let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
-        volume.config_map.as_ref().is_some_and(|map| map.name == key.name)
-            || projected.filter_map(|source| source.config_map.as_ref()).any(|map| map.name == key.name)
-    };
-    same_namespace(pod, key)
-        && (volumes(pod).any(mounts)
-            || any_env(
-                pod,
-                |from| from.config_map_ref.as_ref().is_some_and(|map| map.name == key.name),
-                |value| value.config_map_key_ref.as_ref().is_some_and(|map| map.name == key.name),
-            ))
+/// The sources of variables of all containers: whole objects, and single keys.
+fn env(pod: &Pod) -> (Vec<&EnvFromSource>, Vec<&EnvVarSource>) {
+    let containers = declared(pod);
+    let from = containers.iter().flat_map(|container| container.spec.env_from.iter().flatten()).collect();
+    let variables = containers.iter().flat_map(|container| container.spec.env.iter().flatten());
+    (from, variables.filter_map(|variable| variable.value_from.as_ref()).collect())
 }
 
-/// Whether the pod mounts or reads a Secret.
-pub(crate) fn uses_secret(pod: &Pod, key: &ObjectKey) -> bool {
-    let mounts = |volume: &Volume| {
-        let projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
-        volume.secret.as_ref().is_some_and(|secret| secret.secret_name.as_deref() == Some(key.name.as_str()))
-            || projected.filter_map(|source| source.secret.as_ref()).any(|secret| secret.name == key.name)
-    };
-    same_namespace(pod, key)
-        && (volumes(pod).any(mounts)
-            || any_env(
-                pod,
-                |from| from.secret_ref.as_ref().is_some_and(|secret| secret.name == key.name),
-                |value| value.secret_key_ref.as_ref().is_some_and(|secret| secret.name == key.name),
-            ))
+fn projections(pod: &Pod) -> impl Iterator<Item = &VolumeProjection> {
+    volumes(pod).filter_map(|volume| volume.projected.as_ref()).flat_map(|projected| projected.sources.iter().flatten())
+}
+
+/// The names of the ConfigMaps that the pod mounts or reads.
+pub(crate) fn config_maps(pod: &Pod) -> BTreeSet<String> {
+    let (from, values) = env(pod);
+    let mounted = volumes(pod).filter_map(|volume| Some(&volume.config_map.as_ref()?.name));
+    let projected = projections(pod).filter_map(|source| Some(&source.config_map.as_ref()?.name));
+    let whole = from.into_iter().filter_map(|from| Some(&from.config_map_ref.as_ref()?.name));
+    let keys = values.into_iter().filter_map(|value| Some(&value.config_map_key_ref.as_ref()?.name));
+    mounted.chain(projected).chain(whole).chain(keys).cloned().collect()
+}
+
+/// The names of the Secrets that the pod mounts or reads, or pulls images with.
+pub(crate) fn secrets(pod: &Pod) -> BTreeSet<String> {
+    let (from, values) = env(pod);
+    let mounted = volumes(pod).filter_map(|volume| volume.secret.as_ref()?.secret_name.as_ref());
+    let projected = projections(pod).filter_map(|source| Some(&source.secret.as_ref()?.name));
+    let whole = from.into_iter().filter_map(|from| Some(&from.secret_ref.as_ref()?.name));
+    let keys = values.into_iter().filter_map(|value| Some(&value.secret_key_ref.as_ref()?.name));
+    let shown = pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten()).map(|secret| &secret.name);
+    mounted.chain(projected).chain(whole).chain(keys).chain(shown).cloned().collect()
 }
 
 /// What an ended container left in its termination log or, where it asks for that, in its log.

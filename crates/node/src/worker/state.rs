@@ -17,6 +17,7 @@ use stead_plan::restarts::Backoff;
 use stead_runtime::{ContainerId, ContainerInfo, ContainerState, Inventory};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::references::Named;
 use crate::volumes::Paths;
 
 /// Exit code of a container whose end nobody saw (contract `pods.md` 2.6).
@@ -49,6 +50,8 @@ impl HookRun {
 pub(crate) struct State {
     pub(crate) pod: Arc<Pod>,
     pub(crate) gone: bool,
+    /// The ConfigMaps and Secrets it names.
+    pub(crate) named: Named,
     pub(crate) volumes: Volumes,
     pub(crate) volume_failures: u32,
     pub(crate) paths: Paths,
@@ -100,6 +103,7 @@ impl State {
         Self {
             pod: Arc::clone(pod),
             gone: false,
+            named: Named::default(),
             volumes: Volumes::Unmounted,
             volume_failures: 0,
             paths: Paths::new(),
@@ -165,12 +169,13 @@ impl State {
         }
     }
 
-    /// Ends everything that goes on beside the worker.
+    /// Ends everything that goes on beside the worker, and the watches only this pod needed.
     pub(crate) fn end_tasks(&mut self) {
         self.probers.clear();
         self.stops.clear();
         self.pulls.clear();
         self.hooks.clear();
+        self.named = Named::default();
     }
 
     /// Whether an incarnation of the container runs.

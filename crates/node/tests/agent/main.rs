@@ -5,5 +5,6 @@ mod hooks;
 mod lives;
 mod losses;
 mod probes;
+mod references;
 mod runtime;
 mod world;

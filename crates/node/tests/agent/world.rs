@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
@@ -21,6 +21,7 @@ use stead_store::{Embedded, Limits};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use crate::runtime::{Shared, Watched, runs};
 
@@ -31,6 +32,8 @@ pub(crate) const IMAGE: &str = "web:1";
 
 pub(crate) struct World {
     pub(crate) client: Client,
+    /// What was asked of the API server, as paths with their queries.
+    pub(crate) asked: Arc<Mutex<Vec<String>>>,
     pub(crate) runtime: Watched,
     pub(crate) network: Shared,
     pub(crate) pods: Cache<Pod>,
@@ -51,7 +54,14 @@ impl World {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Arc::new(Embedded::open(&directory.path().join("store"), Limits::default()).expect("a store"));
         let server = ApiServer::new(Config::default(), store, Arc::new(NoNodes));
-        let client = Client::new(server.local_service(Identity::component("system:stead")), "default");
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let log = Arc::clone(&asked);
+        let service = server.local_service(Identity::component("system:stead"));
+        let service = service.map_request(move |request: http::Request<kube::client::Body>| {
+            log.lock().expect("no test panics here").push(request.uri().to_string());
+            request
+        });
+        let client = Client::new(service, "default");
         let mirrors = mirror.map(|url| ("slow.test".to_owned(), vec![Mirror { url }])).into_iter().collect();
         let registry = RegistryConfig { mirrors, ..RegistryConfig::default() };
         let images = ImageStore::open(&directory.path().join("images"), registry).expect("an image store");
@@ -67,6 +77,7 @@ impl World {
             images: Arc::new(images),
             shutdown: CancellationToken::new(),
             client,
+            asked,
             directory,
         };
         for name in ["default", "kube-node-lease"] {
@@ -299,14 +310,7 @@ fn caches(client: &Client) -> NodeCaches {
     {
         Cache::start(Api::all(client.clone()), ListScope::default())
     }
-    NodeCaches {
-        pods: all(client),
-        claims: all(client),
-        volumes: all(client),
-        services: all(client),
-        config_maps: all(client),
-        secrets: all(client),
-    }
+    NodeCaches { pods: all(client), claims: all(client), volumes: all(client), services: all(client) }
 }
 
 fn object<K: DeserializeOwned>(manifest: Value) -> K {

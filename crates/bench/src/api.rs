@@ -93,6 +93,24 @@ impl Connection {
         Ok(())
     }
 
+    /// Reads an object or a list.
+    pub(crate) fn get(&mut self, path: &str) -> anyhow::Result<serde_json::Value> {
+        let (status, answer) = self.request("GET", path, "")?;
+        if status != 200 {
+            bail!("GET {path} was answered with {status}: {answer}");
+        }
+        serde_json::from_str(&answer).context("the answer is not JSON")
+    }
+
+    /// Changes parts of an object.
+    pub(crate) fn merge_patch(&mut self, path: &str, json: &str) -> anyhow::Result<()> {
+        let (status, answer) = self.request_of("PATCH", path, "application/merge-patch+json", json)?;
+        if status != 200 {
+            bail!("PATCH {path} was answered with {status}: {answer}");
+        }
+        Ok(())
+    }
+
     /// Deletes an object, its dependents after it.
     pub(crate) fn delete(&mut self, path: &str) -> anyhow::Result<()> {
         let (status, answer) = self.request("DELETE", path, r#"{"propagationPolicy":"Background"}"#)?;
@@ -104,7 +122,11 @@ impl Connection {
 
     /// One request; the status and the whole body of its answer.
     fn request(&mut self, method: &str, path: &str, json: &str) -> anyhow::Result<(u16, String)> {
-        self.send(method, path, json)?;
+        self.request_of(method, path, "application/json", json)
+    }
+
+    fn request_of(&mut self, method: &str, path: &str, kind: &str, json: &str) -> anyhow::Result<(u16, String)> {
+        self.send(method, path, kind, json)?;
         let head = self.head()?;
         let mut body = Vec::new();
         if head.chunked {
@@ -120,7 +142,7 @@ impl Connection {
 
     /// Starts a watch; the lines of its events follow with [`Connection::chunk`].
     pub(crate) fn watch(&mut self, path: &str) -> anyhow::Result<()> {
-        self.send("GET", path, "")?;
+        self.send("GET", path, "application/json", "")?;
         let head = self.head()?;
         if head.status != 200 || !head.chunked {
             bail!("GET {path} was answered with {} instead of a watch", head.status);
@@ -128,12 +150,12 @@ impl Connection {
         Ok(())
     }
 
-    fn send(&mut self, method: &str, path: &str, json: &str) -> anyhow::Result<()> {
+    fn send(&mut self, method: &str, path: &str, kind: &str, json: &str) -> anyhow::Result<()> {
         let length = json.len();
         let host = &self.host;
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{json}"
+             Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{json}"
         );
         let stream = self.stream.get_mut();
         stream.write_all(request.as_bytes())?;

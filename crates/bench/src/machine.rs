@@ -27,6 +27,18 @@ impl Helpers {
         Ok(Self { pids })
     }
 
+    /// The server alone.
+    pub(crate) fn server_of(data_dir: &Path) -> anyhow::Result<Self> {
+        let mut all = Self::of(data_dir)?;
+        let is_server = |pid: &u32| {
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            command.split(|byte| *byte == 0).nth(1) == Some(b"up")
+        };
+        all.pids.retain(is_server);
+        anyhow::ensure!(all.pids.len() == 1, "{} processes look like the server", all.pids.len());
+        Ok(all)
+    }
+
     /// Resident memory of all of them, in MiB.
     pub(crate) fn resident_mib(&self) -> anyhow::Result<f64> {
         let kib: anyhow::Result<Vec<f64>> = self.pids.iter().map(|pid| resident_kib(*pid)).collect();
@@ -34,7 +46,7 @@ impl Helpers {
     }
 
     /// Processor time of all their threads so far, in nanoseconds.
-    fn processor_ns(&self) -> anyhow::Result<f64> {
+    pub(crate) fn processor_ns(&self) -> anyhow::Result<f64> {
         let mut total = 0.0;
         for pid in &self.pids {
             let threads =

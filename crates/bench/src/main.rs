@@ -29,7 +29,9 @@ struct Request {
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.iter().any(|arg| arg == "--list") {
-        ROWS.iter().for_each(|row| println!("{} ({})", row.name, row.unit));
+        let rare = |name| Scenario::ALL.iter().any(|all| all.only_when_named() && all.rows().any(|row| row == name));
+        let note = |name| if rare(name) { ", only when named" } else { "" };
+        ROWS.iter().for_each(|row| println!("{} ({}){}", row.name, row.unit, note(row.name)));
         return ExitCode::SUCCESS;
     }
     match parse(&args).and_then(|request| measure(&request)) {
@@ -51,14 +53,17 @@ fn parse(args: &[String]) -> anyhow::Result<Request> {
             continue;
         }
         // A row that gives two figures may be named without their suffixes.
-        let named: Vec<_> = ROWS.iter().map(|row| row.name).filter(|name| name.starts_with(arg.as_str())).collect();
+        let begun = || ROWS.iter().map(|row| row.name).filter(|name| name.starts_with(arg.as_str()));
+        let exact: Vec<_> = begun().filter(|name| name == arg).collect();
+        let named = if exact.is_empty() { begun().collect() } else { exact };
         if named.is_empty() {
             bail!("there is no row `{arg}`; `cargo xtask bench --list` names them");
         }
         request.rows.extend(named);
     }
     if request.rows.is_empty() {
-        request.rows.extend(ROWS.iter().map(|row| row.name));
+        let usual = Scenario::ALL.into_iter().filter(|scenario| !scenario.only_when_named());
+        request.rows.extend(usual.flat_map(Scenario::rows));
     }
     Ok(request)
 }

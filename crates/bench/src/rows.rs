@@ -2,6 +2,7 @@
 
 mod idle;
 mod pods;
+mod sets;
 mod startup;
 mod writes;
 
@@ -23,6 +24,10 @@ pub(crate) struct Row {
 pub(crate) enum Target {
     /// At most so much.
     AtMost(f64),
+    /// At least so much.
+    AtLeast(f64),
+    /// None; the row is there to be compared.
+    None,
     /// At least this share of the floor.
     ShareOfFloor(f64),
     /// Per second, with each taking at most so many milliseconds longer than at the floor.
@@ -41,6 +46,8 @@ impl Target {
     pub(crate) fn bound(self, floor: Option<f64>) -> Option<Bound> {
         match self {
             Self::AtMost(most) => Some(Bound::AtMost(most)),
+            Self::AtLeast(least) => Some(Bound::AtLeast(least)),
+            Self::None => None,
             Self::ShareOfFloor(share) => floor.map(|floor| Bound::AtLeast(floor * share)),
             Self::MsAboveFloor(ms) => floor.map(|floor| Bound::AtLeast(1e3 / (1e3 / floor + ms))),
         }
@@ -65,12 +72,34 @@ pub(crate) enum Scenario {
     OrderedSet,
     SinglePods,
     Writes,
+    /// An ordered set of so many replicas on simulated nodes: it comes up, is updated, and goes.
+    Ordered(u32),
+    /// A parallel one comes up.
+    Parallel(u32),
     Size,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Size, Self::EmptyStart, Self::Idle, Self::OrderedSet, Self::SinglePods, Self::Writes, Self::FullStart];
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Size,
+        Self::EmptyStart,
+        Self::Idle,
+        Self::OrderedSet,
+        Self::SinglePods,
+        Self::Writes,
+        Self::Ordered(100),
+        Self::Parallel(100),
+        Self::Parallel(1000),
+        Self::Ordered(1000),
+        Self::FullStart,
+        Self::Parallel(5000),
+        Self::Ordered(5000),
+    ];
+
+    /// Whether it is only run when one of its rows is named: it takes minutes.
+    pub(crate) fn only_when_named(self) -> bool {
+        matches!(self, Self::Ordered(5000) | Self::Parallel(5000))
+    }
 
     /// The rows it measures.
     pub(crate) fn rows(self) -> impl Iterator<Item = &'static str> {
@@ -86,13 +115,15 @@ impl Scenario {
             Self::OrderedSet => pods::ordered_set(stead),
             Self::SinglePods => pods::one_after_another(stead),
             Self::Writes => writes::measure(stead),
+            Self::Ordered(replicas) => sets::ordered(stead, replicas),
+            Self::Parallel(replicas) => sets::parallel(stead, replicas),
             Self::Size => size(stead),
         }
     }
 }
 
 /// Every row, in the order of the documents.
-pub(crate) const ROWS: [Row; 11] = [
+pub(crate) const ROWS: [Row; 24] = [
     Row {
         name: "exec-to-ready-empty",
         unit: "ms",
@@ -159,8 +190,37 @@ pub(crate) const ROWS: [Row; 11] = [
         target: Target::ShareOfFloor(0.5),
         scenario: Scenario::Writes,
     },
+    sts("sts-ordered-100", Scenario::Ordered(100), Some(21.5), ORDERED),
+    sts("sts-rolling-100", Scenario::Ordered(100), Some(14.7), Target::None),
+    sts("sts-down-100", Scenario::Ordered(100), None, Target::None),
+    sts("sts-ordered-1000", Scenario::Ordered(1000), None, ORDERED),
+    sts("sts-rolling-1000", Scenario::Ordered(1000), None, Target::None),
+    sts("sts-down-1000", Scenario::Ordered(1000), None, Target::None),
+    sts("sts-ordered-5000", Scenario::Ordered(5000), None, ORDERED),
+    sts("sts-rolling-5000", Scenario::Ordered(5000), None, Target::None),
+    sts("sts-down-5000", Scenario::Ordered(5000), None, Target::None),
+    sts("sts-parallel-100", Scenario::Parallel(100), None, Target::None),
+    // 500 replicas, there.
+    sts("sts-parallel-1000", Scenario::Parallel(1000), Some(77.5), Target::AtLeast(1000.0)),
+    sts("sts-parallel-5000", Scenario::Parallel(5000), None, Target::None),
+    Row {
+        name: "sts-cpu-per-pod",
+        unit: "CPU ms/pod",
+        peer: None,
+        target: Target::None,
+        scenario: Scenario::Parallel(1000),
+    },
     Row { name: "binary-size", unit: "MB", peer: None, target: Target::AtMost(30.0), scenario: Scenario::Size },
 ];
+
+/// 5 ms per replica.
+const ORDERED: Target = Target::AtLeast(200.0);
+
+/// A row about a StatefulSet with a claim for each replica on simulated nodes, whose pods are Ready at once.
+/// The peer's figures are those with its clients' limits lifted, which are the better ones.
+const fn sts(name: &'static str, scenario: Scenario, peer: Option<f64>, target: Target) -> Row {
+    Row { name, unit: "pods/s", peer, target, scenario }
+}
 
 /// The row of that name.
 pub(crate) fn row(name: &str) -> &'static Row {
@@ -180,6 +240,7 @@ mod tests {
     #[test]
     fn every_scenario_has_a_row_and_no_name_is_used_twice() {
         assert!(Scenario::ALL.iter().all(|scenario| scenario.rows().count() > 0));
+        assert!(ROWS.iter().all(|row| Scenario::ALL.contains(&row.scenario)));
         let names: std::collections::BTreeSet<_> = ROWS.iter().map(|row| row.name).collect();
         assert_eq!(names.len(), ROWS.len());
     }

@@ -1,4 +1,4 @@
-//! A watch of pods that notes when each change arrived.
+//! Watches that note when each change arrived.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;

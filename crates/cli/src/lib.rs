@@ -5,3 +5,4 @@ pub mod explain;
 pub mod reset;
 pub mod rollout;
 pub mod sets;
+pub mod simulate;

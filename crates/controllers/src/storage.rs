@@ -14,6 +14,7 @@ use kube::Api;
 use kube::api::{ListParams, PostParams};
 use stead_client::{EventType, ObjectKey, Recorder, WorkQueue, reference_to};
 use stead_plan::claims::{self, ClaimView, Next, Notice, Step};
+use stead_plan::nodes;
 use tokio_util::sync::CancellationToken;
 
 pub use self::dirs::{DirFuture, LocalVolumeDirs, VolumeDirError, VolumeDirs};
@@ -194,14 +195,7 @@ impl Keeper {
             return Err(StorageError::ClassMissing { claim: work.key.clone(), class: class_name.to_owned() });
         };
         let node = self.node(&work.key, node).await?;
-        let host = stead_plan::nodes::hostname(&node);
-        let uid = work.claim.metadata.uid.as_deref().unwrap_or_default();
-        let path = self.dirs.create(host, uid).await.map_err(|source| {
-            let error = StorageError::MakeDirectory { claim: work.key.clone(), source };
-            let message = format!("failed to provision volume with StorageClass {class_name:?}: {error}");
-            self.tell(&work.claim, &Notice { warning: true, reason: "ProvisioningFailed", message });
-            error
-        })?;
+        let path = self.directory(work, class_name, &node).await?;
         let volume = claims::provision(&work.claim, &class, &node, &path);
         let name = volume.metadata.name.clone().unwrap_or_default();
         let api: Api<PersistentVolume> = Api::all(self.ctx.client.clone());
@@ -213,6 +207,20 @@ impl Keeper {
         let message = format!("Successfully provisioned volume {name}");
         self.tell(&work.claim, &Notice { warning: false, reason: "ProvisioningSucceeded", message });
         Ok(made)
+    }
+
+    /// Makes the claim's directory on the node and gives its path; a simulated node has no room for one.
+    async fn directory(&self, work: &ClaimWork, class_name: &str, node: &Node) -> Result<String, StorageError> {
+        let uid = work.claim.metadata.uid.as_deref().unwrap_or_default();
+        if nodes::is_simulated(node) {
+            return Ok(claims::simulated_path(uid));
+        }
+        self.dirs.create(nodes::hostname(node), uid).await.map_err(|source| {
+            let error = StorageError::MakeDirectory { claim: work.key.clone(), source };
+            let message = format!("failed to provision volume with StorageClass {class_name:?}: {error}");
+            self.tell(&work.claim, &Notice { warning: true, reason: "ProvisioningFailed", message });
+            error
+        })
     }
 
     async fn node(&self, claim: &ObjectKey, name: &str) -> Result<Arc<Node>, StorageError> {

@@ -17,7 +17,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 pub use binding::{ClaimView, next_for_claim};
 pub use matching::{Seeker, best_match, default_class, mismatch};
 pub use protection::{claim_protection, claims_of, is_in_use, volume_protection};
-pub use provision::{node_for_immediate, provision};
+pub use provision::{node_for_immediate, provision, simulated_path};
 pub use reclaim::{ClaimFact, LocalDirectory, local_directory, may_remove_directory, next_for_volume, without_storage};
 
 /// The provisioner this cluster brings: one directory per claim on the node that uses it.

@@ -14,6 +14,9 @@ pub const FINISHED_PODS_MAX: usize = 12_500;
 /// How long a node must have been missing before its pods count as orphans (contract 7.19).
 pub const QUARANTINE_S: u64 = 40;
 
+/// On nodes that only say that their pods run (`stead simulate nodes`).
+pub const SIMULATED_LABEL: &str = "stead.dev/simulated";
+
 const OUT_OF_SERVICE_TAINT: &str = "node.kubernetes.io/out-of-service";
 
 /// Why a pod is deleted without waiting for a node.
@@ -106,6 +109,11 @@ pub fn is_cordoned(node: &Node) -> bool {
 pub fn hostname(node: &Node) -> &str {
     let label = node.metadata.labels.as_ref().and_then(|labels| labels.get(HOSTNAME_LABEL));
     label.or(node.metadata.name.as_ref()).map_or("", String::as_str)
+}
+
+/// Whether there is no machine behind the node, so that nothing can be kept on it.
+pub fn is_simulated(node: &Node) -> bool {
+    node.metadata.labels.as_ref().and_then(|labels| labels.get(SIMULATED_LABEL)).is_some_and(|value| value == "true")
 }
 
 fn is_out_of_service(node: &Node) -> bool {

@@ -9,12 +9,14 @@ mod containers;
 mod ends;
 mod lifecycle;
 mod qos;
+mod simulated;
 mod status;
 mod view;
 
 pub use containers::{Declared, declared, is_sidecar};
 pub use lifecycle::plan;
 pub use qos::{Qos, qos_class};
+pub use simulated::{is_up, status_when_up};
 pub use status::{CONTAINER_ID_SCHEME, long_name};
 pub use view::{
     Action, Failure, Hook, ImageState, Instance, InstanceState, News, Observed, PodPlan, Probed, Sandbox, StopCause,

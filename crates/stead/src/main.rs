@@ -8,6 +8,7 @@ mod image;
 mod options;
 mod preflight;
 mod sets;
+mod simulate;
 mod up;
 
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::options::{DataDirOption, ImageCommand, RolloutCommand, SetOptions, UpOptions};
+use crate::options::{DataDirOption, ImageCommand, RolloutCommand, SetOptions, SimulateCommand, UpOptions};
 
 /// Stateful workloads behind the Kubernetes API, in one binary.
 #[derive(Parser)]
@@ -72,6 +73,11 @@ enum Verb {
         #[arg(long, value_name = "N")]
         ordinal: i32,
     },
+    /// Stand in for nodes that are not there.
+    Simulate {
+        #[command(subcommand)]
+        command: SimulateCommand,
+    },
     /// Print the version.
     Version,
 }
@@ -97,6 +103,7 @@ fn main() -> ExitCode {
         Verb::Explain(options) => sets::explain(&options),
         Verb::Rollout { command } => sets::rollout(&command),
         Verb::Reset { set, ordinal } => sets::reset(&set, ordinal),
+        Verb::Simulate { command } => simulate::run(&command),
         Verb::Version => {
             println!("stead {} ({})", env!("CARGO_PKG_VERSION"), stead_apiserver::KUBERNETES_VERSION);
             Ok(())

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use stead_cli::sets::SetName;
+use stead_cli::simulate::Addresses;
 
 /// Where a cluster keeps its data.
 #[derive(Args, Clone, Debug)]
@@ -73,6 +74,12 @@ pub(crate) struct SetOptions {
     pub(crate) data: DataDirOption,
 }
 
+/// The kubeconfig to go by: the one given, `$KUBECONFIG`, or that of the data directory.
+pub(crate) fn kubeconfig(given: Option<&PathBuf>, data: &DataDirOption) -> PathBuf {
+    let of_environment = || std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    given.cloned().or_else(of_environment).unwrap_or_else(|| data.data_dir.join("kubeconfig"))
+}
+
 /// What to do with a rollout.
 #[derive(Subcommand, Clone, Debug)]
 pub(crate) enum RolloutCommand {
@@ -80,4 +87,47 @@ pub(crate) enum RolloutCommand {
     Pause(SetOptions),
     /// Go on rolling.
     Resume(SetOptions),
+}
+
+/// What to simulate.
+#[derive(Subcommand, Clone, Debug)]
+pub(crate) enum SimulateCommand {
+    /// Nodes without machines: they are registered and renew their leases, and every pod bound to them is
+    /// said to run and to be Ready at once. No container is started, no volume holds anything, and nobody
+    /// answers at the pods' addresses.
+    ///
+    /// It works against any Kubernetes. With Stead's storage class claims are bound as well; elsewhere
+    /// that is up to the cluster's provisioner. Pods that are to run only on these nodes select the label
+    /// stead.dev/simulated=true. Ctrl-C and SIGTERM take the nodes away; pods left on them are collected
+    /// by the cluster.
+    Nodes(NodesOptions),
+}
+
+/// Flags of `stead simulate nodes`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct NodesOptions {
+    /// How many.
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) count: u32,
+    /// The nodes are called PREFIX-0, PREFIX-1 and so on.
+    #[arg(long, value_name = "PREFIX", default_value = "simulated")]
+    pub(crate) prefix: String,
+    /// Pods that fit on one node.
+    #[arg(long, value_name = "N", default_value = "110")]
+    pub(crate) pods_per_node: u32,
+    /// Processors of one node.
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub(crate) cpus: u32,
+    /// Memory of one node.
+    #[arg(long, value_name = "GIB", default_value = "256")]
+    pub(crate) memory: u32,
+    /// Addresses said to be those of the nodes and their pods. The default lies in Stead's own pod range,
+    /// whose addresses never leave the machine.
+    #[arg(long, value_name = "CIDR", default_value = "10.244.128.0/17")]
+    pub(crate) cidr: Addresses,
+    /// The kubeconfig; that of $KUBECONFIG, or else of the data directory, unless given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataDirOption,
 }

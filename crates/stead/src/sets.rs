@@ -1,12 +1,11 @@
 //! The verbs about a StatefulSet: reaches the server as the kubeconfig says, asks `stead_cli`, prints.
 
 use std::future::Future;
-use std::path::PathBuf;
 
 use stead_cli::sets::{Sets, VerbError};
 use stead_cli::{explain as explaining, reset as resetting, rollout as rolling};
 
-use crate::options::{RolloutCommand, SetOptions};
+use crate::options::{RolloutCommand, SetOptions, kubeconfig};
 use crate::up::runtime;
 
 /// `stead explain`
@@ -35,9 +34,7 @@ fn print<F>(options: &SetOptions, verb: impl FnOnce(Sets) -> F) -> anyhow::Resul
 where
     F: Future<Output = Result<String, VerbError>>,
 {
-    let of_environment = || std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let kubeconfig = options.kubeconfig.clone().or_else(of_environment);
-    let kubeconfig = kubeconfig.unwrap_or_else(|| options.data.data_dir.join("kubeconfig"));
+    let kubeconfig = kubeconfig(options.kubeconfig.as_ref(), &options.data);
     let told: anyhow::Result<String> = runtime()?.block_on(async {
         let client = stead_client::from_kubeconfig(&kubeconfig)?;
         let sets = Sets::new(client, options.namespace.as_deref());

@@ -14,17 +14,22 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::{
     HOSTNAME_LABEL, LOCAL_PROVISIONER, PROVISIONED_BY_ANNOTATION, PROVISIONER_FINALIZER, VOLUME_PROTECTION_FINALIZER,
 };
+use crate::nodes::SIMULATED_LABEL;
 
 /// The volume for `claim`, whose directory is `path` on `node`. It names the claim by UID, so that
-/// nothing else can take it, and it can only be used where the directory is.
+/// nothing else can take it, and it can only be used where the directory is. On a simulated node there is
+/// no directory, which the volume says, so that nobody looks for one to remove.
 pub fn provision(claim: &PersistentVolumeClaim, class: &StorageClass, node: &Node, path: &str) -> PersistentVolume {
     let spec = claim.spec.clone().unwrap_or_default();
     let size = spec.resources.and_then(|resources| resources.requests?.get("storage").cloned()).unwrap_or_default();
-    let annotation = (PROVISIONED_BY_ANNOTATION.to_owned(), LOCAL_PROVISIONER.to_owned());
+    let mut annotations = BTreeMap::from([(PROVISIONED_BY_ANNOTATION.to_owned(), LOCAL_PROVISIONER.to_owned())]);
+    if crate::nodes::is_simulated(node) {
+        annotations.insert(SIMULATED_LABEL.to_owned(), "true".to_owned());
+    }
     PersistentVolume {
         metadata: ObjectMeta {
             name: Some(volume_name_of(claim.metadata.uid.as_deref().unwrap_or_default())),
-            annotations: Some(BTreeMap::from([annotation])),
+            annotations: Some(annotations),
             finalizers: Some(vec![VOLUME_PROTECTION_FINALIZER.to_owned(), PROVISIONER_FINALIZER.to_owned()]),
             ..ObjectMeta::default()
         },
@@ -42,6 +47,11 @@ pub fn provision(claim: &PersistentVolumeClaim, class: &StorageClass, node: &Nod
         }),
         status: None,
     }
+}
+
+/// What a volume says for its path when there is no directory: its node is simulated.
+pub fn simulated_path(claim_uid: &str) -> String {
+    format!("/simulated/{claim_uid}")
 }
 
 /// The node to hold the volume of a claim that binds before any pod is scheduled: of the ready and

@@ -8,6 +8,7 @@ use super::{
     PROVISIONER_FINALIZER, Step, VOLUME_PROTECTION_FINALIZER, claims_of, has_annotation, has_finalizer, volume_name,
     volume_phase,
 };
+use crate::nodes::SIMULATED_LABEL;
 
 /// What a live read said about the claim a volume's claimRef names.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +80,8 @@ pub struct LocalDirectory {
     pub namespace: String,
 }
 
-/// The directory of a volume, if it is one that [`super::provision`] made for the claim it names.
+/// The directory of a volume, if it is one that [`super::provision`] made for the claim it names. On a
+/// simulated node there is none.
 pub fn local_directory(volume: &PersistentVolume) -> Option<LocalDirectory> {
     let spec = volume.spec.as_ref().filter(|spec| spec.local.is_some())?;
     let reference = spec.claim_ref.as_ref()?;
@@ -89,7 +91,8 @@ pub fn local_directory(volume: &PersistentVolume) -> Option<LocalDirectory> {
     let requirement = term.match_expressions.as_ref()?.iter().find(|requirement| requirement.key == HOSTNAME_LABEL)?;
     let host = requirement.values.as_ref()?.first()?.clone();
     let namespace = reference.namespace.clone().unwrap_or_default();
-    (is_ours(volume) && made_for_it).then_some(LocalDirectory { host, claim_uid, namespace })
+    let simulated = has_annotation(&volume.metadata, SIMULATED_LABEL);
+    (is_ours(volume) && made_for_it && !simulated).then_some(LocalDirectory { host, claim_uid, namespace })
 }
 
 /// The volume without the finalizers that waited for its storage to go.

@@ -439,6 +439,16 @@ fn only_directories_made_here_are_ever_pointed_out() {
 }
 
 #[test]
+fn a_volume_of_a_simulated_node_has_no_directory_to_remove() {
+    let mut simulated = Node::clone(&node("sim-0"));
+    simulated.metadata.labels.get_or_insert_default().insert("stead.dev/simulated".to_owned(), "true".to_owned());
+    let class = class("standard", "WaitForFirstConsumer", LOCAL_PROVISIONER);
+    let made = provision(&claim(json!({})), &class, &simulated, &simulated_path("c-1"));
+    assert_eq!(local_directory(&made), None);
+    assert!(next_for_volume(&made, ClaimFact::Absent, now()).step != Step::Nothing, "it still goes with its claim");
+}
+
+#[test]
 fn a_claim_is_kept_while_a_pod_on_a_node_uses_it() {
     let deleting = claim(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
     assert!(claim_protection(&deleting, [&pod(json!({}))]).is_none());

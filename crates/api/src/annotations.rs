@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::ordinals::{Ordinal, OrdinalSet};
+use crate::preparation::{Hook, Prefetch};
 
 /// `hold` leaves updated pods alone when the partition is raised above them.
 pub const PARTITION_RAISE: &str = "stead.dev/partition-raise";
@@ -22,6 +23,10 @@ pub const AUTO_ROLLBACK: &str = "stead.dev/auto-rollback";
 pub const RESET: &str = "stead.dev/reset";
 /// `key=value`: pods with this label are updated last.
 pub const UPDATE_LAST: &str = "stead.dev/update-order-label";
+/// `required` keeps a replica running until its node has the new images; `off` does not get them first.
+pub const IMAGE_PREFETCH: &str = "stead.dev/image-prefetch";
+/// What runs in each replica before an update replaces it, in JSON: a lifecycle handler.
+pub const PREPARE_HOOK: &str = "stead.dev/prepare-hook";
 
 /// On the pods and claims of a replica that was reset: the generation they were made for.
 pub const RESET_GENERATION: &str = "stead.dev/reset-generation";
@@ -42,6 +47,8 @@ pub fn problem(key: &str, value: &str) -> Option<String> {
         PROGRESS_DEADLINE => seconds(value).err(),
         RESET => resets(value).err(),
         UPDATE_LAST => label(value).err(),
+        IMAGE_PREFETCH => prefetch(value).err(),
+        PREPARE_HOOK => hook(value).err(),
         PAUSED_REPLICAS => paused_replicas(value).err(),
         _ => None,
     }
@@ -73,6 +80,30 @@ pub fn label(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         Some(_) | None => Err("must be 'key=value'".to_owned()),
     }
+}
+
+/// `required` or `off`.
+pub fn prefetch(text: &str) -> Result<Prefetch, String> {
+    match text {
+        "required" => Ok(Prefetch::Required),
+        "off" => Ok(Prefetch::Off),
+        _ => Err("must be 'required' or 'off'".to_owned()),
+    }
+}
+
+/// A lifecycle handler with `exec` or `httpGet`, and perhaps `container` and `timeoutSeconds`.
+pub fn hook(text: &str) -> Result<Hook, String> {
+    let hook: Hook = serde_json::from_str(text).map_err(|error| format!("must be a lifecycle handler: {error}"))?;
+    if hook.exec.is_some() == hook.http_get.is_some() {
+        return Err("must have either 'exec' or 'httpGet'".to_owned());
+    }
+    if hook.exec.as_ref().is_some_and(|exec| exec.command.iter().flatten().next().is_none()) {
+        return Err("'exec' must have a command".to_owned());
+    }
+    if hook.timeout_seconds == 0 {
+        return Err("'timeoutSeconds' must be positive".to_owned());
+    }
+    Ok(hook)
 }
 
 /// [`RESET`], the generation asked for by ordinal.
@@ -121,11 +152,25 @@ mod tests {
             (UPDATE_LAST, "leader", "must be 'key=value'"),
             (PARTITION_RAISE, "keep", "must be 'hold'"),
             (MAX_UNAVAILABLE, "no", "must be 'upstream'"),
+            (IMAGE_PREFETCH, "on", "must be 'required' or 'off'"),
+            (PREPARE_HOOK, "{}", "must have either 'exec' or 'httpGet'"),
+            (PREPARE_HOOK, r#"{"exec":{}}"#, "'exec' must have a command"),
+            (PREPARE_HOOK, r#"{"exec":{"command":["x"]},"timeoutSeconds":0}"#, "'timeoutSeconds' must be positive"),
             (PAUSED_REPLICAS, "web-b", "'web-b' must be 'revision=ordinals'"),
         ] {
             assert_eq!(problem(key, value).as_deref(), Some(wrong), "{key}: {value}");
         }
-        for (key, value) in [(RESERVE_ORDINALS, ""), (RESET, "1=1, 3=x"), (ROLLED_BACK, "anything"), ("other", "x")] {
+        for text in ["sh", r#"{"exec":{"command":["x"]},"tcpSocket":{"port":1}}"#, r#"{"httpGet":{"port":{}}}"#] {
+            assert!(hook(text).is_err_and(|wrong| wrong.starts_with("must be a lifecycle handler: ")), "{text}");
+        }
+        for (key, value) in [
+            (RESERVE_ORDINALS, ""),
+            (RESET, "1=1, 3=x"),
+            (ROLLED_BACK, "anything"),
+            (IMAGE_PREFETCH, "off"),
+            (PREPARE_HOOK, r#"{"httpGet":{"port":8080,"path":"/demote"},"container":"db","timeoutSeconds":5}"#),
+            ("other", "x"),
+        ] {
             assert_eq!(problem(key, value), None, "{key}: {value}");
         }
     }

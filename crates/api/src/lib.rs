@@ -14,6 +14,7 @@ pub mod object;
 pub mod openapi;
 pub mod ordinals;
 pub mod patch;
+pub mod preparation;
 pub mod protobuf;
 pub mod registry;
 pub mod schema;

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVo
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Patch;
 use serde_json::Value;
-use stead_client::{Cache, ObjectKey, Recorder, WorkQueue, reference_to};
+use stead_client::{Cache, Change, ObjectKey, Recorder, WorkQueue, reference_to};
 use stead_plan::ids::Uid;
 use stead_plan::pods::{adopted, released};
 use stead_plan::statefulset::ordinals::{claim_ordinal_of, ordinal_of};
@@ -84,7 +84,7 @@ impl Volumes for KnownVolumes<'_> {
     }
 }
 
-/// The templates of the revisions at which the plan makes pods.
+/// The templates of the revisions at which the plan makes pods, or lets nodes make ready for them.
 fn templates(
     set: &StatefulSet,
     plan: &Plan,
@@ -92,7 +92,7 @@ fn templates(
 ) -> Result<HashMap<RevisionName, PodTemplateSpec>, WriteError> {
     let mut templates = HashMap::new();
     for action in plan.actions() {
-        let Action::CreatePod { revision, .. } = action else { continue };
+        let (Action::CreatePod { revision, .. } | Action::Prepare { revision, .. }) = action else { continue };
         if templates.contains_key(revision) {
             continue;
         }
@@ -185,6 +185,14 @@ impl Execution<'_> {
                 Some(template) => self.create(&render::pod(set, template, revision, *ordinal)).await,
                 None => Err(self.writer.changed(&revision.0)),
             },
+            Action::Prepare { target, revision, at, .. } => match self.templates.get(revision) {
+                Some(template) => {
+                    let asked = |meta: &ObjectMeta| render::asked(set, meta, template, revision, *at);
+                    self.writer.rewrite(&caches.pods, target, asked).await
+                }
+                None => Err(self.writer.changed(&revision.0)),
+            },
+            Action::Withdraw { target, .. } => self.writer.rewrite(&caches.pods, target, render::unasked).await,
             Action::DeletePod { target, .. } => self.writer.delete::<Pod>(target).await,
             Action::DeleteClaim { target, .. } => self.writer.delete::<PersistentVolumeClaim>(target).await,
             Action::GrowClaim { target, storage, .. } => {
@@ -241,6 +249,21 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>) {
     caches.controller_revisions.on_change({
         let queue = queue.clone();
         move |change| states(&change).for_each(|revision| enqueue_owner(&queue, statefulset::KIND, &revision.metadata))
+    });
+    // Whether a node answers requests decides how its pods are replaced.
+    caches.nodes.on_change({
+        let (queue, pods) = (queue.clone(), caches.pods.clone());
+        move |change| {
+            let (before, after) = match &change {
+                Change::Applied { old, new } => (old.as_deref(), Some(new.as_ref())),
+                Change::Deleted { old } => (Some(old.as_ref()), None),
+            };
+            if before.is_some_and(statefulset::prepares) != after.is_some_and(statefulset::prepares) {
+                let node = change.object().metadata.name.clone();
+                let of_node = |pod: &&Arc<Pod>| pod.spec.as_ref().and_then(|spec| spec.node_name.clone()) == node;
+                pods.list().iter().filter(of_node).for_each(|pod| enqueue_pod(&queue, &pod.metadata));
+            }
+        }
     });
     caches.claims.on_change({
         let (queue, sets) = (queue.clone(), caches.stateful_sets.clone());

@@ -16,6 +16,7 @@ mod growth;
 pub mod lint;
 pub mod ordinals;
 mod pause;
+mod preparing;
 mod progress;
 pub mod render;
 mod replicas;
@@ -31,6 +32,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 
 pub use actions::{Action, ClaimKeeper, Plan, Removal, Rule, Wait};
+pub use preparing::{Preparation, Terms, prepares};
 pub use views::{Observed, View};
 
 use actions::Draft;
@@ -105,6 +107,7 @@ impl Stage<'_> {
         if update::clear(self, draft) && replicas::fill(self, draft) && scale::shrink(self, draft) {
             update::roll(self, draft);
         }
+        preparing::withdraw(self, draft);
         growth::grow(self, draft);
         progress::roll_back(self, progress, draft);
     }

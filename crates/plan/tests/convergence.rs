@@ -36,6 +36,11 @@ enum Happening {
     Recreate(bool),
     Leader(usize),
     Hurry(bool),
+    Prefetch(&'static str),
+    Hook(bool),
+    Missing(Option<u8>),
+    HooksFail(bool),
+    Prepare,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -62,6 +67,11 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<bool>().prop_map(Happening::Recreate),
         1 => (0..5_usize).prop_map(Happening::Leader),
         1 => any::<bool>().prop_map(Happening::Hurry),
+        1 => prop_oneof![Just("required"), Just("off"), Just("")].prop_map(Happening::Prefetch),
+        1 => any::<bool>().prop_map(Happening::Hook),
+        1 => prop::option::of(0..4_u8).prop_map(Happening::Missing),
+        1 => any::<bool>().prop_map(Happening::HooksFail),
+        2 => Just(Happening::Prepare),
     ]
 }
 
@@ -104,6 +114,13 @@ fn happen(world: &mut World, happening: &Happening) {
             world.annotate(wishes::PROGRESS_DEADLINE, "10");
             world.annotate(wishes::AUTO_ROLLBACK, &rollback.to_string());
         }
+        Happening::Prefetch("") => world.unannotate(wishes::IMAGE_PREFETCH),
+        Happening::Prefetch(value) => world.annotate(wishes::IMAGE_PREFETCH, value),
+        Happening::Hook(true) => world.annotate(wishes::PREPARE_HOOK, r#"{"exec":{"command":["hand-over"]}}"#),
+        Happening::Hook(false) => world.unannotate(wishes::PREPARE_HOOK),
+        Happening::Missing(image) => world.missing = image.iter().map(u8::to_string).collect(),
+        Happening::HooksFail(fail) => world.hooks_fail = *fail,
+        Happening::Prepare => drop(world.prepare()),
         Happening::Leader(index) => with(nth(&world.pods, *index), |pod| {
             world.annotate(wishes::UPDATE_LAST, "role=leader");
             let pod = world.pods.get_mut(&pod).expect("the pod exists");
@@ -123,10 +140,12 @@ fn with(name: Option<String>, act: impl FnOnce(String)) {
     }
 }
 
-/// Faults stop: nobody pauses any more, nodes bring every living pod up, volumes are made and grow, and
+/// Faults stop: nobody pauses any more, images can be had, hooks succeed, nodes bring every living pod up, volumes are made and grow, and
 /// time passes.
 fn heal(world: &mut World) {
     world.unannotate(wishes::PAUSED);
+    world.missing.clear();
+    world.hooks_fail = false;
     for _ in 0..200 {
         world.wait_s(30);
         world.provision();
@@ -162,6 +181,7 @@ fn check_rest(world: &World) {
     for (name, updated) in &wanted {
         let pod = &world.pods[name];
         assert!(pods::is_ready(pod));
+        assert!(world.request(name).is_none(), "{name} is asked for nothing any more");
         let labels = pod.metadata.labels.as_ref().expect("pods have labels");
         if *updated {
             assert_eq!(labels.get(REVISION_LABEL), status.update_revision.as_ref(), "{name} is updated");
@@ -186,6 +206,7 @@ proptest! {
     #[test]
     fn every_life_ends_in_the_wanted_state(
         parallel in any::<bool>(),
+        preparing in any::<bool>(),
         replicas in 0..4,
         life in prop::collection::vec(happening(), 0..40),
     ) {
@@ -193,7 +214,7 @@ proptest! {
         if parallel {
             set.spec.get_or_insert_default().pod_management_policy = Some("Parallel".to_owned());
         }
-        let mut world = World::new(set);
+        let mut world = if preparing { World::on_preparing_nodes(set) } else { World::new(set) };
         for what in &life {
             happen(&mut world, what);
         }

@@ -199,7 +199,7 @@ fn silence_is_explained_truly_and_time_is_not_slept_through() {
     world.sync();
     assert_eq!(broken(&world, |_, plan| plan.waits.clear()), [Law::Silence]);
     let laws = broken(&world, |_, plan| {
-        plan.waits = vec![Wait { on: "web-1".to_owned(), rule: Rule::NotReady, since: None }];
+        plan.waits = vec![Wait { on: "web-1".to_owned(), rule: Rule::NotReady, since: None, detail: None }];
     });
     assert_eq!(laws, [Law::Truth]);
     let mut set = web(2);
@@ -208,6 +208,35 @@ fn silence_is_explained_truly_and_time_is_not_slept_through() {
     world.settle();
     world.ready("web-0");
     assert_eq!(broken(&world, |_, plan| plan.wake_at = None), [Law::Wake]);
+}
+
+#[test]
+fn no_replica_of_a_preparing_node_goes_before_its_answer() {
+    let mut world = World::preparing(web(2));
+    world.image("b");
+    let at_once = |view: &View, plan: &mut Plan| {
+        let pod = view.pods.iter().position(|pod| pod.ordinal == Some(Ordinal(1))).expect("there");
+        plan.batches = vec![vec![delete(view, pod, Removal::Outdated)]];
+    };
+    world.sync();
+    assert!(broken(&world, at_once).contains(&Law::Prepared), "asked, but not answered");
+    world.prepare();
+    assert_eq!(broken(&world, at_once), [], "answered");
+    world.image("c");
+    assert!(broken(&world, at_once).contains(&Law::Prepared), "answered for another revision");
+    let other = |_: &View, plan: &mut Plan| {
+        for action in plan.batches.iter_mut().flatten() {
+            if let Action::Prepare { revision, .. } = action {
+                *revision = RevisionName("web-other".to_owned());
+            }
+        }
+    };
+    assert!(broken(&world, other).contains(&Law::Reason));
+    let nothing_asked = |view: &View, plan: &mut Plan| {
+        let target = view.pods[0].target.clone();
+        plan.batches = vec![vec![Action::Withdraw { target, ordinal: Ordinal(0) }]];
+    };
+    assert!(broken(&World::preparing(web(1)), nothing_asked).contains(&Law::Reason));
 }
 
 #[test]

@@ -74,6 +74,24 @@ pub enum Action {
         /// Its ordinal.
         ordinal: Ordinal,
     },
+    /// Ask a pod's node to make ready for the pod's replacement ([`super::preparing`]).
+    Prepare {
+        /// The pod.
+        target: Target,
+        /// Its ordinal.
+        ordinal: Ordinal,
+        /// The revision of the replacement.
+        revision: RevisionName,
+        /// Now.
+        at: Timestamp,
+    },
+    /// Take away what a pod's node was asked.
+    Withdraw {
+        /// The pod.
+        target: Target,
+        /// Its ordinal.
+        ordinal: Ordinal,
+    },
     /// Ask a pod to end, with its own grace period.
     DeletePod {
         /// The pod.
@@ -152,6 +170,8 @@ pub struct Wait {
     /// Since when that pod or claim is as it is, where that is known; of a terminating pod, by when it
     /// should be gone.
     pub since: Option<Timestamp>,
+    /// What the one it waits for says itself.
+    pub detail: Option<String>,
 }
 
 /// The rules that wait.
@@ -187,6 +207,12 @@ pub enum Rule {
     ClaimGrowing,
     /// The data of a claim are on nodes that are no more.
     VolumeLost,
+    /// The node of a pod makes ready for the pod's replacement.
+    Preparing,
+    /// The node of a pod does not have the images of the pod's replacement, which it has to have first.
+    ImageMissing,
+    /// What is to run in a pod before it is replaced fails.
+    HookFailed,
 }
 
 impl Rule {
@@ -208,6 +234,9 @@ impl Rule {
             Self::Resetting => "ReplicaBeingReset",
             Self::ClaimGrowing => "ClaimGrowing",
             Self::VolumeLost => "VolumeLost",
+            Self::Preparing => "PodBeingPrepared",
+            Self::ImageMissing => "ImageMissing",
+            Self::HookFailed => "PrepareHookFailed",
         }
     }
 
@@ -228,7 +257,10 @@ impl Rule {
             | Self::ClaimStale
             | Self::NameTaken
             | Self::StorageDiffers
-            | Self::VolumeLost => false,
+            | Self::VolumeLost
+            | Self::Preparing
+            | Self::ImageMissing
+            | Self::HookFailed => false,
         }
     }
 }
@@ -251,13 +283,17 @@ impl fmt::Display for Rule {
             Self::Resetting => "is being made anew with its claims",
             Self::ClaimGrowing => "asks for more than its volume has so far",
             Self::VolumeLost => "has its data on a node that is no more",
+            Self::Preparing => "is being made ready to be replaced",
+            Self::ImageMissing => "stays until its node has the new image",
+            Self::HookFailed => "stays until its prepare hook succeeds",
         })
     }
 }
 
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.on, self.rule)
+        write!(f, "{} {}", self.on, self.rule)?;
+        self.detail.as_ref().map_or(Ok(()), |detail| write!(f, ": {detail}"))
     }
 }
 
@@ -293,6 +329,16 @@ impl Plan {
     }
 }
 
+/// The pod that a repair changes.
+fn repaired_pod(action: &Action) -> Option<&Target> {
+    match action {
+        Action::RelabelPod { target, .. } | Action::Prepare { target, .. } | Action::Withdraw { target, .. } => {
+            Some(target)
+        }
+        _ => None,
+    }
+}
+
 /// A plan in the making: one list per stage of execution.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Draft {
@@ -311,6 +357,8 @@ pub(super) struct Draft {
     pub(super) waits: Vec<Wait>,
     pub(super) notes: Vec<Note>,
     pub(super) wake_at: Option<Timestamp>,
+    /// The outdated pods that the rollout would take down now.
+    pub(super) in_line: Vec<Target>,
 }
 
 impl Draft {
@@ -324,8 +372,14 @@ impl Draft {
 
     pub(super) fn wait_since(&mut self, on: &str, rule: Rule, since: Option<Timestamp>) {
         if !self.waits.iter().any(|wait| wait.on == on && wait.rule == rule) {
-            self.waits.push(Wait { on: on.to_owned(), rule, since });
+            self.waits.push(Wait { on: on.to_owned(), rule, since, detail: None });
         }
+    }
+
+    /// As [`Draft::wait_since`], with what the one that is waited for says itself.
+    pub(super) fn wait_saying(&mut self, on: &str, rule: Rule, since: Timestamp, detail: &str) {
+        let detail = Some(detail.to_owned());
+        self.waits.push(Wait { on: on.to_owned(), rule, since: Some(since), detail });
     }
 
     pub(super) fn wake(&mut self, at: Timestamp) {
@@ -335,8 +389,13 @@ impl Draft {
     /// Asks `pod` to end. What was to be changed about it first no longer matters, and would make the
     /// deletion's precondition fail.
     pub(super) fn delete(&mut self, pod: &PodView, ordinal: Ordinal, why: Removal) {
-        self.repairs.retain(|action| !matches!(action, Action::RelabelPod { target, .. } if *target == pod.target));
+        self.repairs.retain(|action| repaired_pod(action) != Some(&pod.target));
         self.pods.push(Action::DeletePod { target: pod.target.clone(), ordinal, why });
+    }
+
+    /// Whether this draft changes `pod` itself.
+    pub(super) fn repairs_pod(&self, pod: &Target) -> bool {
+        self.repairs.iter().any(|action| repaired_pod(action) == Some(pod))
     }
 
     pub(super) fn adopts_pods(&self) -> bool {

@@ -60,6 +60,8 @@ pub fn succeeded(set: &str, action: &Action) -> Option<Note> {
         | Action::AdoptPod(_)
         | Action::ReleasePod(_)
         | Action::OwnClaim { .. }
+        | Action::Prepare { .. }
+        | Action::Withdraw { .. }
         | Action::Remember { .. } => None,
     }
 }
@@ -94,6 +96,8 @@ pub fn failed(set: &str, action: &Action, error: &str) -> Option<Note> {
         | Action::DeleteRevision(_)
         | Action::AdoptPod(_)
         | Action::ReleasePod(_)
+        | Action::Prepare { .. }
+        | Action::Withdraw { .. }
         | Action::Remember { .. } => None,
     }
 }

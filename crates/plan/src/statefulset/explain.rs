@@ -133,6 +133,10 @@ impl fmt::Display for Action {
             Self::CreateClaim { name, .. } => write!(f, "create claim {name}"),
             Self::CreatePod { ordinal, revision } => write!(f, "create replica {ordinal} at revision {revision}"),
             Self::RelabelPod { target, .. } => write!(f, "set the labels of pod {} again", target.name),
+            Self::Prepare { target, revision, .. } => {
+                write!(f, "ask the node of pod {} to make ready for revision {revision}", target.name)
+            }
+            Self::Withdraw { target, .. } => write!(f, "take back what the node of pod {} was asked", target.name),
             Self::DeletePod { target, why, .. } => write!(f, "delete pod {}, because {why}", target.name),
             Self::DeleteClaim { target, .. } => {
                 write!(f, "delete claim {}, which was asked to be made anew", target.name)

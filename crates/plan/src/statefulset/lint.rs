@@ -8,6 +8,7 @@ mod books;
 mod claims;
 mod facts;
 mod pods;
+mod preparing;
 mod silence;
 
 use std::fmt;
@@ -45,6 +46,8 @@ pub enum Law {
     Revision,
     /// A rollout takes down no more than it may (I9).
     Budget,
+    /// A replica whose node can be asked to make ready is not replaced by an update before it has answered.
+    Prepared,
     /// Only what is ownerless and matches is adopted, only what no longer matches is let go (M).
     Adoption,
     /// The template is written down, and no revision that is used is dropped (H).
@@ -90,6 +93,7 @@ pub fn lint(view: &View, plan: &Plan, now: Timestamp) -> Vec<Flaw> {
         books::check(&facts, &mut flaws);
         claims::check(&facts, &mut flaws);
         pods::check(&facts, &mut flaws);
+        preparing::check(&facts, &mut flaws);
         silence::check(&facts, &mut flaws);
     }
     books::check_status(&facts, &mut flaws);
@@ -125,7 +129,7 @@ fn stage(action: &Action) -> u8 {
         | Action::AdoptPod(_)
         | Action::ReleasePod(_)
         | Action::Remember { .. } => 1,
-        Action::OwnClaim { .. } | Action::RelabelPod { .. } => 2,
+        Action::OwnClaim { .. } | Action::RelabelPod { .. } | Action::Prepare { .. } | Action::Withdraw { .. } => 2,
         Action::CreateClaim { .. } => 3,
         Action::CreatePod { .. } | Action::DeletePod { .. } | Action::DeleteClaim { .. } => 4,
         Action::DeleteRevision(_) => 5,
@@ -144,6 +148,8 @@ fn object(action: &Action, set: &str) -> Option<(&'static str, String)> {
         Action::AdoptPod(target)
         | Action::ReleasePod(target)
         | Action::RelabelPod { target, .. }
+        | Action::Prepare { target, .. }
+        | Action::Withdraw { target, .. }
         | Action::DeletePod { target, .. } => ("pod", target.name.clone()),
         Action::CreatePod { ordinal, .. } => ("pod", super::ordinals::pod_name(set, *ordinal)),
         // Owners come before anything else about a claim; both writes name the state they were decided on,

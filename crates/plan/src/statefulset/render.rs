@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use serde_json::{Value, json};
+use stead_api::preparation::{PREPARE, Prefetch, Request, WantedImage};
 
 use super::actions::ClaimKeeper;
 use super::claim_views::claim_owner;
@@ -171,6 +173,46 @@ pub fn revision(set: &StatefulSet, name: &RevisionName, hash: &str, number: i64)
 pub fn relabelled(set: &StatefulSet, meta: &ObjectMeta, ordinal: Ordinal) -> ObjectMeta {
     let mut meta = meta.clone();
     meta.labels.get_or_insert_default().extend(identity_labels(&pod_name(name_of(set), ordinal), ordinal));
+    meta
+}
+
+/// `meta` of a pod with the request to its node to make ready for `revision`, whose template is `template`.
+/// The request is called by the state of the pod that was decided on.
+pub fn asked(
+    set: &StatefulSet,
+    meta: &ObjectMeta,
+    template: &PodTemplateSpec,
+    revision: &RevisionName,
+    at: Timestamp,
+) -> ObjectMeta {
+    let wishes = set_view(set).wishes;
+    let spec = template.spec.clone().unwrap_or_default();
+    let mut images: Vec<WantedImage> = Vec::new();
+    for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
+        let Some(image) = container.image.clone().filter(|_| wishes.prefetch != Prefetch::Off) else { continue };
+        let wanted = WantedImage { image, pull_policy: container.image_pull_policy.clone() };
+        if !images.contains(&wanted) {
+            images.push(wanted);
+        }
+    }
+    let request = Request {
+        id: meta.resource_version.clone().unwrap_or_default(),
+        asked_at: Time(at),
+        revision: revision.0.clone(),
+        prefetch: wishes.prefetch,
+        images,
+        pull_secrets: spec.image_pull_secrets.into_iter().flatten().map(|secret| secret.name).collect(),
+        hook: wishes.hook,
+    };
+    let mut meta = meta.clone();
+    meta.annotations.get_or_insert_default().insert(PREPARE.to_owned(), request.text());
+    meta
+}
+
+/// `meta` of a pod without a request to its node.
+pub fn unasked(meta: &ObjectMeta) -> ObjectMeta {
+    let mut meta = meta.clone();
+    meta.annotations.get_or_insert_default().remove(PREPARE);
     meta
 }
 

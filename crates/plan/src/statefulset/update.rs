@@ -17,6 +17,9 @@
 //! replica whose turn has not come returns at the current revision only while the update is in
 //! doubt, that is, while an updated replica is not Ready.
 //!
+//! Where the node of a replica can be asked to make ready for the change, it is asked first
+//! ([`super::preparing`]).
+//!
 //! A paused set ([`super::pause`]) rolls and heals nothing. The strategy Recreate of Kubernetes 1.37
 //! ([`clear`]) lets all old pods go before the first new one comes.
 
@@ -30,7 +33,7 @@ use super::adopt::Claimed;
 use super::ordinals::Ordinal;
 use super::revisions::{Resolved, RevisionName};
 use super::views::{PodView, Strategy};
-use super::{claims, pause};
+use super::{claims, pause, preparing};
 
 /// Seconds that the first replica of a revision has to be Ready for where nothing probes it.
 const PROVING_S: i32 = 2;
@@ -147,7 +150,7 @@ fn one_by_one(stage: &Stage<'_>, partition: i32, draft: &mut Draft) {
         // What a missing replica waits for has been said when it could not be made.
         let Some(pod) = stage.claimed.in_range.get(&ordinal) else { return };
         if !pod.terminating && !draft.is_doomed(&pod.target) && is_outdated(stage, ordinal, pod, partition) {
-            draft.delete(pod, ordinal, Removal::Outdated);
+            preparing::replace(stage, ordinal, pod, draft);
             return;
         }
         if let Some((rule, at)) = unfit(stage, pod, draft) {
@@ -206,7 +209,7 @@ fn within_budget(stage: &Stage<'_>, partition: i32, budget: i32, draft: &mut Dra
         down.into_iter().take(repairs).chain(healthy.into_iter().take(room)).collect()
     };
     for (ordinal, pod) in going {
-        draft.delete(pod, ordinal, Removal::Outdated);
+        preparing::replace(stage, ordinal, pod, draft);
     }
 }
 

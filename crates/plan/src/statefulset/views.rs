@@ -15,6 +15,7 @@ use super::claim_views::claim_view;
 pub use super::claim_views::{ClaimOwner, ClaimView, Size};
 use super::conditions::StoredProgress;
 use super::ordinals::{self, Ordinal, Range};
+pub use super::preparing::{Preparation, Terms};
 use super::revisions::{self, RevisionLabel, RevisionName, RevisionView, TemplateView};
 use super::wishes::{self, Wishes};
 use crate::ids::{Target, Uid};
@@ -34,7 +35,7 @@ pub struct Observed<'a> {
     pub revisions: &'a [Arc<ControllerRevision>],
     /// Volumes: where the data of the claims are.
     pub volumes: &'a dyn Volumes,
-    /// Nodes. Without any, no volume counts as lost.
+    /// Nodes. Without any, no volume counts as lost and no node can be asked anything.
     pub nodes: &'a [Arc<Node>],
     /// Storage classes: which claims can grow.
     pub classes: &'a [Arc<StorageClass>],
@@ -183,6 +184,8 @@ pub struct PodView {
     pub last: bool,
     /// The generation of a reset that it was made for ([`wishes::RESET_GENERATION`]).
     pub reset: Option<String>,
+    /// How far its node is with making ready for its replacement.
+    pub preparation: Preparation,
 }
 
 impl PodView {
@@ -221,7 +224,8 @@ impl View {
     /// The view of `set` and of what is observed around it.
     pub fn new(set: &StatefulSet, observed: &Observed<'_>) -> Self {
         let view = set_view(set);
-        let pods = observed.pods.iter().filter_map(|pod| pod_view(set, &view, pod)).collect();
+        let preparing = preparing_nodes(observed);
+        let pods = observed.pods.iter().filter_map(|pod| pod_view(set, &view, &preparing, pod)).collect();
         let placed = placed(&view, observed);
         let claims =
             observed.claims.iter().filter_map(|claim| claim_view(set, &view, observed, &placed, claim)).collect();
@@ -229,6 +233,12 @@ impl View {
         let template = revisions::template_view(set, observed.revisions);
         Self { set: view, pods, claims, revisions, template }
     }
+}
+
+/// The nodes of pods that can be asked to make ready for a replacement.
+fn preparing_nodes<'a>(observed: &Observed<'a>) -> BTreeSet<&'a str> {
+    let name = |node: &'a Arc<Node>| node.metadata.name.as_deref();
+    observed.nodes.iter().filter(|node| statefulset::prepares(node)).filter_map(name).collect()
 }
 
 /// The ordinals whose pod has a node.
@@ -307,7 +317,7 @@ fn claim_templates(spec: &StatefulSetSpec) -> Vec<String> {
     templates.map(|template| template.metadata.name.clone().unwrap_or_default()).collect()
 }
 
-fn pod_view(set: &StatefulSet, view: &SetView, pod: &Pod) -> Option<PodView> {
+fn pod_view(set: &StatefulSet, view: &SetView, preparing: &BTreeSet<&str>, pod: &Pod) -> Option<PodView> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let ordinal = ordinals::ordinal_of(&view.name, name);
     let owner = owner_of(&pod.metadata, &view.uid);
@@ -334,6 +344,7 @@ fn pod_view(set: &StatefulSet, view: &SetView, pod: &Pod) -> Option<PodView> {
         since: since(pod),
         last: view.wishes.update_last.as_ref().is_some_and(|(key, value)| label(key) == Some(value)),
         reset: pod.metadata.annotations.as_ref().and_then(|own| own.get(wishes::RESET_GENERATION)).cloned(),
+        preparation: Preparation::of(pod, preparing),
     })
 }
 

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use stead_api::annotations::{self, boolean, label, ordinals, resets, seconds, word};
+use stead_api::annotations::{self, boolean, hook, label, ordinals, prefetch, resets, seconds, word};
 pub use stead_api::annotations::{
-    AUTO_ROLLBACK, MAX_UNAVAILABLE, PARTITION_RAISE, PAUSED, PAUSED_REPLICAS, PROGRESS_DEADLINE, RESERVE_ORDINALS,
-    RESET, RESET_GENERATION, ROLLED_BACK, UPDATE_LAST, write_resets,
+    AUTO_ROLLBACK, IMAGE_PREFETCH, MAX_UNAVAILABLE, PARTITION_RAISE, PAUSED, PAUSED_REPLICAS, PREPARE_HOOK,
+    PROGRESS_DEADLINE, RESERVE_ORDINALS, RESET, RESET_GENERATION, ROLLED_BACK, UPDATE_LAST, write_resets,
 };
+use stead_api::preparation::{Hook, Prefetch};
 
 use super::ordinals::{Ordinal, OrdinalSet};
 use super::revisions::RevisionName;
@@ -36,6 +37,10 @@ pub struct Wishes {
     pub resets: BTreeMap<Ordinal, String>,
     /// [`UPDATE_LAST`], key and value.
     pub update_last: Option<(String, String)>,
+    /// [`IMAGE_PREFETCH`]
+    pub prefetch: Prefetch,
+    /// [`PREPARE_HOOK`]
+    pub hook: Option<Hook>,
     /// What could not be read.
     pub problems: Vec<String>,
 }
@@ -54,6 +59,8 @@ pub(super) fn read(meta: &ObjectMeta) -> (Wishes, OrdinalSet) {
         rolled_back: reader.value(ROLLED_BACK, |text| Ok(RevisionName(text.to_owned()))),
         resets: reader.value(RESET, resets).unwrap_or_default(),
         update_last: reader.value(UPDATE_LAST, label),
+        prefetch: reader.value(IMAGE_PREFETCH, prefetch).unwrap_or_default(),
+        hook: reader.value(PREPARE_HOOK, hook),
         problems: Vec::new(),
     };
     wishes.problems = reader.problems;
@@ -109,11 +116,15 @@ mod tests {
             (RESET, "1=1, 3=x"),
             (UPDATE_LAST, "role=leader"),
             (MAX_UNAVAILABLE, "upstream"),
+            (IMAGE_PREFETCH, "required"),
+            (PREPARE_HOOK, r#"{"exec":{"command":["demote"]}}"#),
         ]);
         assert_eq!(wishes.problems, Vec::<String>::new());
         assert_eq!(reserved.to_string(), "1,3-4");
         assert!(wishes.paused && wishes.auto_rollback && wishes.upstream_budget && !wishes.hold_on_raise);
         assert_eq!(wishes.deadline_s, Some(600));
+        let hook = wishes.hook.expect("read");
+        assert_eq!((wishes.prefetch, hook.timeout_seconds), (Prefetch::Required, 30));
         assert_eq!(write_resets(&wishes.resets), "1=1,3=x");
         assert_eq!(wishes.update_last, Some(("role".to_owned(), "leader".to_owned())));
         assert_eq!(write_paused_replicas(&wishes.paused_replicas).as_deref(), Some("web-b=2;web-c=0-1"));

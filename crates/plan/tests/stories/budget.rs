@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use crate::parallel;
 use crate::world::{World, web};
 
-fn set(replicas: i32, unavailable_max: IntOrString) -> StatefulSet {
+pub(crate) fn set(replicas: i32, unavailable_max: IntOrString) -> StatefulSet {
     let mut set = web(replicas);
     let spec = set.spec.get_or_insert_default();
     spec.update_strategy = Some(StatefulSetUpdateStrategy {

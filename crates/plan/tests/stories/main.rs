@@ -15,6 +15,7 @@ mod order;
 mod ownership;
 mod partition;
 mod pause;
+mod preparing;
 mod progress;
 mod recreate;
 mod reserve;

@@ -1,7 +1,7 @@
 //! What the API server does with the actions of a plan: preconditions hold, names are free.
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use stead_plan::ids::{Target, Uid};
 use stead_plan::pods;
@@ -58,6 +58,17 @@ impl World {
                 let labelled = self.written(labelled);
                 self.pod(target).metadata = labelled;
             }
+            Action::Prepare { target, revision, at, .. } => {
+                let template = render::template(&set, revision, self.revisions.get(&revision.0)).expect("a template");
+                let asked = render::asked(&set, &self.pod(target).metadata, &template, revision, *at);
+                let asked = self.written(asked);
+                self.pod(target).metadata = asked;
+            }
+            Action::Withdraw { target, .. } => {
+                let unasked = render::unasked(&self.pod(target).metadata);
+                let unasked = self.written(unasked);
+                self.pod(target).metadata = unasked;
+            }
             Action::OwnClaim { target, ordinal, owner } => {
                 let claim = self.claims.get(&target.name).filter(|claim| Target::of(&claim.metadata) == *target);
                 let owned =
@@ -107,7 +118,9 @@ impl World {
         let pod = render::pod(&self.set, &template, revision, ordinal);
         let name = name(&pod.metadata);
         let status = Some(PodStatus { phase: Some("Pending".to_owned()), ..PodStatus::default() });
-        let pod = Pod { metadata: self.created(pod.metadata), spec: pod.spec, status };
+        let node_name = self.nodes.first().and_then(|node| node.metadata.name.clone());
+        let spec = pod.spec.map(|spec| PodSpec { node_name, ..spec });
+        let pod = Pod { metadata: self.created(pod.metadata), spec, status };
         assert!(self.pods.insert(name.clone(), pod).is_none(), "pod {name} exists (I1)");
     }
 

@@ -125,6 +125,10 @@ impl World {
                 format!("create {}@{}", pod_name("web", *ordinal), self.letter(&revision.0))
             }
             Action::RelabelPod { target, .. } => format!("relabel {}", target.name),
+            Action::Prepare { target, revision, .. } => {
+                format!("prepare {} for {}", target.name, self.letter(&revision.0))
+            }
+            Action::Withdraw { target, .. } => format!("withdraw {}", target.name),
             Action::DeletePod { target, why, .. } => format!("delete {} ({why:?})", target.name).to_lowercase(),
             Action::DeleteClaim { target, .. } => format!("delete {}", target.name),
             Action::GrowClaim { target, storage, .. } => format!("grow {} to {storage}", target.name),

@@ -7,6 +7,7 @@ mod controller;
 mod invariants;
 mod look;
 mod people;
+mod preparing;
 mod set;
 mod surroundings;
 
@@ -32,6 +33,10 @@ pub(crate) struct World {
     pub(crate) now: Timestamp,
     pub(crate) transcript: Vec<String>,
     pub(crate) events: Vec<String>,
+    /// Images that nodes cannot get.
+    pub(crate) missing: Vec<String>,
+    /// Whether hooks fail.
+    pub(crate) hooks_fail: bool,
     serial: u64,
 }
 
@@ -48,6 +53,8 @@ impl World {
             now: Timestamp::from_second(1_000_000).expect("a plain number of seconds"),
             transcript: Vec::new(),
             events: Vec::new(),
+            missing: Vec::new(),
+            hooks_fail: false,
             serial: 0,
         }
     }

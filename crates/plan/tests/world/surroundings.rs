@@ -30,7 +30,7 @@ impl World {
         }
     }
 
-    fn status(&mut self, name: &str, change: impl FnOnce(&mut PodStatus, Timestamp)) {
+    pub(super) fn status(&mut self, name: &str, change: impl FnOnce(&mut PodStatus, Timestamp)) {
         let now = self.now;
         let version = self.next();
         let pod = self.pods.get_mut(name).expect("the pod exists");
@@ -90,7 +90,7 @@ impl World {
         self.now = self.now.checked_add(SignedDuration::from_secs(seconds)).expect("stories are short");
     }
 
-    /// Everything a healthy node does next: ending pods end, the others become Ready.
+    /// Everything a healthy node does next: it does what it is asked, ending pods end, the others become Ready.
     pub(crate) fn node(&mut self) -> bool {
         self.node_but(&[])
     }
@@ -98,8 +98,8 @@ impl World {
     /// As [`World::node`], with some pods that never become Ready.
     pub(crate) fn node_but(&mut self, broken: &[&str]) -> bool {
         self.wait_s(2);
+        let mut changed = self.prepare();
         let names: Vec<String> = self.pods.keys().cloned().collect();
-        let mut changed = false;
         for name in names {
             let pod = &self.pods[&name];
             if pods::is_terminating(pod) {

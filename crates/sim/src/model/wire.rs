@@ -200,6 +200,8 @@ impl Wire {
             // Nobody asks for these here.
             Action::DeleteClaim { .. }
             | Action::GrowClaim { .. }
+            | Action::Prepare { .. }
+            | Action::Withdraw { .. }
             | Action::Remember { .. }
             | Action::RollBack { .. } => return None,
         })

@@ -44,6 +44,8 @@ pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
             | Action::RelabelPod { .. }
             | Action::DeletePod { .. }
             | Action::DeleteClaim { .. }
+            | Action::Prepare { .. }
+            | Action::Withdraw { .. }
             | Action::GrowClaim { .. }
             | Action::Remember { .. }
             | Action::RollBack { .. } => {}

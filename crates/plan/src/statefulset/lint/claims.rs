@@ -24,6 +24,8 @@ pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
             | Action::CreatePod { .. }
             | Action::RelabelPod { .. }
             | Action::DeletePod { .. }
+            | Action::Prepare { .. }
+            | Action::Withdraw { .. }
             | Action::GrowClaim { .. }
             | Action::Remember { .. }
             | Action::RollBack { .. } => {}

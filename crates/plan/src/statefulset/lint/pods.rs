@@ -39,6 +39,8 @@ pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
             | Action::OwnClaim { .. }
             | Action::CreateClaim { .. }
             | Action::DeleteClaim { .. }
+            | Action::Prepare { .. }
+            | Action::Withdraw { .. }
             | Action::GrowClaim { .. }
             | Action::Remember { .. }
             | Action::RollBack { .. } => {}
@@ -65,7 +67,7 @@ fn belonging(facts: &Facts<'_>, flaws: &mut Flaws) {
     }
 }
 
-fn seen<'a>(facts: &Facts<'a>, target: &Target, flaws: &mut Flaws) -> Option<&'a PodView> {
+pub(super) fn seen<'a>(facts: &Facts<'a>, target: &Target, flaws: &mut Flaws) -> Option<&'a PodView> {
     let seen = facts.view.pods.iter().find(|pod| pod.target == *target);
     flaws.check(seen.is_some() && super::books::is_exact(target), Law::Exact, || format!("pod {target:?}"));
     seen

@@ -1,8 +1,10 @@
 //! The laws of doing nothing: silence is explained, explanations are true, and what only time changes
 //! is looked at again in time.
 
+use stead_api::preparation::Outcome;
+
 use super::facts::Facts;
-use super::{Flaws, Law};
+use super::{Flaws, Law, preparing};
 use crate::statefulset::actions::{Rule, Wait};
 use crate::statefulset::ordinals::{Ordinal, ordinal_of};
 use crate::statefulset::views::{ClaimOwner, ClaimView, PodView, Size};
@@ -51,6 +53,9 @@ fn is_true(facts: &Facts<'_>, wait: &Wait) -> bool {
         Rule::Resetting => ordinal.is_some_and(|ordinal| facts.view.set.wishes.resets.contains_key(&ordinal)),
         Rule::ClaimGrowing => claim(&|claim| claim.size == Size::Growing),
         Rule::VolumeLost => claim(&|claim| claim.lost),
+        Rule::Preparing => pod.is_some_and(|pod| preparing::is_under_way(facts, pod)),
+        Rule::ImageMissing => pod.is_some_and(|pod| preparing::outcome(pod) == Some(Outcome::NoImage)),
+        Rule::HookFailed => pod.is_some_and(|pod| preparing::outcome(pod) == Some(Outcome::HookFailed)),
     }
 }
 

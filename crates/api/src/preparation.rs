@@ -4,7 +4,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use k8s_openapi::api::core::v1::{ExecAction, HTTPGetAction, LifecycleHandler, PodCondition};
+use k8s_openapi::api::core::v1::{ExecAction, HTTPGetAction, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +43,7 @@ pub struct Hook {
     /// A command in the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exec: Option<ExecAction>,
-    /// A request to the pod; any answer is success, as with every lifecycle handler.
+    /// A request to the pod; success is what a probe takes for it, so that the pod can say no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_get: Option<HTTPGetAction>,
 }
@@ -54,13 +54,6 @@ impl Eq for Hook {}
 impl Hash for Hook {
     fn hash<H: Hasher>(&self, state: &mut H) {
         serde_json::to_string(self).unwrap_or_default().hash(state);
-    }
-}
-
-impl Hook {
-    /// The handler as the lifecycle of a container would have it.
-    pub fn handler(&self) -> LifecycleHandler {
-        LifecycleHandler { exec: self.exec.clone(), http_get: self.http_get.clone(), ..LifecycleHandler::default() }
     }
 }
 
@@ -80,7 +73,7 @@ pub struct WantedImage {
 }
 
 /// What a node is asked to do before the pod goes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
     /// Tells requests to one pod apart: an answer names the one it answers.

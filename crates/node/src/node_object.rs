@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
+use stead_api::preparation::PREPARES;
 use stead_client::{EventType, reference_to};
 
 use crate::agent::Inner;
@@ -117,8 +118,8 @@ async fn register<R, N>(inner: &Inner<R, N>) -> Result<Node, kube::Error> {
     let api: Api<Node> = Api::all(inner.client.clone());
     let node = match api.create(&PostParams::default(), &new_node(inner)).await {
         Err(kube::Error::Api(answer)) if answer.reason == "AlreadyExists" => {
-            let labels = serde_json::json!({"metadata": {"labels": labels(&inner.config)}});
-            api.patch(&inner.config.node_name, &PatchParams::default(), &Patch::Merge(labels)).await?
+            let own = serde_json::json!({"metadata": {"labels": labels(&inner.config), "annotations": annotations()}});
+            api.patch(&inner.config.node_name, &PatchParams::default(), &Patch::Merge(own)).await?
         }
         other => other?,
     };
@@ -134,11 +135,17 @@ fn labels(config: &AgentConfig) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// What this agent can be asked for that others cannot.
+fn annotations() -> BTreeMap<String, String> {
+    BTreeMap::from([(PREPARES.to_owned(), "true".to_owned())])
+}
+
 fn new_node<R, N>(inner: &Inner<R, N>) -> Node {
     Node {
         metadata: ObjectMeta {
             name: Some(inner.config.node_name.clone()),
             labels: Some(labels(&inner.config)),
+            annotations: Some(annotations()),
             ..ObjectMeta::default()
         },
         status: Some(status(inner, &[])),

@@ -1,6 +1,6 @@
 //! Getting the image of a container's next start, beside the worker, and telling how it goes.
 
-mod credentials;
+pub(crate) mod credentials;
 mod progress;
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use k8s_openapi::api::core::v1::{Container, ObjectReference};
 use stead_client::EventType;
-use stead_image::{ImageName, PullError};
+use stead_image::{Credential, Image, ImageName, PullError};
 use stead_net::Network;
 use stead_plan::pod::{Failure, ImageState};
 use stead_runtime::Runtime;
@@ -44,7 +44,7 @@ pub(crate) fn pull<R: Runtime, N: Network>(
     let (inner, puller, named) = (Arc::clone(inner), Arc::clone(worker), state.named.clone());
     let (name, image) = (container.to_owned(), image.to_owned());
     let task = tokio::spawn(async move {
-        let credentials = credentials::of(&inner, &pod, &named);
+        let credentials = credentials::of(&inner, &pod, &named, &[]);
         pull_now(&inner, &puller, &about, &name, &image, &credentials).await;
     });
     state.pulls.insert(container.to_owned(), AbortOnDropHandle::new(task));
@@ -64,23 +64,23 @@ fn refusal(container: Option<&Container>, image: &str) -> Option<(&'static str, 
     })
 }
 
-async fn pull_now<R: Runtime, N: Network>(
-    inner: &Arc<Inner<R, N>>,
-    worker: &Arc<Worker>,
+/// Gets an image, and tells how it goes.
+pub(crate) async fn fetch<R, N>(
+    inner: &Inner<R, N>,
     about: &ObjectReference,
-    container: &str,
     image: &str,
-    credentials: &[stead_image::Credential],
-) {
+    credentials: &[Credential],
+) -> Result<Arc<Image>, PullError> {
     inner.recorder.event(about, EventType::Normal, "Pulling", format!("Pulling image {image:?}"));
     let started = Instant::now();
     let meter = progress::Meter::new();
     let pull = inner.images.pull(image, credentials, |progress| meter.note(progress));
+    let told = meter.tell(&inner.recorder, about, image);
     let outcome = tokio::select! {
         outcome = pull => outcome,
-        () = meter.tell(&inner.recorder, about, image) => return,
+        never = told => match never {},
     };
-    match outcome {
+    match &outcome {
         Ok(pulled) => {
             let took = started.elapsed();
             let text = format!(
@@ -88,6 +88,25 @@ async fn pull_now<R: Runtime, N: Network>(
                 pulled.size_bytes
             );
             inner.recorder.event(about, EventType::Normal, "Pulled", text);
+        }
+        Err(error) => {
+            let text = format!("Failed to pull image {image:?}: {error}");
+            inner.recorder.event(about, EventType::Warning, "Failed", text);
+        }
+    }
+    outcome
+}
+
+async fn pull_now<R: Runtime, N: Network>(
+    inner: &Arc<Inner<R, N>>,
+    worker: &Arc<Worker>,
+    about: &ObjectReference,
+    container: &str,
+    image: &str,
+    credentials: &[Credential],
+) {
+    match fetch(inner, about, image, credentials).await {
+        Ok(pulled) => {
             worker.update(|state| {
                 state.resolved.insert(container.to_owned(), pulled);
                 state.pull_failures.remove(container);
@@ -96,7 +115,6 @@ async fn pull_now<R: Runtime, N: Network>(
         }
         Err(error) => {
             let warn = |text: String| inner.recorder.event(about, EventType::Warning, "Failed", text);
-            warn(format!("Failed to pull image {image:?}: {error}"));
             let (reason, message) = reason(worker, container, image, &error);
             warn(format!("Error: {reason}"));
             if reason == "ImagePullBackOff" {

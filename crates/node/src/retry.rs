@@ -8,6 +8,9 @@ const SET_UP_MAX_MS: i64 = 122_000;
 /// Pulls: first wait and longest (contract `pods.md` 6.20).
 const PULL_FIRST_S: i64 = 10;
 const PULL_MAX_S: i64 = 300;
+/// Making ready for a replacement: the old pod serves meanwhile, and whoever mends it looks on.
+const PREPARE_FIRST_S: i64 = 5;
+const PREPARE_MAX_S: i64 = 60;
 /// Doublings after which every wait is the longest.
 const DOUBLINGS_MAX: u32 = 16;
 
@@ -19,6 +22,11 @@ pub(crate) fn set_up_at(failures: u32) -> Timestamp {
 /// When an image or a start that has failed so often before is tried again.
 pub(crate) fn pull_at(failures: u32) -> Timestamp {
     later(SignedDuration::from_secs(growing(failures, PULL_FIRST_S, PULL_MAX_S)))
+}
+
+/// When making ready for a replacement that has failed so often before is tried again.
+pub(crate) fn prepare_at(failures: u32) -> Timestamp {
+    later(SignedDuration::from_secs(growing(failures, PREPARE_FIRST_S, PREPARE_MAX_S)))
 }
 
 fn later(by: SignedDuration) -> Timestamp {

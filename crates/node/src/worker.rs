@@ -21,11 +21,11 @@ use tokio::sync::{Notify, watch};
 
 use crate::agent::Inner;
 use crate::config::AgentConfig;
-use crate::{hooks, mounting, news, prober, pulling, sandbox, starting, stopping, teardown};
+use crate::{hooks, mounting, news, preparing, prober, pulling, sandbox, starting, stopping, teardown};
 
 pub(crate) use observe::{TERMINATION_LOG, config_maps, secrets, uses_claim};
 pub(crate) use records::known_pods;
-pub(crate) use state::{HookRun, State, Stop};
+pub(crate) use state::{HookRun, PreparingRun, State, Stop};
 
 /// Wait before a failed step of tearing down or reporting is tried again: first, and longest.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -236,6 +236,12 @@ async fn act<R: Runtime, N: Network>(
         Action::Pull { container, image } => Ok(pulling::pull(inner, worker, &container, &image)),
         Action::Start { container, attempt } => starting::start(inner, worker, &container, attempt).await,
         Action::PostStart { id, container } => Ok(hooks::post_start(inner, worker, &ContainerId(id), &container)),
+        Action::FetchImages { request } => Ok(preparing::fetch_images(inner, worker, *request)),
+        Action::PrepareHook { request } => Ok(preparing::run_hook(inner, worker, *request)),
+        Action::StopPreparing => {
+            worker.state().preparing = None;
+            Ok(Step::Wait)
+        }
         Action::Stop { id, container, grace_s, cause } => {
             stopping::stop(inner, worker, &ContainerId(id), &container, grace_s, &cause);
             Ok(Step::Wait)

@@ -8,6 +8,7 @@ mod conditions;
 mod containers;
 mod ends;
 mod lifecycle;
+mod preparing;
 mod qos;
 mod simulated;
 mod status;
@@ -15,6 +16,7 @@ mod view;
 
 pub use containers::{Declared, declared, is_sidecar};
 pub use lifecycle::plan;
+pub use preparing::{Part, Preparing};
 pub use qos::{Qos, qos_class};
 pub use simulated::{is_up, status_when_up};
 pub use status::{CONTAINER_ID_SCHEME, long_name};

@@ -1,5 +1,7 @@
 //! The credentials that a pod's pull secrets hold (contract `pods.md` 6.21).
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::Pod;
 use stead_client::{EventType, reference_to};
 use stead_image::Credential;
@@ -7,13 +9,16 @@ use stead_image::Credential;
 use crate::agent::Inner;
 use crate::references::Named;
 
-/// What the pod has to show to registries. A secret that is missing is told and passed over.
-pub(super) fn of<R, N>(inner: &Inner<R, N>, pod: &Pod, named: &Named) -> Vec<Credential> {
+/// What the pod has to show to registries, and what the secrets called `more` have. A secret that is missing
+/// is told and passed over.
+pub(crate) fn of<R, N>(inner: &Inner<R, N>, pod: &Pod, named: &Named, more: &[String]) -> Vec<Credential> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
-    for reference in pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten()) {
-        let Some(secret) = named.secret(&reference.name) else {
-            missing.push(reference.name.clone());
+    let own = pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten()).map(|secret| &secret.name);
+    let names: BTreeSet<&String> = own.chain(more).collect();
+    for name in names {
+        let Some(secret) = named.secret(name) else {
+            missing.push(name.clone());
             continue;
         };
         let data = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.clone());
@@ -24,7 +29,7 @@ pub(super) fn of<R, N>(inner: &Inner<R, N>, pod: &Pod, named: &Named) -> Vec<Cre
         };
         match parsed {
             Ok(credentials) => found.extend(credentials),
-            Err(error) => tracing::warn!(secret = reference.name, %error, "pull secret is not readable"),
+            Err(error) => tracing::warn!(secret = name, %error, "pull secret is not readable"),
         }
     }
     if !missing.is_empty() {

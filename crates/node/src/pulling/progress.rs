@@ -1,6 +1,7 @@
 //! How far a pull has come, for people: one event that is brought up to date now and then, only for pulls
 //! that take their time.
 
+use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ impl Meter {
     }
 
     /// Tells where the pull stands, again and again, as long as it is waited for.
-    pub(super) async fn tell(&self, recorder: &Recorder, about: &ObjectReference, image: &str) {
+    pub(super) async fn tell(&self, recorder: &Recorder, about: &ObjectReference, image: &str) -> Infallible {
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + FIRST, EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, EnvFromSource, EnvVarSource, Pod, Volume, VolumeProjection};
+use stead_api::preparation::Request;
 use stead_client::ObjectKey;
 use stead_plan::pod::declared;
 use stead_runtime::{ContainerInfo, ContainerState};
@@ -55,7 +56,8 @@ pub(crate) fn config_maps(pod: &Pod) -> BTreeSet<String> {
     mounted.chain(projected).chain(whole).chain(keys).cloned().collect()
 }
 
-/// The names of the Secrets that the pod mounts or reads, or pulls images with.
+/// The names of the Secrets that the pod mounts or reads, or that images are pulled with, its own and those
+/// of its replacement.
 pub(crate) fn secrets(pod: &Pod) -> BTreeSet<String> {
     let (from, values) = env(pod);
     let mounted = volumes(pod).filter_map(|volume| volume.secret.as_ref()?.secret_name.as_ref());
@@ -63,7 +65,8 @@ pub(crate) fn secrets(pod: &Pod) -> BTreeSet<String> {
     let whole = from.into_iter().filter_map(|from| Some(&from.secret_ref.as_ref()?.name));
     let keys = values.into_iter().filter_map(|value| Some(&value.secret_key_ref.as_ref()?.name));
     let shown = pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten()).map(|secret| &secret.name);
-    mounted.chain(projected).chain(whole).chain(keys).chain(shown).cloned().collect()
+    let next = Request::of(&pod.metadata).map(|request| request.pull_secrets).unwrap_or_default();
+    mounted.chain(projected).chain(whole).chain(keys).chain(shown).cloned().chain(next).collect()
 }
 
 /// What an ended container left in its termination log or, where it asks for that, in its log.

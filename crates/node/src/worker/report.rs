@@ -7,6 +7,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde::Serialize;
 use serde_json::{Value, json};
+use stead_api::preparation::PREPARED;
 use stead_net::Network;
 use stead_runtime::Runtime;
 
@@ -21,11 +22,12 @@ pub(super) async fn report<R: Runtime, N: Network>(
     status: PodStatus,
 ) -> Outcome<()> {
     let pod = worker.pod();
-    if pod.status.as_ref() == Some(&status) {
+    if pod.status.as_ref().is_some_and(|shown| in_order(shown) == in_order(&status)) {
         return Ok(());
     }
+    let withdrawn = is_answered(pod.status.as_ref()) && !is_answered(Some(&status));
     let api: Api<Pod> = Api::namespaced(inner.client.clone(), &worker.key.namespace);
-    let patch = Patch::Strategic(patch(&worker.uid, &status));
+    let patch = Patch::Strategic(patch(&worker.uid, &status, withdrawn));
     match api.patch_status(&worker.key.name, &PatchParams::default(), &patch).await {
         Ok(pod) => {
             worker.state().see(Arc::new(pod));
@@ -41,8 +43,24 @@ pub(super) async fn report<R: Runtime, N: Network>(
     }
 }
 
+/// The order of conditions says nothing, and the API server has its own.
+fn in_order(status: &PodStatus) -> PodStatus {
+    let mut status = status.clone();
+    status.conditions.iter_mut().for_each(|all| all.sort_by(|a, b| a.type_.cmp(&b.type_)));
+    status
+}
+
+fn is_answered(status: Option<&PodStatus>) -> bool {
+    let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == PREPARED)
+}
+
 /// Conditions are merged by type, so that those of others stay; everything else is the agent's alone.
-fn patch(uid: &str, status: &PodStatus) -> Value {
+/// `withdrawn` takes away the answer to a request that is no more.
+fn patch(uid: &str, status: &PodStatus, withdrawn: bool) -> Value {
+    let conditions = status.conditions.iter().flatten().map(|condition| json!(condition));
+    let gone = withdrawn.then(|| json!({"type": PREPARED, "$patch": "delete"}));
+    let conditions: Vec<Value> = conditions.chain(gone).collect();
     json!({
         "metadata": {"uid": uid},
         "status": {
@@ -55,7 +73,7 @@ fn patch(uid: &str, status: &PodStatus) -> Value {
             "podIPs": whole(status.pod_ips.as_deref()),
             "startTime": status.start_time,
             "qosClass": status.qos_class,
-            "conditions": status.conditions,
+            "conditions": conditions,
             "initContainerStatuses": status.init_container_statuses,
             "containerStatuses": status.container_statuses,
             "observedGeneration": status.observed_generation,
@@ -103,7 +121,7 @@ mod tests {
     fn an_address_that_changed_replaces_the_old_one() {
         let ip = "10.244.0.9".to_owned();
         let status = PodStatus { pod_ip: Some(ip.clone()), pod_ips: Some(vec![PodIP { ip }]), ..PodStatus::default() };
-        let patch = patch("u", &status);
+        let patch = patch("u", &status, false);
         assert_eq!(patch["status"]["podIPs"], json!([{"ip": "10.244.0.9"}, {"$patch": "replace"}]));
         assert_eq!(patch["status"]["hostIPs"], Value::Null);
     }

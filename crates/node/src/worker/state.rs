@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use stead_image::{Image, ImageStore};
 use stead_plan::pod::{
-    CONTAINER_ID_SCHEME, Failure, Hook, ImageState, Instance, InstanceState, News, Observed, Probed, Sandbox, Volumes,
-    declared,
+    CONTAINER_ID_SCHEME, Failure, Hook, ImageState, Instance, InstanceState, News, Observed, Preparing, Probed,
+    Sandbox, Volumes, declared,
 };
 use stead_plan::probes::ProbeKind;
 use stead_plan::restarts::Backoff;
@@ -46,6 +46,16 @@ impl HookRun {
     }
 }
 
+/// Making ready for the pod's replacement.
+pub(crate) struct PreparingRun {
+    /// How far it has come.
+    pub(crate) preparing: Preparing,
+    /// Tries in a row that failed.
+    pub(crate) failures: u32,
+    /// The task that is at it; dropped to give it up.
+    pub(crate) _task: Option<AbortOnDropHandle<()>>,
+}
+
 /// Everything a worker knows.
 pub(crate) struct State {
     pub(crate) pod: Arc<Pod>,
@@ -71,6 +81,8 @@ pub(crate) struct State {
     pub(crate) starts_failed: BTreeMap<String, u32>,
     /// By incarnation id.
     pub(crate) hooks: BTreeMap<String, HookRun>,
+    /// What is done about the pod's replacement.
+    pub(crate) preparing: Option<PreparingRun>,
     pub(crate) probes: BTreeMap<String, Probed>,
     pub(crate) probers: BTreeMap<String, Vec<(ProbeKind, AbortOnDropHandle<()>)>>,
     pub(crate) backoffs: BTreeMap<String, Backoff>,
@@ -120,6 +132,7 @@ impl State {
             start_failures: BTreeMap::new(),
             starts_failed: BTreeMap::new(),
             hooks: hooks_through(pod),
+            preparing: None,
             probes: BTreeMap::new(),
             probers: BTreeMap::new(),
             backoffs: BTreeMap::new(),
@@ -176,6 +189,7 @@ impl State {
         self.pulls.clear();
         self.hooks.clear();
         self.named = Named::default();
+        self.preparing = None;
     }
 
     /// Whether an incarnation of the container runs.
@@ -204,6 +218,7 @@ impl State {
             probes: self.probes.clone(),
             hooks: self.hooks.iter().map(|(id, run)| (id.clone(), run.hook)).collect(),
             backoffs: self.backoffs.clone(),
+            preparing: self.preparing.as_ref().map(|run| run.preparing.clone()),
             gone: self.gone,
             torn_down: self.torn_down,
             host_ip: Some(host_ip.into()),

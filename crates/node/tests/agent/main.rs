@@ -4,6 +4,7 @@
 mod hooks;
 mod lives;
 mod losses;
+mod preparing;
 mod probes;
 mod references;
 mod runtime;

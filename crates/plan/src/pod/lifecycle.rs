@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::containers::{Declared, Next, declared};
-use super::status;
 use super::view::{Action, Hook, ImageState, InstanceState, News, Observed, PodPlan, StopCause, Volumes};
+use super::{preparing, status};
 
 /// Shortest grace period of a pod that ends (contract 1.36).
 const GRACE_MIN_S: i64 = 1;
@@ -24,7 +24,15 @@ pub fn plan(pod: &Pod, seen: &Observed, now: Timestamp) -> PodPlan {
         Some(ending) => steps.wind_down(ending),
         None => steps.bring_up(),
     }
-    let status = (!seen.gone).then(|| status::status(pod, seen, ending.as_ref(), now));
+    let mut status = (!seen.gone).then(|| status::status(pod, seen, ending.as_ref(), now));
+    if let Some(status) = status.as_mut().filter(|_| ending.is_none()) {
+        let next = preparing::next(pod, seen.preparing.as_ref(), preparing::is_ready(status), now);
+        preparing::show(status, pod, &next, now);
+        next.wake_at.into_iter().for_each(|at| steps.wake(at));
+        steps.actions.extend(next.action);
+    } else if seen.preparing.is_some() {
+        steps.actions.push(Action::StopPreparing);
+    }
     if let Some(deadline) = deadline(pod, seen).filter(|at| ending.is_none() && *at > now) {
         steps.wake(deadline);
     }

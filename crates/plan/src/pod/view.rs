@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodStatus;
+use stead_api::preparation::Request;
 
+use super::preparing::Preparing;
 use crate::restarts::Backoff;
 
 /// Something that went wrong and when it may be tried again.
@@ -143,6 +145,8 @@ pub struct Observed {
     pub hooks: BTreeMap<String, Hook>,
     /// By container name: how often it was restarted lately.
     pub backoffs: BTreeMap<String, Backoff>,
+    /// How far the agent is with making ready for the pod's replacement, if it works on that.
+    pub preparing: Option<Preparing>,
     /// The API server no longer has the pod.
     pub gone: bool,
     /// Containers, sandbox and volumes have been removed.
@@ -232,6 +236,18 @@ pub enum Action {
         /// Container name.
         container: String,
     },
+    /// Get the images of the pod's replacement, in the background.
+    FetchImages {
+        /// What is asked for.
+        request: Box<Request>,
+    },
+    /// Run what is to run before the pod is replaced, in the background.
+    PrepareHook {
+        /// What is asked for.
+        request: Box<Request>,
+    },
+    /// Give up what is done for a request that was taken away.
+    StopPreparing,
     /// Stop an incarnation, in the background; again with a shorter grace period to hurry it.
     Stop {
         /// Incarnation id.
@@ -266,6 +282,9 @@ impl Action {
             Self::Pull { .. } => "pull",
             Self::Start { .. } => "start",
             Self::PostStart { .. } => "post-start",
+            Self::FetchImages { .. } => "fetch-images",
+            Self::PrepareHook { .. } => "prepare-hook",
+            Self::StopPreparing => "stop-preparing",
             Self::Stop { .. } => "stop",
             Self::Forget { .. } => "forget",
             Self::TearDown => "tear-down",

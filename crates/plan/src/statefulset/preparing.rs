@@ -35,7 +35,7 @@ pub enum Preparation {
     /// It is asked.
     Asked {
         /// For what.
-        terms: Terms,
+        terms: Box<Terms>,
         /// Since when.
         since: Timestamp,
         /// What it says to this very request.
@@ -66,13 +66,13 @@ impl Preparation {
         }
         let Some(request) = Request::of(&pod.metadata) else {
             // Not to be read, so it asks for nothing that anybody wants.
-            return Self::Asked { terms: Terms::default(), since: Timestamp::UNIX_EPOCH, answer: None };
+            return Self::Asked { terms: Box::default(), since: Timestamp::UNIX_EPOCH, answer: None };
         };
         let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
         let answer = Answer::among(conditions).filter(|answer| answer.id == request.id);
         let terms = Terms { revision: RevisionName(request.revision), prefetch: request.prefetch, hook: request.hook };
         let answer = answer.map(|answer| (answer.outcome, answer.message));
-        Self::Asked { terms, since: request.asked_at.0, answer }
+        Self::Asked { terms: Box::new(terms), since: request.asked_at.0, answer }
     }
 }
 
@@ -92,7 +92,7 @@ pub(super) fn replace(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, draft:
         return draft.delete(pod, ordinal, Removal::Outdated);
     }
     match &pod.preparation {
-        Preparation::Asked { terms: asked, since, answer } if *asked == terms => match (answer, up) {
+        Preparation::Asked { terms: asked, since, answer } if **asked == terms => match (answer, up) {
             (Some((Outcome::Done, _)), _) | (Some((Outcome::HookWaits | Outcome::HookFailed, _)), false) => {
                 draft.delete(pod, ordinal, Removal::Outdated);
             }
@@ -124,8 +124,10 @@ pub(super) fn withdraw(stage: &Stage<'_>, draft: &mut Draft) {
     for (ordinal, pod) in places.filter(|(_, pod)| asked(pod) && !pod.terminating) {
         let is_next = next.contains(ordinal) || draft.in_line.contains(&pod.target);
         let as_wanted = matches!(&pod.preparation, Preparation::Asked { terms: asked, .. }
-            if *asked == terms(stage, *ordinal) && is_anything(asked));
-        if !(is_next && as_wanted) && !draft.is_doomed(&pod.target) && !draft.repairs_pod(&pod.target) {
+            if **asked == terms(stage, *ordinal) && is_anything(asked));
+        let is_wanted = is_next && as_wanted;
+        let is_written = draft.is_doomed(&pod.target) || draft.repairs_pod(&pod.target);
+        if !is_wanted && !is_written {
             draft.repairs.push(Action::Withdraw { target: pod.target.clone(), ordinal: *ordinal });
         }
     }

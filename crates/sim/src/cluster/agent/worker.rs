@@ -238,7 +238,9 @@ async fn act(inner: &Arc<Inner>, worker: &Arc<Worker>, action: Action) -> kube::
         }
         Action::Delete => return delete(inner, worker).await,
         // No simulated pod has hooks; and the end is handled by the caller, which ends with it.
-        Action::PostStart { .. } | Action::Finish => return Ok(false),
+        Action::PostStart { .. } | Action::PrepareHook { .. } | Action::Finish => return Ok(false),
+        // Simulated nodes do not say that they can be asked to prepare anything.
+        Action::FetchImages { .. } | Action::StopPreparing => return Ok(false),
     }
     Ok(true)
 }

@@ -4,6 +4,7 @@
 use super::Model;
 use super::invariants::{self, Violation};
 use super::objects::{Claim, Going, Keeper, Kind, Life, Owner, Pod, Revision, Stamp};
+use super::preparing::Errand;
 use super::state::{Act, Given, Job, State, Target};
 
 /// How an action ended.
@@ -50,6 +51,10 @@ pub(crate) fn act(model: &Model, state: &mut State, job: &Job, act: &Act) -> Res
         }
         Act::ReleasePod(target) => pod(state, target, |pod| pod.owner = Owner::Nobody)?,
         Act::Relabel(target) => pod(state, target, |pod| pod.labelled = true)?,
+        Act::Prepare(target, template) => pod(state, target, |pod| {
+            pod.errand.request = Some((target.version.unwrap_or(pod.version), template));
+        })?,
+        Act::Withdraw(target) => pod(state, target, |pod| pod.errand.request = None)?,
         Act::OwnClaim(target, given) => own_claim(state, job, target, given)?,
         Act::CreateClaim { slot } => create_claim(model, state, job, usize::from(slot)),
         Act::CreatePod { slot, template } => create_pod(state, job, usize::from(slot), template)?,
@@ -75,9 +80,13 @@ fn written(act: &Act) -> Option<Kind> {
         Act::AdoptRevision(_) | Act::CreateRevision { .. } | Act::Renumber(..) | Act::DeleteRevision(_) => {
             Some(Kind::Revisions)
         }
-        Act::AdoptPod(_) | Act::ReleasePod(_) | Act::Relabel(_) | Act::CreatePod { .. } | Act::DeletePod(..) => {
-            Some(Kind::Pods)
-        }
+        Act::AdoptPod(_)
+        | Act::ReleasePod(_)
+        | Act::Relabel(_)
+        | Act::Prepare(..)
+        | Act::Withdraw(_)
+        | Act::CreatePod { .. }
+        | Act::DeletePod(..) => Some(Kind::Pods),
         Act::OwnClaim(..) | Act::CreateClaim { .. } => Some(Kind::Claims),
     }
 }
@@ -184,6 +193,7 @@ fn create_pod(state: &mut State, job: &Job, slot: usize, template: u8) -> Result
         life: Life::Pending,
         template,
         mounts: None,
+        errand: Errand::default(),
     });
     state.world.starting.put(slot, true);
     state.world.ready_once.put(slot, false);

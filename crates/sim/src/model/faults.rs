@@ -107,6 +107,8 @@ pub(crate) const ALL: &[Fault] = &[
             set.going = super::objects::Going::No;
         }
     }),
+    sees("take an old answer for a new one", "prepare-ordered", super::preparing::take_old_answers),
+    says("delete before the answer", "prepare-ordered", |_, _, plan| super::preparing::delete_before_the_answer(plan)),
     says("delete without UID", "scale-ordered", |_, _, plan| each_deletion(plan, |target| target.uid = Uid::default())),
     says("delete without resourceVersion", "scale-ordered", |_, _, plan| {
         each_deletion(plan, |target| target.resource_version = ResourceVersion::default());

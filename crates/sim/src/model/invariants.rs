@@ -7,6 +7,7 @@ use std::fmt;
 use k8s_openapi::api::apps::v1::StatefulSetStatus;
 
 use super::objects::{Claim, Going, Keeper, Life, Owner, Pod, Set, Strategy};
+use super::preparing;
 use super::state::{Act, Given, Job, State, Why};
 
 /// A broken invariant.
@@ -88,6 +89,7 @@ pub(crate) fn on_delete(state: &mut State, job: &Job, slot: usize, why: Why) -> 
         }
         Why::Outdated => {
             rolled(state, job, slot)?;
+            preparing::on_outdated(state, job, slot)?;
             state.world.rolling.put(slot, true);
             state.world.ready_once.put(slot, false);
         }

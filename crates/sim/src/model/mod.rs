@@ -10,6 +10,7 @@ mod invariants;
 mod nodes;
 mod objects;
 mod planner;
+mod preparing;
 mod rest;
 pub mod run;
 mod scenarios;
@@ -35,7 +36,7 @@ struct Model {
 
 impl Model {
     fn new(scenario: Scenario, fault: Option<Fault>, linting: bool) -> Self {
-        let planner = Planner::new(scenario.probed, fault, linting);
+        let planner = Planner::new(scenario.probed, scenario.prepares, fault, linting);
         Self { scenario, planner }
     }
 
@@ -45,6 +46,7 @@ impl Model {
         let mut state = State::new(World {
             disturbances: self.scenario.disturbances,
             crashes: self.scenario.crashes,
+            prepares: self.scenario.prepares,
             ever_scaled_delete: spec.scaled_delete,
             ever_deleted_delete: spec.deleted_delete,
             manifest: Some(spec),

@@ -1,6 +1,8 @@
 //! The objects of the API server as the model keeps them: only what decisions depend on, small enough
 //! to be copied, compared and hashed by the million. It knows no wire types and no rules.
 
+use super::preparing::Errand;
+
 /// Pod and claim names there are: `web-0` to `web-3`.
 pub(crate) const SLOTS: usize = 4;
 /// Pod templates there are: `a`, `b` and `c`.
@@ -144,6 +146,8 @@ pub(crate) struct Pod {
     pub(crate) template: u8,
     /// The claim it was started with.
     pub(crate) mounts: Option<Stamp>,
+    /// What its node is asked.
+    pub(crate) errand: Errand,
 }
 
 /// The owner of a claim, of those that the set may write.
@@ -213,6 +217,7 @@ impl Objects {
             with(&mut pod.version);
             visit_owner(&mut pod.owner, with);
             pod.mounts.iter_mut().for_each(&mut *with);
+            pod.errand.visit(with);
         }
         for claim in self.claims.iter_mut().flatten() {
             with(&mut claim.uid);

@@ -44,9 +44,9 @@ pub(crate) struct Planner {
 }
 
 impl Planner {
-    pub(crate) fn new(probed: bool, fault: Option<Fault>, linting: bool) -> Self {
+    pub(crate) fn new(probed: bool, prepares: bool, fault: Option<Fault>, linting: bool) -> Self {
         Self {
-            wire: Wire::new(probed),
+            wire: Wire::new(probed, prepares),
             fault,
             linting,
             answers: HashMap::new(),
@@ -143,6 +143,7 @@ impl Planner {
             pods: &around.pods,
             claims: &around.claims,
             revisions: &around.revisions,
+            nodes: &around.nodes,
             ..Observed::default()
         };
         let ask = || statefulset::plan(&around.set, &observed, wire::now());

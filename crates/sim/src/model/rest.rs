@@ -43,8 +43,12 @@ pub(crate) fn run(
 /// woken, so that what only time changes must not be forgotten.
 fn next(model: &mut Model, state: &State) -> Option<Step> {
     let possible = steps::possible(model, state);
-    let fair =
-        |step: &&Step| !matches!(step, Step::Do(_) | Step::Crash | Step::Lose(_) | Step::Evict(_) | Step::Age(_));
+    let fair = |step: &&Step| {
+        !matches!(
+            step,
+            Step::Do(_) | Step::Crash | Step::Lose(_) | Step::Evict(_) | Step::Age(_) | Step::Prepared(_, false)
+        )
+    };
     if let Some(step) = possible.iter().find(fair) {
         return Some(*step);
     }
@@ -108,6 +112,9 @@ fn replica(state: &State, spec: &Spec, slot: usize) -> Result<(), String> {
     let up = pod.life == Life::Ready || (pod.life == Life::Fresh && !spec.min_ready);
     if pod.terminating || !up || !pod.labelled {
         return Err(format!("web-{slot} is not well"));
+    }
+    if pod.errand.request.is_some() {
+        return Err(format!("web-{slot} is still being made ready"));
     }
     let held = match spec.strategy {
         Strategy::OnDelete => true,

@@ -13,6 +13,8 @@ pub(crate) struct Scenario {
     pub(crate) settled: bool,
     /// Whether a probe says when pods are Ready.
     pub(crate) probed: bool,
+    /// Whether nodes can be asked to make ready for a replacement, and the set has a hook.
+    pub(crate) prepares: bool,
     /// Whether it matters that a pod is Ready only just now.
     pub(crate) slow: bool,
     /// Kinds, by bit, whose caches lag.
@@ -43,6 +45,7 @@ pub(crate) fn all(replicas: u8) -> Vec<Scenario> {
         let spec = spec(replicas, parallel);
         all.extend(lives(spec, parallel));
         all.extend(updates(spec, parallel));
+        all.extend(preparations(spec, parallel));
         all.extend(mixtures(spec, parallel));
         all.extend(volumes(spec, parallel));
         all.extend(owners(spec, parallel));
@@ -71,6 +74,7 @@ fn base(name: &'static str, spec: Spec, disturbances: u8, alphabet: Vec<Disturba
         spec,
         settled: true,
         probed: true,
+        prepares: false,
         slow: false,
         lagging: PODS,
         crashes: 1,
@@ -226,6 +230,28 @@ fn updates(spec: Spec, parallel: bool) -> Vec<Scenario> {
                 vec![Template(0), Template(1), Template(2), DisownRevision(0), DeletePod(0)],
             )
         },
+    ]
+}
+
+/// Updates where nodes make ready first.
+fn preparations(spec: Spec, parallel: bool) -> Vec<Scenario> {
+    let top = spec.replicas - 1;
+    let budget = Spec { strategy: Strategy::Block { partition: 0, unavailable_max: Some(2) }, ..spec };
+    let ready_first =
+        |name, spec, disturbances, alphabet| Scenario { prepares: true, ..base(name, spec, disturbances, alphabet) };
+    vec![
+        ready_first(
+            named(parallel, "prepare-ordered", "prepare-parallel"),
+            spec,
+            3,
+            vec![Template(0), Template(1), Template(2), Unready(top), Unready(0), Touch(top)],
+        ),
+        ready_first(
+            named(parallel, "prepare-budget-ordered", "prepare-budget-parallel"),
+            budget,
+            2,
+            vec![Template(0), Template(1), Partition(1), Scale(top), Unready(0)],
+        ),
     ]
 }
 

@@ -39,6 +39,8 @@ pub(crate) enum Act {
     AdoptPod(Target),
     ReleasePod(Target),
     Relabel(Target),
+    Prepare(Target, u8),
+    Withdraw(Target),
     OwnClaim(Target, Given),
     CreateClaim { slot: u8 },
     CreatePod { slot: u8, template: u8 },
@@ -54,6 +56,8 @@ impl Act {
             | Self::AdoptPod(target)
             | Self::ReleasePod(target)
             | Self::Relabel(target)
+            | Self::Prepare(target, _)
+            | Self::Withdraw(target)
             | Self::OwnClaim(target, _)
             | Self::DeletePod(target, _) => Some(target),
             Self::Confirm | Self::CreateRevision { .. } | Self::CreateClaim { .. } | Self::CreatePod { .. } => None,
@@ -169,6 +173,8 @@ pub(crate) struct World {
     /// Memory: whether the policy ever let claims go with their replica, with their set.
     pub(crate) ever_scaled_delete: bool,
     pub(crate) ever_deleted_delete: bool,
+    /// Whether nodes can be asked to make ready for a replacement.
+    pub(crate) prepares: bool,
     /// What is applied when the set is made again.
     pub(crate) manifest: Option<Spec>,
 }

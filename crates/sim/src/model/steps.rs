@@ -7,7 +7,7 @@ use super::invariants::{self, Violation};
 use super::objects::{Going, Keeper, Kind, Life, Owner, SLOTS, TEMPLATES};
 use super::state::{Act, State};
 use super::users::{self, Disturbance};
-use super::{api, collector, nodes};
+use super::{api, collector, nodes, preparing};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
@@ -28,6 +28,8 @@ pub(crate) enum Step {
     Start(u8),
     /// A node finds the pod Ready.
     BecomeReady(u8),
+    /// A node answers what it was asked about the pod: all went well, or not.
+    Prepared(u8, bool),
     /// A Ready pod gets older.
     Age(u8),
     /// A node has ended the pod.
@@ -59,6 +61,7 @@ pub(crate) fn possible(model: &mut Model, state: &State) -> Vec<Step> {
     let mut steps = Vec::with_capacity(16);
     controller(model, state, &mut steps);
     nodes::possible(&model.scenario, state, &mut steps);
+    preparing::possible(&model.scenario, state, &mut steps);
     collector::possible(state, &mut steps);
     if let Some(job) = state.job.as_ref().filter(|_| state.world.crashes > 0) {
         steps.push(Step::Crash);
@@ -106,6 +109,7 @@ pub(crate) fn take(model: &mut Model, state: &State, step: Step) -> Result<State
         }
         Step::Start(at) => nodes::start(&mut state, slot(at)),
         Step::BecomeReady(at) => nodes::become_ready(&model.scenario, &mut state, slot(at)),
+        Step::Prepared(at, well) => preparing::answer(&mut state, slot(at), well),
         Step::Age(at) => nodes::age(&mut state, slot(at)),
         Step::Finish(at) => nodes::finish(&mut state, slot(at)),
         Step::Clear(at) => state.world.leftover.put(slot(at), false),

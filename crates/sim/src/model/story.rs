@@ -106,6 +106,8 @@ fn line(model: &mut Model, state: &State, step: Step) -> String {
         Step::Crash => "the controller is killed and starts again".to_owned(),
         Step::Start(slot) => format!("node: starts web-{slot}"),
         Step::BecomeReady(slot) => format!("node: web-{slot} is Ready"),
+        Step::Prepared(slot, true) => format!("node: all is ready for another web-{slot}"),
+        Step::Prepared(slot, false) => format!("node: the hook of web-{slot} fails"),
         Step::Age(slot) => format!("time passes for web-{slot}"),
         Step::Finish(slot) => format!("node: web-{slot} has ended"),
         Step::Clear(slot) => format!("node: what is left of an older web-{slot} has ended"),
@@ -143,6 +145,10 @@ fn action(act: &Act) -> String {
         Act::AdoptPod(target) => format!("adopt web-{}", target.slot),
         Act::ReleasePod(target) => format!("release web-{}", target.slot),
         Act::Relabel(target) => format!("label web-{}", target.slot),
+        Act::Prepare(target, template) => {
+            format!("ask the node of web-{} to make ready for {}", target.slot, letter(template))
+        }
+        Act::Withdraw(target) => format!("take back what the node of web-{} was asked", target.slot),
         Act::OwnClaim(target, given) => {
             let owner = match given {
                 Given::Nobody => "nobody",

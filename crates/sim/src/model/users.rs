@@ -4,6 +4,7 @@
 use super::api;
 use super::nodes;
 use super::objects::{Going, Life, Owner, Pod, Set, Spec, Strategy};
+use super::preparing::Errand;
 use super::state::State;
 use super::steps::{is_staying, is_up};
 
@@ -211,5 +212,6 @@ fn squat(state: &mut State, slot: usize) {
         life: Life::Ready,
         template: 0,
         mounts: None,
+        errand: Errand::default(),
     });
 }

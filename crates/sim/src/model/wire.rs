@@ -10,7 +10,7 @@ use k8s_openapi::api::apps::v1::{
     StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetStatus, StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    Container, PersistentVolumeClaim, Pod as WirePod, PodCondition, PodSpec, PodStatus, PodTemplateSpec, Probe,
+    Container, Node, PersistentVolumeClaim, Pod as WirePod, PodCondition, PodSpec, PodStatus, PodTemplateSpec, Probe,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -23,6 +23,7 @@ use stead_plan::statefulset::{self, Action, ClaimKeeper, Removal, View, render};
 use super::objects::{
     Claim, Going, Keeper, Life, Objects, Owner, Pod, Revision, SLOTS, Set, Spec, Stamp, Strategy, TEMPLATES,
 };
+use super::preparing;
 use super::state::{Act, Given, Target, Why};
 
 const SET: &str = "web";
@@ -45,6 +46,7 @@ pub(crate) struct Observed {
     pub(crate) pods: Vec<Arc<WirePod>>,
     pub(crate) claims: Vec<Arc<PersistentVolumeClaim>>,
     pub(crate) revisions: Vec<Arc<ControllerRevision>>,
+    pub(crate) nodes: Vec<Arc<Node>>,
 }
 
 /// Prototypes of all objects, rendered once by the product.
@@ -54,11 +56,13 @@ pub(crate) struct Wire {
     revisions: [ControllerRevision; TEMPLATES],
     pods: [[WirePod; TEMPLATES]; SLOTS],
     claims: [PersistentVolumeClaim; SLOTS],
+    /// Whether nodes can be asked to make ready for a replacement.
+    prepares: bool,
 }
 
 impl Wire {
-    /// `probed` says whether a probe tells when a pod is Ready.
-    pub(crate) fn new(probed: bool) -> Self {
+    /// `probed` says whether a probe tells when a pod is Ready, `prepares` whether nodes can be asked something.
+    pub(crate) fn new(probed: bool, prepares: bool) -> Self {
         let templates = ["a", "b", "c"].map(|image| template(image, probed));
         let set = prototype(&templates[0]);
         let revisions = templates.clone().map(|template| {
@@ -75,7 +79,7 @@ impl Wire {
         let claims = std::array::from_fn(|slot| {
             render::claim(&set, CLAIM, ordinal(slot)).expect("invariant: the prototype has this claim template")
         });
-        Self { set, templates, revisions, pods, claims }
+        Self { set, templates, revisions, pods, claims, prepares }
     }
 
     /// What a cache that shows `objects` shows; none without a set.
@@ -90,6 +94,7 @@ impl Wire {
             pods: pods.map(Arc::new).collect(),
             claims: claims.map(Arc::new).collect(),
             revisions: revisions.map(Arc::new).collect(),
+            nodes: if self.prepares { preparing::nodes() } else { Vec::new() },
         })
     }
 
@@ -103,6 +108,10 @@ impl Wire {
         if spec.hold_on_raise {
             let hold = (statefulset::wishes::PARTITION_RAISE.to_owned(), "hold".to_owned());
             wire.metadata.annotations = Some(BTreeMap::from([hold]));
+        }
+        if self.prepares {
+            let hook = (statefulset::wishes::PREPARE_HOOK.to_owned(), preparing::HOOK.to_owned());
+            wire.metadata.annotations.get_or_insert_default().extend([hook]);
         }
         wire.status = status;
         let retention = |delete: bool| Some(if delete { "Delete" } else { "Retain" }.to_owned());
@@ -135,6 +144,10 @@ impl Wire {
             labels.remove(statefulset::POD_NAME_LABEL);
         }
         wire.status = Some(status(pod.life));
+        if self.prepares {
+            let name = |template: u8| self.revisions[usize::from(template)].metadata.name.clone().unwrap_or_default();
+            preparing::dress(&mut wire, &pod.errand, name);
+        }
         wire
     }
 
@@ -191,6 +204,8 @@ impl Wire {
             Action::AdoptPod(target) => Act::AdoptPod(pod(target)?),
             Action::ReleasePod(target) => Act::ReleasePod(pod(target)?),
             Action::RelabelPod { target, .. } => Act::Relabel(pod(target)?),
+            Action::Prepare { target, revision, .. } => Act::Prepare(pod(target)?, self.template_called(&revision.0)?),
+            Action::Withdraw { target, .. } => Act::Withdraw(pod(target)?),
             Action::OwnClaim { target, owner, .. } => Act::OwnClaim(claim(target)?, given(owner)?),
             Action::CreateClaim { ordinal, .. } => Act::CreateClaim { slot: slot_of(*ordinal)? },
             Action::CreatePod { ordinal, revision } => {
@@ -200,8 +215,6 @@ impl Wire {
             // Nobody asks for these here.
             Action::DeleteClaim { .. }
             | Action::GrowClaim { .. }
-            | Action::Prepare { .. }
-            | Action::Withdraw { .. }
             | Action::Remember { .. }
             | Action::RollBack { .. } => return None,
         })

@@ -142,10 +142,10 @@ fn compared(
 fn size(observed: &Observed<'_>, claim: &PersistentVolumeClaim, has: Option<&str>, asked: Option<&str>) -> Size {
     let (Some(has), Some(asked)) = (has, asked) else { return Size::Settled };
     let capacity = claim.status.as_ref().and_then(|status| status.capacity.as_ref()?.get("storage"));
-    if has != asked && amount(asked) > amount(has) && claims::is_bound(claim) && can_grow(observed, claim) {
-        Size::MayGrow(asked.to_owned())
-    } else if capacity.is_some_and(|capacity| capacity.0 != has && Amount::of(capacity) < amount(has)) {
+    if capacity.is_some_and(|capacity| capacity.0 != has && Amount::of(capacity) < amount(has)) {
         Size::Growing
+    } else if has != asked && amount(asked) > amount(has) && claims::is_bound(claim) && can_grow(observed, claim) {
+        Size::MayGrow(asked.to_owned())
     } else {
         Size::Settled
     }

@@ -24,13 +24,14 @@ enum Verdict {
     Foreign { strip: bool },
 }
 
-/// Prepares the claims of an ordinal whose pod is about to be made, and says whether it may be.
-pub(super) fn prepare(view: &View, ordinal: Ordinal, draft: &mut Draft) -> bool {
+/// Prepares the claims of an ordinal whose pod is about to be made, and says whether it may be: not on the old
+/// claims of a replica that is being reset.
+pub(super) fn prepare(view: &View, ordinal: Ordinal, resets: bool, draft: &mut Draft) -> bool {
     if let Some(claim) = existing(view, ordinal).find(|claim| is_doomed(claim, None) || is_left_over(claim)) {
         draft.wait(&claim.target.name, Rule::ClaimStale);
         return false;
     }
-    if reset::stale_claims(view, ordinal).next().is_some() {
+    if resets && reset::stale_claims(view, ordinal).next().is_some() {
         draft.wait(&pod_name(&view.set.name, ordinal), Rule::Resetting);
         return false;
     }

@@ -97,9 +97,8 @@ fn stands(stage: &Stage<'_>, pod: &PodView) -> bool {
 pub(super) fn roll_back(stage: &Stage<'_>, progress: &Progress, draft: &mut Draft) {
     let (current, update) = (&stage.resolved.current, &stage.resolved.update);
     let wishes = &stage.view.set.wishes;
-    let known = stage.view.revisions.iter().any(|revision| revision.name() == *current);
     let first_time = wishes.rolled_back.as_ref() != Some(update);
-    if *progress == Progress::Failed && wishes.auto_rollback && current != update && known && first_time {
+    if *progress == Progress::Failed && wishes.auto_rollback && current != update && first_time {
         draft.last.push(Action::RollBack { to: current.clone(), from: update.clone() });
     }
 }

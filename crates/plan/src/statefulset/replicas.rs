@@ -7,7 +7,7 @@ use super::Stage;
 use super::actions::{Action, Draft, Removal, Rule};
 use super::ordinals::{Ordinal, pod_name};
 use super::views::{Management, PodView};
-use super::{claims, events, update};
+use super::{claims, events, reset, update};
 use crate::pods::Phase;
 
 /// Whether the walk may go on past a replica.
@@ -37,7 +37,7 @@ fn missing(stage: &Stage<'_>, ordinal: Ordinal, draft: &mut Draft) -> Step {
     let name = pod_name(&stage.view.set.name, ordinal);
     if stage.claimed.taken.contains(&ordinal) {
         draft.wait(&name, Rule::NameTaken);
-    } else if claims::prepare(stage.view, ordinal, draft) {
+    } else if claims::prepare(stage.view, ordinal, reset::turn(stage) == Some(ordinal), draft) {
         let revision = update::revision_for_new(stage, ordinal);
         draft.pods.push(Action::CreatePod { ordinal, revision });
         draft.wait(&name, Rule::Creating);

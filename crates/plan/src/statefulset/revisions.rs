@@ -132,16 +132,16 @@ pub(super) fn resolve(view: &View, draft: &mut Draft) -> Resolved {
     let next = highest.map_or(1, |revision| revision.number + 1);
     let equal = view.revisions.iter().rfind(|revision| revision.likeness == Likeness::Equal);
     let alike = highest.filter(|revision| revision.likeness == Likeness::Alike);
-    let (update, number) = match (equal, alike) {
-        (Some(equal), _) if Some(equal) == highest => (equal.name(), equal.number),
+    let update = match (equal, alike) {
+        (Some(equal), _) if Some(equal) == highest => equal.name(),
         (Some(older), _) => {
             // One that is adopted first changes by that.
             if !view.set.deleting && !older.orphan {
                 draft.bookkeeping.push(Action::RenumberRevision { target: older.target.clone(), number: next });
             }
-            (older.name(), next)
+            older.name()
         }
-        (None, Some(alike)) => (alike.name(), alike.number),
+        (None, Some(alike)) => alike.name(),
         (None, None) => {
             if !view.set.deleting && !view.template.exists {
                 draft.bookkeeping.push(Action::CreateRevision {
@@ -150,29 +150,26 @@ pub(super) fn resolve(view: &View, draft: &mut Draft) -> Resolved {
                     number: next,
                 });
             }
-            (view.template.name.clone(), next)
+            view.template.name.clone()
         }
     };
     let stored = view.set.current_revision.as_ref();
     let current = view.revisions.iter().find(|revision| Some(&revision.name()) == stored).map(RevisionView::name);
     let current = current.unwrap_or_else(|| update.clone());
-    let newer = newer_than(view, &current, &update, number);
+    let newer = newer_than(view, &current, &update);
     let (current_label, update_label) = (current.label(), update.label());
     Resolved { current, update, collisions: view.template.collisions, current_label, update_label, newer }
 }
 
-fn newer_than(view: &View, current: &RevisionName, update: &RevisionName, number: i64) -> BTreeSet<RevisionLabel> {
+/// The revisions made after the current one; the update revision, where it is another one, is the newest.
+fn newer_than(view: &View, current: &RevisionName, update: &RevisionName) -> BTreeSet<RevisionLabel> {
     if current == update {
         return BTreeSet::new();
     }
     let of_current = view.revisions.iter().find(|revision| revision.name() == *current).map(|revision| revision.number);
     let Some(of_current) = of_current else { return BTreeSet::new() };
     let stored = view.revisions.iter().filter(|revision| revision.number > of_current);
-    let mut newer: BTreeSet<_> = stored.map(|revision| revision.name().label()).collect();
-    if number > of_current {
-        newer.insert(update.label());
-    }
-    newer
+    stored.map(|revision| revision.name().label()).chain([update.label()]).collect()
 }
 
 /// Drops what is neither live nor within the history limit (H9).

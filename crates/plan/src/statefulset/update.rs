@@ -24,6 +24,7 @@
 //! ([`clear`]) lets all old pods go before the first new one comes.
 
 use std::cmp::Reverse;
+use std::ops::Bound;
 
 use jiff::Timestamp;
 
@@ -42,7 +43,7 @@ const PROVING_S: i32 = 2;
 pub(super) fn revision_for_new(stage: &Stage<'_>, ordinal: Ordinal) -> RevisionName {
     let (current, update) = (&stage.resolved.current, &stage.resolved.update);
     if stage.view.set.wishes.paused {
-        return pause::revision_of(stage.view, ordinal).unwrap_or_else(|| current.clone());
+        return pause::revision_for(stage, ordinal);
     }
     let held = match stage.view.set.strategy {
         Strategy::OnDelete | Strategy::Recreate => false,
@@ -56,9 +57,10 @@ pub(super) fn revision_for_new(stage: &Stage<'_>, ordinal: Ordinal) -> RevisionN
 
 /// Whether a higher replica has yet to be updated while another updated one is not Ready.
 fn awaits_its_turn(stage: &Stage<'_>, ordinal: Ordinal) -> bool {
-    let others = || stage.claimed.in_range.iter().filter(move |(other, _)| **other != ordinal);
-    let in_doubt = others().any(|(_, pod)| stage.resolved.is_update(pod) && !pod.running_ready());
-    in_doubt && others().any(|(other, pod)| *other > ordinal && !stage.resolved.is_update(pod))
+    let mut others = stage.claimed.in_range.iter().filter(|(other, _)| **other != ordinal);
+    let in_doubt = others.any(|(_, pod)| stage.resolved.is_update(pod) && !pod.running_ready());
+    let mut higher = stage.claimed.in_range.range((Bound::Excluded(ordinal), Bound::Unbounded));
+    in_doubt && higher.any(|(_, pod)| !stage.resolved.is_update(pod))
 }
 
 /// Replaces the replicas that never stood and are not at a revision they may be at.
@@ -150,6 +152,9 @@ fn one_by_one(stage: &Stage<'_>, partition: i32, draft: &mut Draft) {
         // What a missing replica waits for has been said when it could not be made.
         let Some(pod) = stage.claimed.in_range.get(&ordinal) else { return };
         if !pod.terminating && !draft.is_doomed(&pod.target) && is_outdated(stage, ordinal, pod, partition) {
+            if stage.view.set.wishes.update_last.is_some() && !is_done_with_the_last(stage, partition, draft) {
+                return;
+            }
             preparing::replace(stage, ordinal, pod, draft);
             return;
         }
@@ -161,6 +166,24 @@ fn one_by_one(stage: &Stage<'_>, partition: i32, draft: &mut Draft) {
             return;
         }
     }
+}
+
+/// Whether the rollout has no replica in its hands. Who comes last may change at any moment, also to one that
+/// is being replaced, so the order alone does not tell.
+fn is_done_with_the_last(stage: &Stage<'_>, partition: i32, draft: &mut Draft) -> bool {
+    for ordinal in stage.view.set.range.ascending() {
+        let Some(pod) = stage.claimed.in_range.get(&ordinal) else { return false };
+        let leaving = pod.terminating || draft.is_doomed(&pod.target);
+        if !leaving && is_outdated(stage, ordinal, pod, partition) {
+            continue;
+        }
+        if let Some((rule, at)) = unfit(stage, pod, draft) {
+            draft.wait_for(pod, rule);
+            at.into_iter().for_each(|at| draft.wake(at));
+            return false;
+        }
+    }
+    true
 }
 
 /// As many outdated replicas go as may be down beside those that are (L6).

@@ -3,6 +3,7 @@
 use expect_test::expect;
 use k8s_openapi::api::apps::v1::{RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetUpdateStrategy};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use stead_plan::statefulset::Rule;
 
 use crate::parallel;
 use crate::world::{World, web};
@@ -126,4 +127,18 @@ fn upstream_counts_everything_that_is_down_when_asked_to() {
     world.told(expect![[r#"
         delete web-3 (outdated)
     "#]]);
+}
+
+#[test]
+fn a_budget_is_named_only_where_it_holds_something_up() {
+    let mut world = World::up(parallel_set(3, 2));
+    world.image("b");
+    world.wait_s(60);
+    world.unready("web-0");
+    let plan = world.sync();
+    world.told(expect![[r#"
+        delete web-0 (outdated)
+        delete web-2 (outdated)
+    "#]]);
+    assert!(plan.waits.iter().all(|wait| wait.rule != Rule::Budget), "{:?}", plan.waits);
 }

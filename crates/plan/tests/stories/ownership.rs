@@ -76,3 +76,12 @@ fn pods_of_others_do_not_shadow_an_ordinal() {
     world.run();
     assert!(world.pods.contains_key("web-1"));
 }
+
+#[test]
+fn an_ownerless_pod_that_ends_is_not_adopted() {
+    let mut world = World::running(1);
+    world.orphan("web-0");
+    world.delete_pod("web-0");
+    world.settle();
+    assert_eq!(world.tell(), "\n");
+}

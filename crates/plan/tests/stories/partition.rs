@@ -167,3 +167,16 @@ fn raising_the_partition_over_a_broken_replica_brings_it_back_though_another_wai
     "#]],
     );
 }
+
+#[test]
+fn a_replica_between_two_revisions_goes_back_too_when_the_partition_is_raised() {
+    let mut world = World::running(2);
+    world.partition(1);
+    world.image("b");
+    world.run();
+    world.tell();
+    world.image("c");
+    world.partition(2);
+    world.run();
+    world.told(expect!["replace web-1@a (outdated)\n"]);
+}

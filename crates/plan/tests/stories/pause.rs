@@ -116,3 +116,16 @@ fn history_keeps_what_a_paused_set_may_need() {
     "#]],
     );
 }
+
+#[test]
+fn a_paused_set_keeps_no_more_history_than_it_needs() {
+    let mut set = web(1);
+    set.spec.get_or_insert_default().revision_history_limit = Some(0);
+    let mut world = World::up(set);
+    world.annotate("stead.dev/paused", "true");
+    for image in ["b", "c"] {
+        world.image(image);
+        world.run();
+    }
+    assert_eq!(world.history(), "a:1 c:3");
+}

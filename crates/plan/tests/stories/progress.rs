@@ -208,3 +208,73 @@ fn a_paused_rollout_and_one_that_waits_for_people_have_no_deadline() {
         ],
     );
 }
+
+#[test]
+fn a_rollout_that_has_failed_halfway_stays_so() {
+    let mut world = hurried(false);
+    world.image("broken");
+    world.run_but(&["web-1"]);
+    wait_until_the_deadline(&mut world);
+    let failed = world.condition("Progressing");
+    assert!(failed.starts_with("Progressing=False ProgressDeadlineExceeded: 1 of 3"), "{failed}");
+    world.wait_s(10);
+    assert!(world.plan().is_empty());
+}
+
+#[test]
+fn a_set_that_is_scaled_is_under_way_again() {
+    let mut world = World::running(2);
+    world.scale(3);
+    world.sync();
+    assert_eq!(world.condition("Progressing").split(':').next(), Some("Progressing=True RollingOut"));
+}
+
+#[test]
+fn a_partition_holds_no_rollout_up() {
+    let mut world = World::running(3);
+    world.partition(1);
+    world.image("b");
+    world.run();
+    assert_eq!(world.condition("Progressing").split(':').next(), Some("Progressing=True RolloutComplete"));
+    // Those below it count, too, as soon as it is taken away.
+    world.partition(0);
+    world.sync();
+    assert_eq!(world.condition("Progressing").split(':').next(), Some("Progressing=True RollingOut"));
+}
+
+#[test]
+fn a_replica_without_a_probe_is_no_progress_until_it_is_trusted() {
+    let mut world = World::running(1);
+    world.image("b");
+    world.sync();
+    world.gone("web-0");
+    world.sync();
+    world.ready("web-0");
+    world.sync();
+    assert_eq!(world.condition("Progressing").split(':').next(), Some("Progressing=True RollingOut"));
+    world.wait_s(2);
+    world.sync();
+    assert_eq!(world.condition("Progressing").split(':').next(), Some("Progressing=True RolloutComplete"));
+}
+
+#[test]
+fn on_delete_is_complete_when_all_stand_whatever_they_run() {
+    let mut set = web(1);
+    on_delete(set.spec.get_or_insert_default());
+    let mut world = World::up(set);
+    world.image("b");
+    world.delete_pod("web-0");
+    world.sync();
+    assert_eq!(world.condition("Progressing").split(':').next(), Some("Progressing=True RollingOut"));
+}
+
+#[test]
+fn a_replica_below_the_partition_is_no_part_of_the_rollout() {
+    let mut world = World::running(2);
+    world.partition(2);
+    world.wait_s(60);
+    world.unready("web-1");
+    world.image("b");
+    world.sync();
+    assert_eq!(world.condition("Progressing").split(':').next(), Some("Progressing=True RolloutComplete"));
+}

@@ -4,7 +4,7 @@ use expect_test::expect;
 use k8s_openapi::api::apps::v1::{StatefulSetSpec, StatefulSetUpdateStrategy};
 
 use crate::world::{World, web};
-use crate::{check, parallel};
+use crate::{check, parallel, retention};
 
 fn recreate(spec: &mut StatefulSetSpec) {
     spec.update_strategy = Some(StatefulSetUpdateStrategy { type_: Some("Recreate".to_owned()), rolling_update: None });
@@ -22,6 +22,7 @@ fn all_old_replicas_go_before_the_first_new_one_comes() {
         delete web-1 (outdated)
         delete web-2 (outdated)
     "#]]);
+    assert_eq!(world.condition("Progressing").split(':').next(), Some("Progressing=True RollingOut"));
     world.gone("web-2");
     world.gone("web-0");
     world.settle();
@@ -73,4 +74,25 @@ fn a_template_that_changes_meanwhile_lets_the_intermediate_replicas_go_too() {
             replace web-0@c (broken)
             create web-1@c
         "#]]);
+}
+
+#[test]
+fn only_the_claims_of_those_that_do_not_come_back_go_with_them() {
+    let mut set = web(2);
+    recreate(set.spec.get_or_insert_default());
+    retention(set.spec.get_or_insert_default(), "Delete", "Retain");
+    let mut world = World::up(set);
+    let claims = world.claims.clone();
+    world.image("b");
+    world.scale(1);
+    world.run();
+    world.told(expect![[r#"
+        own data-web-1: pod
+        delete web-1 (condemned)
+        delete web-0 (outdated)
+        collected data-web-1
+        create web-0@b
+    "#]]);
+    assert_eq!(world.claims["data-web-0"].metadata.uid, claims["data-web-0"].metadata.uid);
+    assert!(!world.claims.contains_key("data-web-1"));
 }

@@ -134,3 +134,29 @@ fn a_set_made_again_over_claims_of_that_generation_resets_nothing() {
     world.run();
     assert_eq!(claim_uid(&world, "data-web-0"), claim);
 }
+
+#[test]
+fn a_claim_stays_while_another_has_the_name_of_its_replica() {
+    let mut world = World::running(2);
+    world.pods.remove("web-1");
+    let mut stranger = world.pods["web-0"].clone();
+    stranger.metadata.name = Some("web-1".to_owned());
+    stranger.metadata.uid = Some("stranger".to_owned());
+    stranger.metadata.owner_references = None;
+    stranger.metadata.labels = None;
+    world.pods.insert("web-1".to_owned(), stranger);
+    world.annotate(RESET, "1=1");
+    world.run();
+    assert_eq!(world.tell(), "\n", "there is no replica to be made anew");
+    assert_eq!(world.waits(), ["web-1 is not this set's pod, but has its name"]);
+}
+
+#[test]
+fn a_replica_that_is_down_goes_first() {
+    let mut world = World::running(2);
+    world.wait_s(60);
+    world.unready("web-0");
+    world.annotate(RESET, "0=1,1=1");
+    world.sync();
+    assert_eq!(world.tell(), "delete web-0 (reset)\n");
+}

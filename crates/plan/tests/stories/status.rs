@@ -1,9 +1,11 @@
 //! What the status shows, and what it leaves alone: U22, U24.
 
+use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::StatefulSetCondition;
 use stead_plan::statefulset::conditions::onto;
 
-use crate::world::World;
+use crate::parallel;
+use crate::world::{World, web};
 
 #[test]
 fn u22_labels_of_the_set_change_nothing() {
@@ -47,4 +49,38 @@ fn u24_conditions_that_came_while_it_was_planned_survive_the_write() {
     let written = onto(world.set.status.as_ref(), &planned).conditions.unwrap_or_default();
     let shown: Vec<_> = written.iter().map(|condition| format!("{}={}", condition.type_, condition.status)).collect();
     assert_eq!(shown, ["Theirs=True", "Available=True", "Progressing=True", "Blocked=False"]);
+}
+
+#[test]
+fn a_generation_is_observed_though_nothing_else_changes() {
+    let mut world = World::running(1);
+    world.edit(|spec| spec.revision_history_limit = Some(3));
+    assert!(world.plan().status_changed);
+    world.run();
+    assert_eq!(world.set.status.unwrap_or_default().observed_generation, world.set.metadata.generation);
+}
+
+#[test]
+fn counts_of_zero_are_left_out() {
+    let mut world = World::running(1);
+    world.scale(0);
+    world.run();
+    let status = world.set.status.unwrap_or_default();
+    assert_eq!((status.replicas, status.ready_replicas, status.updated_replicas), (0, None, None));
+}
+
+#[test]
+fn a_replica_that_goes_is_still_counted_when_it_becomes_available() {
+    let mut set = web(2);
+    let spec = set.spec.get_or_insert_default();
+    parallel(spec);
+    spec.min_ready_seconds = Some(10);
+    let mut world = World::new(set);
+    world.sync();
+    world.ready("web-0");
+    world.wait_s(10);
+    world.ready("web-1");
+    world.scale(1);
+    world.settle();
+    assert_eq!(world.plan().wake_at, Some(world.now + SignedDuration::from_secs(10)));
 }

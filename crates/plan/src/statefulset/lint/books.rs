@@ -113,6 +113,10 @@ fn pod_at(facts: &Facts<'_>, ordinal: Ordinal, revision: &RevisionName, flaws: &
     let wishes = &facts.view.set.wishes;
     let noted = wishes.paused_replicas.iter().any(|(name, ordinals)| name == revision && ordinals.contains(ordinal));
     let right = match facts.view.set.strategy {
+        // Old and new replicas are kept apart.
+        Strategy::Recreate if wishes.paused && !noted && facts.mine().next().is_some() => {
+            facts.mine().any(|(_, pod)| pod.revision == Some(revision.label())) || is_current
+        }
         _ if wishes.paused => is_current || noted,
         Strategy::OnDelete | Strategy::Recreate => is_update,
         Strategy::RollingUpdate { partition: Some(_), .. } if facts.is_held(ordinal) => is_current,

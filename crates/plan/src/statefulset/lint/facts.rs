@@ -115,6 +115,12 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Whether the replica is left to a rollout, which replaces it now or later.
+    pub(super) fn is_late(&self, ordinal: Ordinal, pod: &PodView) -> bool {
+        let goes_otherwise = self.removal(pod).is_some_and(|why| why != Removal::Outdated);
+        !pod.terminating && !goes_otherwise && self.is_outdated(ordinal, pod)
+    }
+
     /// Whether `label` is of a revision made after the current one.
     fn is_newer(&self, label: Option<&RevisionLabel>) -> bool {
         let number = |label: &RevisionLabel| {

@@ -50,6 +50,7 @@ pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
     from_below(facts, flaws);
     from_above(facts, flaws);
     budget(facts, flaws);
+    leaders_last(facts, flaws);
 }
 
 /// Whatever should be adopted or let go is, at once (M2, M3).
@@ -144,35 +145,59 @@ fn from_above(facts: &Facts<'_>, flaws: &mut Flaws) {
     }
 }
 
-/// How many replicas a rollout finds down or takes down itself. Those that never stood are repaired
-/// free of charge.
+/// How many replicas a rollout finds down or takes down itself. Late ones that are down are replaced within
+/// the budget, and those that are up only as far as all that is down leaves room.
 fn budget(facts: &Facts<'_>, flaws: &mut Flaws) {
     let outdated: Vec<Ordinal> =
         facts.deletions().filter(|deletion| deletion.2 == Removal::Outdated).map(|(_, ordinal, _)| ordinal).collect();
     let Some(lowest) = outdated.iter().min() else { return };
-    let repaired =
-        |ordinal: Ordinal| facts.replica(ordinal).is_some_and(|pod| facts.removal(pod) == Some(Removal::Broken));
     let range = || facts.view.set.range.ascending();
     match facts.view.set.strategy {
         // Nothing is outdated then, which is found elsewhere.
         Strategy::OnDelete | Strategy::Recreate => {}
         Strategy::RollingUpdate { unavailable_max: Some(max), .. } => {
-            // Replacing what is down takes nothing away that is there.
-            let was_up = |ordinal: &Ordinal| facts.replica(*ordinal).is_some_and(|pod| facts.is_available(pod));
-            if !outdated.iter().any(was_up) {
-                return;
-            }
-            let down = range().filter(|ordinal| !facts.stands(*ordinal) && !repaired(*ordinal)).count();
+            let steady = |pod: &PodView| pod.steady_at.is_none_or(|at| at <= facts.now);
+            let was_up =
+                |ordinal: Ordinal| facts.replica(ordinal).is_some_and(|pod| facts.is_available(pod) && steady(pod));
+            let late = |ordinal: Ordinal| facts.replica(ordinal).is_some_and(|pod| facts.is_late(ordinal, pod));
+            let in_work = range().filter(|ordinal| !late(*ordinal) && !facts.stands(*ordinal)).count();
+            let late_down = range().filter(|ordinal| late(*ordinal) && !was_up(*ordinal)).count();
+            let up = outdated.iter().filter(|ordinal| was_up(**ordinal)).count();
             let max = usize::try_from(max).unwrap_or(0);
-            flaws.check(down <= max, Law::Budget, || format!("{down} replicas are down, {max} may be"));
+            let within = if facts.view.set.wishes.upstream_budget {
+                in_work + late_down + outdated.len() <= max
+            } else {
+                // Replacing what is down takes nothing away that is there.
+                in_work + outdated.len() <= max && (up == 0 || in_work + late_down + up <= max)
+            };
+            flaws.check(within, Law::Budget, || {
+                format!("{outdated:?} are replaced, {late_down} late and {in_work} others are down, {max} may be")
+            });
         }
         Strategy::RollingUpdate { unavailable_max: None, .. } => {
             flaws.check(outdated.len() == 1, Law::Budget, || format!("{outdated:?} are replaced at once"));
             let by_number = facts.view.set.wishes.update_last.is_none();
-            let counts = |ordinal: &Ordinal| facts.ordered() || (by_number && ordinal > lowest);
+            let late = |ordinal: Ordinal| facts.replica(ordinal).is_some_and(|pod| facts.is_late(ordinal, pod));
+            let is_before = |ordinal: &Ordinal| if by_number { ordinal > lowest } else { !late(*ordinal) };
+            let counts = |ordinal: &Ordinal| facts.ordered() || is_before(ordinal);
             for down in range().filter(counts).filter(|ordinal| ordinal != lowest && !facts.stands(*ordinal)) {
                 flaws.add(Law::Budget, format!("{lowest} is replaced while {down} does not stand"));
             }
         }
+    }
+}
+
+/// No replica that is to be last is taken down while another one is left to be updated (I9).
+fn leaders_last(facts: &Facts<'_>, flaws: &mut Flaws) {
+    let outdated = || facts.deletions().filter(|deletion| deletion.2 == Removal::Outdated);
+    let led = outdated()
+        .find(|(_, ordinal, _)| facts.replica(*ordinal).is_some_and(|pod| pod.last && facts.is_available(pod)));
+    let Some((leader, ..)) = led.filter(|_| facts.view.set.strategy != Strategy::Recreate) else { return };
+    let left = facts.mine().find(|(ordinal, pod)| {
+        let wanted = facts.view.set.range.contains(*ordinal);
+        wanted && !pod.last && facts.removal(pod).is_none() && facts.is_late(*ordinal, pod)
+    });
+    if let Some((left, _)) = left {
+        flaws.add(Law::Budget, format!("{} is to be last, but {left} is left", leader.name));
     }
 }

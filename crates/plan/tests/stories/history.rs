@@ -1,0 +1,69 @@
+//! Which revisions are kept, and what is no new one.
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use stead_api::defaults;
+use stead_plan::statefulset::Action;
+
+use crate::on_delete;
+use crate::world::{World, web};
+
+#[test]
+fn a_revision_that_a_replica_is_at_is_kept_whatever_the_limit() {
+    let mut set = web(2);
+    on_delete(set.spec.get_or_insert_default());
+    set.spec.get_or_insert_default().revision_history_limit = Some(0);
+    let mut world = World::up(set);
+    world.image("b");
+    world.delete_pod("web-1");
+    world.run();
+    world.image("c");
+    world.run();
+    assert_eq!(world.history(), "a:1 b:2 c:3");
+}
+
+#[test]
+fn a_revision_written_before_a_field_had_its_default_is_no_other_template() {
+    let mut set = web(1);
+    defaults::pod_template_spec(&mut set.spec.get_or_insert_default().template);
+    let mut world = World::up(set);
+    for revision in world.revisions.values_mut() {
+        let data = revision.data.as_mut().expect("a revision has data");
+        let pod = data.0["spec"]["template"]["spec"].as_object_mut().expect("a pod's spec is an object");
+        pod.remove("dnsPolicy").expect("it was defaulted");
+    }
+    world.run();
+    assert_eq!((world.tell(), world.history()), ("\n".to_owned(), "a:1".to_owned()));
+}
+
+#[test]
+fn revisions_of_others_and_those_that_go_count_for_nothing() {
+    let mut world = World::running(1);
+    let own = world.revisions.values().next().expect("there is one").clone();
+    let named = |name: &str, number: i64| {
+        let mut revision = ControllerRevision { revision: number, data: None, ..own.clone() };
+        revision.metadata.name = Some(name.to_owned());
+        revision.metadata.uid = Some(name.to_owned());
+        revision
+    };
+    let mut owned = named("owned", 7);
+    owned.metadata.owner_references.as_mut().expect("it is the set's")[0].uid = "other".to_owned();
+    let mut unlike = named("unlike", 8);
+    (unlike.metadata.owner_references, unlike.metadata.labels) = (None, None);
+    let mut going = named("going", 9);
+    going.metadata.deletion_timestamp = Some(Time(world.now));
+    for revision in [owned, unlike, going] {
+        world.revisions.insert(revision.metadata.name.clone().unwrap_or_default(), revision);
+    }
+    world.image("b");
+    let plan = world.plan();
+    let numbers: Vec<i64> = plan
+        .actions()
+        .filter_map(|action| match action {
+            Action::CreateRevision { number, .. } => Some(*number),
+            Action::AdoptRevision(_) | Action::DeleteRevision(_) => Some(0),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(numbers, [2]);
+}

@@ -1,10 +1,11 @@
-//! Development tasks: `cargo xtask test | tidy | model | simulate | bench | ci`.
+//! Development tasks: `cargo xtask test | tidy | model | mutants | simulate | bench | ci`.
 //!
 //! It is built before anything else, so it depends on next to nothing. It owns how this repository is
 //! checked, tested and measured, and nothing of the product.
 
 mod bench;
 mod model;
+mod mutants;
 mod simulate;
 mod steps;
 mod test;
@@ -21,6 +22,7 @@ usage: cargo xtask VERB
   tidy                        the rules of this repository that no compiler checks
   model [--help | OPTION…]    run the StatefulSet planner in every state of many small clusters, and plant
                               faults in it that must be noticed (docs/model.md)
+  mutants [OPTION…]           mutation testing of the planner, where cargo-mutants is installed (docs/mutants.md)
   bench [ROW…] [--json FILE]  measure, in release: all rows or those named. `bench --list` names them
   simulate [--seeds N] [--hours H] [--seed S] [--scenario NAME]
                               whole clusters on simulated time with faults; `--scenario list` names the stories
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         "test" => test::run(rest),
         "tidy" => tidy::run(),
         "model" => model::run(rest),
+        "mutants" => mutants::run(rest),
         "bench" => bench::run(rest),
         "simulate" => simulate::run(rest),
         "ci" => ci(),

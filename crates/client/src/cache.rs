@@ -1,7 +1,8 @@
 //! A shared, watch-fed copy of one kind. It relists by itself when its watch is lost and tells
-//! handlers about every difference; it never shows a state older than one it has shown before.
+//! handlers about every difference; it never shows a state older than one it has shown before, nor half
+//! of a list: what a lost watch has missed appears at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -26,6 +27,15 @@ pub struct ListScope {
     pub labels: Option<String>,
     /// Field selector; none is everything.
     pub fields: Option<String>,
+}
+
+/// What a namespace held at one revision, as the API listed it.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// The revision of the list.
+    pub revision: u64,
+    /// resourceVersion of each object by name.
+    pub objects: BTreeMap<String, u64>,
 }
 
 /// A difference between two states of a cache.
@@ -151,6 +161,28 @@ where
         let _open = seen.wait_for(|seen| *seen >= revision).await.is_ok();
     }
 
+    /// Waits until nothing in the cache is older than `live`, what the API itself has listed of
+    /// `namespace`. Objects are compared, too: that nothing else has happened is seldom told.
+    pub async fn wait_listed(&self, namespace: &str, live: &Listed) {
+        let mut seen = self.shared.revision.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _open = seen.wait_for(|seen| *seen >= live.revision || self.shows(namespace, live)).await.is_ok();
+    }
+
+    /// Whether everything listed is held, in that state or a newer one, and nothing that was gone then.
+    fn shows(&self, namespace: &str, live: &Listed) -> bool {
+        let mut known = 0;
+        for object in self.list_in(namespace) {
+            let at = revision_of(object.as_ref());
+            match live.objects.get(object.meta().name.as_deref().unwrap_or_default()) {
+                Some(listed) if at >= *listed => known += 1,
+                None if at > live.revision => {}
+                Some(_) | None => return false,
+            }
+        }
+        known == live.objects.len()
+    }
+
     /// Calls `handler` once for every object held now and then inline for every change. Handlers
     /// must be quick and must not call back into `on_change`: they put keys on a queue.
     pub fn on_change(&self, handler: impl Fn(Change<K>) + Send + Sync + 'static) {
@@ -184,36 +216,34 @@ impl<K: Resource> Shared<K> {
             }
         };
         self.advance(revision);
-        match old {
-            // Another object of the same name: that the first one went was missed.
-            Some(gone) if gone.meta().uid != new.meta().uid => {
-                announce(&handlers, &Change::Deleted { old: gone });
-                announce(&handlers, &Change::Applied { old: None, new });
-            }
-            old => announce(&handlers, &Change::Applied { old, new }),
-        }
+        announce_new(&handlers, old, new);
     }
 
-    fn remove(&self, key: &ObjectKey, last: Option<K>) {
+    fn remove(&self, key: &ObjectKey, last: K) {
         let handlers = lock(&self.handlers);
         let held = self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(key);
-        if let Some(last) = &last {
-            self.advance(revision_of(last));
-        }
-        let Some(old) = last.map(Arc::new).or_else(|| held.clone()) else { return };
+        self.advance(revision_of(&last));
         if held.is_some() {
-            announce(&handlers, &Change::Deleted { old });
+            announce(&handlers, &Change::Deleted { old: Arc::new(last) });
         }
     }
 
-    /// Drops what a fresh list no longer contains.
-    fn retain(&self, listed: &BTreeSet<ObjectKey>) {
-        let gone: Vec<ObjectKey> = {
-            let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
-            objects.keys().filter(|key| !listed.contains(*key)).cloned().collect()
+    /// Takes over a fresh list, the state at `revision`, in one step.
+    fn replace(&self, listed: BTreeMap<ObjectKey, Arc<K>>, revision: u64) {
+        let handlers = lock(&self.handlers);
+        let held = {
+            let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *objects, listed.clone())
         };
-        for key in gone {
-            self.remove(&key, None);
+        self.advance(revision);
+        for (key, new) in &listed {
+            match held.get(key) {
+                Some(old) if revision_of(old.as_ref()) == revision_of(new.as_ref()) => {}
+                old => announce_new(&handlers, old.cloned(), Arc::clone(new)),
+            }
+        }
+        for (_, old) in held.into_iter().filter(|(key, _)| !listed.contains_key(key)) {
+            announce(&handlers, &Change::Deleted { old });
         }
     }
 
@@ -225,6 +255,18 @@ impl<K: Resource> Shared<K> {
             }
             newer
         });
+    }
+}
+
+/// Tells of a new state of an object, or of a new object of the same name.
+fn announce_new<K: Resource>(handlers: &[Handler<K>], old: Option<Arc<K>>, new: Arc<K>) {
+    match old {
+        // Another object of the same name: that the first one went was missed.
+        Some(gone) if gone.meta().uid != new.meta().uid => {
+            announce(handlers, &Change::Deleted { old: gone });
+            announce(handlers, &Change::Applied { old: None, new });
+        }
+        old => announce(handlers, &Change::Applied { old, new }),
     }
 }
 
@@ -306,7 +348,7 @@ where
     let from = match &*position {
         Position::Beginning => {
             params.send_initial_events = true;
-            listed = Some(BTreeSet::new());
+            listed = Some(BTreeMap::new());
             String::new()
         }
         Position::After(revision) => revision.clone(),
@@ -321,11 +363,11 @@ where
         match event {
             Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                 if let Some(listed) = &mut listed {
-                    listed.insert(ObjectKey::of(&object));
+                    listed.insert(ObjectKey::of(&object), Arc::new(object));
                 } else {
                     *position = Position::After(revision_of(&object).to_string());
+                    shared.apply(object);
                 }
-                shared.apply(object);
             }
             Ok(WatchEvent::Deleted(object)) => {
                 let key = ObjectKey::of(&object);
@@ -333,18 +375,19 @@ where
                     listed.remove(&key);
                 } else {
                     *position = Position::After(revision_of(&object).to_string());
+                    shared.remove(&key, object);
                 }
-                shared.remove(&key, Some(object));
             }
             Ok(WatchEvent::Bookmark(bookmark)) => {
+                let revision = bookmark.metadata.resource_version.parse().unwrap_or(0);
                 if bookmark.metadata.annotations.contains_key(INITIAL_EVENTS_END)
                     && let Some(listed) = listed.take()
                 {
-                    shared.retain(&listed);
+                    shared.replace(listed, revision);
                     shared.synced.send_replace(true);
                 }
                 if listed.is_none() {
-                    shared.advance(bookmark.metadata.resource_version.parse().unwrap_or(0));
+                    shared.advance(revision);
                     *position = Position::After(bookmark.metadata.resource_version);
                 }
             }

@@ -11,7 +11,7 @@ mod queue;
 mod recorder;
 mod remote;
 
-pub use cache::{Cache, Change, ListScope};
+pub use cache::{Cache, Change, ListScope, Listed};
 pub use clock::Clock;
 pub use key::ObjectKey;
 pub use kube;

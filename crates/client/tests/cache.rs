@@ -15,7 +15,7 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
-use stead_client::{Cache, Change, ListScope};
+use stead_client::{Cache, Change, ListScope, Listed};
 
 /// What the server says to each watch in turn; then nothing is said any more and the watch stays open.
 type Script = Arc<Mutex<VecDeque<Vec<String>>>>;
@@ -76,6 +76,51 @@ async fn an_object_replaced_while_nobody_watched_is_told_as_gone_and_then_as_new
     cache.wait_revision(9).await;
     tokio::task::yield_now().await;
     assert_eq!(*changes.lock().unwrap(), ["first after nothing", "first gone", "second after nothing"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_lost_watch_has_missed_appears_at_once() {
+    let script = Script::default();
+    script.lock().unwrap().extend([
+        vec![event("ADDED", "a", "a", 1), event("ADDED", "b", "b", 2), end_of_state(2), expired()],
+        vec![event("ADDED", "a", "a", 9), event("ADDED", "b", "b", 5), end_of_state(9), expired()],
+    ]);
+    let cache: Cache<ConfigMap> = Cache::start(Api::all(client(&script, &Arc::default())), ListScope::default());
+    let states = Arc::new(Mutex::new(Vec::new()));
+    let (note, shown) = (Arc::clone(&states), cache.clone());
+    cache.on_change(move |_| {
+        let revisions = shown.list().iter().filter_map(|map| map.metadata.resource_version.clone()).collect::<Vec<_>>();
+        note.lock().unwrap().push(revisions.join(" "));
+    });
+    cache.wait_revision(9).await;
+    tokio::task::yield_now().await;
+    assert_eq!(*states.lock().unwrap(), ["1 2", "1 2", "9 5", "9 5"], "never half of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_is_as_new_as_a_list_when_it_shows_what_was_listed() {
+    let script = Script::default();
+    script.lock().unwrap().push_back(vec![
+        event("ADDED", "a", "a", 1),
+        event("ADDED", "b", "b", 2),
+        end_of_state(2),
+        event("MODIFIED", "a", "a", 4),
+    ]);
+    let cache: Cache<ConfigMap> = Cache::start(Api::all(client(&script, &Arc::default())), ListScope::default());
+    cache.wait_revision(4).await;
+    let listed = |revision, objects: &[(&str, u64)]| Listed {
+        revision,
+        objects: objects.iter().map(|(name, revision)| ((*name).to_owned(), *revision)).collect(),
+    };
+    let shows = async |live: Listed| {
+        tokio::time::timeout(Duration::from_secs(3600), cache.wait_listed("ns", &live)).await.is_ok()
+    };
+    assert!(shows(listed(3, &[("a", 1), ("b", 2)])).await, "it is newer");
+    assert!(shows(listed(8, &[("a", 4), ("b", 2)])).await, "nothing has happened since that concerns it");
+    assert!(shows(listed(8, &[("a", 3), ("b", 2)])).await, "an object may be newer than the list");
+    assert!(!shows(listed(8, &[("a", 6), ("b", 2)])).await, "a change has not been seen");
+    assert!(!shows(listed(8, &[("a", 4), ("b", 2), ("c", 7)])).await, "nor has a new object");
+    assert!(!shows(listed(8, &[("a", 4)])).await, "nor that one is gone");
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,9 +14,8 @@ use stead_plan::replicaset;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::framework::{
-    OwnWrites, Reconcile, WriteError, Writer, enqueue_owner, slow_start, states, tell, until, work,
-};
+use crate::framework::{Reconcile, WriteError, Writer, enqueue_owner, slow_start, states, tell, until, work};
+use crate::own_writes::OwnWrites;
 
 const COMPONENT: &str = "deployment-controller";
 
@@ -43,7 +42,7 @@ struct Controller {
 impl Reconcile for Controller {
     async fn sync(&self, key: &ObjectKey) -> Result<(), WriteError> {
         let caches = &self.ctx.caches;
-        self.own.visible(key, caches).await;
+        self.own.visible(key, &self.ctx).await?;
         let Some(deployment) = caches.deployments.get_key(key) else { return Ok(()) };
         let sets = caches.replica_sets.list_in(&key.namespace);
         let pods = caches.pods.list_in(&key.namespace);

@@ -1,28 +1,24 @@
 //! What the planning controllers share: carrying out batches of actions, reading their own writes,
 //! and writing statuses. It decides nothing.
 
-use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use stead_client::{Cache, Change, EventType, ObjectKey, Recorder, WorkQueue};
 use stead_plan::ids::Target;
 use stead_plan::pods::controller_of;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::Caches;
 use crate::outcome;
+use crate::own_writes::{OwnWrites, Tracked};
 
 /// Objects worked on at the same time by one controller.
 pub const WORKERS: usize = 5;
@@ -62,6 +58,11 @@ pub enum WriteError {
 }
 
 impl WriteError {
+    /// What came of trying to `verb` the object `key` of kind `K`.
+    pub(crate) fn of<K: Tracked>(verb: &'static str, key: ObjectKey, source: kube::Error) -> Self {
+        Self::Api { verb, kind: K::kind(&()).into_owned(), key, source: Box::new(source) }
+    }
+
     /// Whether a creation failed because there is such an object already.
     pub fn is_already_exists(&self) -> bool {
         self.source().is_some_and(outcome::is_already_exists)
@@ -99,78 +100,6 @@ impl WriteError {
         match self {
             Self::Api { source, .. } => Some(source),
             Self::Changed { .. } | Self::BadRevision { .. } => None,
-        }
-    }
-}
-
-/// The kinds whose own writes a controller reads back from the shared caches.
-pub trait Tracked: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug {
-    /// Which cache shows them.
-    const KIND: TrackedKind;
-}
-
-/// See [`Tracked`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TrackedKind {
-    /// Pods.
-    Pods,
-    /// PersistentVolumeClaims.
-    Claims,
-    /// ControllerRevisions.
-    Revisions,
-    /// StatefulSets.
-    StatefulSets,
-    /// ReplicaSets.
-    ReplicaSets,
-    /// Deployments.
-    Deployments,
-}
-
-macro_rules! tracked {
-    ($($type:ty => $kind:ident),* $(,)?) => {
-        $(impl Tracked for $type {
-            const KIND: TrackedKind = TrackedKind::$kind;
-        })*
-    };
-}
-
-tracked! {
-    Pod => Pods,
-    PersistentVolumeClaim => Claims,
-    ControllerRevision => Revisions,
-    StatefulSet => StatefulSets,
-    ReplicaSet => ReplicaSets,
-    Deployment => Deployments,
-}
-
-/// The newest write of a controller on behalf of each object it works on, per kind written. A plan is
-/// only made from caches that show them all.
-#[derive(Default)]
-pub struct OwnWrites {
-    newest: Mutex<HashMap<ObjectKey, BTreeMap<TrackedKind, u64>>>,
-}
-
-impl OwnWrites {
-    /// Remembers that `written` was written on behalf of `owner`.
-    pub fn remember<K: Tracked>(&self, owner: &ObjectKey, written: &K) {
-        let revision = written.meta().resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0);
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = newest.entry(owner.clone()).or_default().entry(K::KIND).or_default();
-        *slot = revision.max(*slot);
-    }
-
-    /// Waits until the caches show everything written on behalf of `owner`.
-    pub async fn visible(&self, owner: &ObjectKey, caches: &Caches) {
-        let wanted = self.newest.lock().unwrap_or_else(PoisonError::into_inner).remove(owner);
-        for (kind, revision) in wanted.into_iter().flatten() {
-            match kind {
-                TrackedKind::Pods => caches.pods.wait_revision(revision).await,
-                TrackedKind::Claims => caches.claims.wait_revision(revision).await,
-                TrackedKind::Revisions => caches.controller_revisions.wait_revision(revision).await,
-                TrackedKind::StatefulSets => caches.stateful_sets.wait_revision(revision).await,
-                TrackedKind::ReplicaSets => caches.replica_sets.wait_revision(revision).await,
-                TrackedKind::Deployments => caches.deployments.wait_revision(revision).await,
-            }
         }
     }
 }
@@ -227,15 +156,16 @@ impl<'a> Writer<'a> {
             resource_version: Some(target.resource_version.0.clone()),
         };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        let answer = match self.api::<K>().delete(&target.name, &params).await {
-            Ok(answer) => answer,
+        match self.api::<K>().delete(&target.name, &params).await {
+            Ok(answer) => match answer.left() {
+                Some(object) => self.own.remember(self.owner, &object),
+                // Gone at once, at a revision that the answer does not tell.
+                None => self.own.doubt::<K>(self.owner),
+            },
             Err(error) => {
-                let error = self.failed::<K>("delete", &target.name, error);
+                let error = self.lost::<K>("delete", &target.name, error);
                 return if error.is_not_found() { Ok(()) } else { Err(error) };
             }
-        };
-        if let Some(left) = answer.left() {
-            self.own.remember(self.owner, &left);
         }
         Ok(())
     }
@@ -321,14 +251,21 @@ impl<'a> Writer<'a> {
     }
 
     fn written<K: Tracked>(&self, verb: &'static str, name: &str, answer: kube::Result<K>) -> Result<K, WriteError> {
-        let written = answer.map_err(|error| self.failed::<K>(verb, name, error))?;
+        let written = answer.map_err(|error| self.lost::<K>(verb, name, error))?;
         self.own.remember(self.owner, &written);
         Ok(written)
     }
 
+    /// The error of a write; one that may have been made all the same is not forgotten.
+    fn lost<K: Tracked>(&self, verb: &'static str, name: &str, source: kube::Error) -> WriteError {
+        if outcome::is_in_doubt(&source) {
+            self.own.doubt::<K>(self.owner);
+        }
+        self.failed::<K>(verb, name, source)
+    }
+
     fn failed<K: Tracked>(&self, verb: &'static str, name: &str, source: kube::Error) -> WriteError {
-        let key = ObjectKey::new(self.owner.namespace.clone(), name);
-        WriteError::Api { verb, kind: K::kind(&()).into_owned(), key, source: Box::new(source) }
+        WriteError::of::<K>(verb, ObjectKey::new(self.owner.namespace.clone(), name), source)
     }
 }
 

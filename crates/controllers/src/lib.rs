@@ -19,6 +19,7 @@ pub mod statefulset;
 pub mod storage;
 
 mod outcome;
+mod own_writes;
 
 use std::sync::Arc;
 

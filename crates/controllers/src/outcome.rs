@@ -39,6 +39,12 @@ pub(crate) fn is_namespace_terminating(error: &kube::Error) -> bool {
     status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
+/// Whether what was asked for may have been done all the same: there was no answer, or one that tells
+/// nothing about it.
+pub(crate) fn is_in_doubt(error: &kube::Error) -> bool {
+    status_of(error).is_none_or(|status| status.code >= 500 || status.code == 408)
+}
+
 /// Takes `gone` for done: what was to be deleted is not there, or is another object of the same name.
 pub(crate) fn deleted<T>(answer: kube::Result<T>) -> kube::Result<()> {
     match answer {

@@ -13,9 +13,8 @@ use stead_plan::replicaset::{self, Action, Failure, Observed, Plan};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::framework::{
-    OwnWrites, Reconcile, WriteError, Writer, enqueue_owner, slow_start, states, tell, until, work,
-};
+use crate::framework::{Reconcile, WriteError, Writer, enqueue_owner, slow_start, states, tell, until, work};
+use crate::own_writes::OwnWrites;
 
 const COMPONENT: &str = "replicaset-controller";
 
@@ -42,7 +41,7 @@ struct Controller {
 impl Reconcile for Controller {
     async fn sync(&self, key: &ObjectKey) -> Result<(), WriteError> {
         let caches = &self.ctx.caches;
-        self.own.visible(key, caches).await;
+        self.own.visible(key, &self.ctx).await?;
         let Some(set) = caches.replica_sets.get_key(key) else { return Ok(()) };
         let pods = caches.pods.list_in(&key.namespace);
         let siblings = caches.replica_sets.list_in(&key.namespace);

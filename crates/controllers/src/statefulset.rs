@@ -19,9 +19,8 @@ use stead_plan::statefulset::{self, Action, Observed, Plan, conditions, events, 
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::framework::{
-    OwnWrites, Reconcile, Tracked, WriteError, Writer, enqueue_owner, slow_start, states, tell, until, work,
-};
+use crate::framework::{Reconcile, WriteError, Writer, enqueue_owner, slow_start, states, tell, until, work};
+use crate::own_writes::{OwnWrites, Tracked};
 
 const COMPONENT: &str = "statefulset-controller";
 
@@ -45,7 +44,7 @@ struct Controller {
 impl Reconcile for Controller {
     async fn sync(&self, key: &ObjectKey) -> Result<(), WriteError> {
         let caches = &self.ctx.caches;
-        self.own.visible(key, caches).await;
+        self.own.visible(key, &self.ctx).await?;
         let Some(set) = caches.stateful_sets.get_key(key) else { return Ok(()) };
         let pods = caches.pods.list_in(&key.namespace);
         let claims = caches.claims.list_in(&key.namespace);

@@ -2,6 +2,7 @@
 //! every pod up at once (unless its image is called `broken`) and takes it down when asked.
 
 mod beyond;
+mod lost_answers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use stead_apiserver::{ApiServer, Config, Identity, NoNodes};
+use stead_apiserver::{ApiServer, Config, Identity, LocalService, NoNodes};
 use stead_client::{ObjectKey, WorkQueue};
 use stead_controllers::{Context, deployment, gc, replicaset, statefulset};
 use stead_plan::pods;
@@ -36,10 +37,15 @@ struct Cluster {
 
 impl Cluster {
     async fn start() -> Self {
+        Self::start_over(|service| Client::new(service, "default")).await
+    }
+
+    /// The same; `link` is the way to the server.
+    async fn start_over(link: impl FnOnce(LocalService<Embedded>) -> Client) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let store = Arc::new(Embedded::open(directory.path(), Limits::default()).expect("an empty store"));
         let server = ApiServer::new(Config::default(), store, Arc::new(NoNodes));
-        let client = Client::new(server.local_service(Identity::component("system:test")), "default");
+        let client = link(server.local_service(Identity::component("system:test")));
         let namespaces: Api<Namespace> = Api::all(client.clone());
         create(&namespaces, json!({"metadata": {"name": "default"}})).await;
         let ctx = Context::start(client);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use kube::Client;
 use stead_client::{Cache, Change, ObjectKey, Recorder};
 use stead_image::ImageStore;
@@ -33,6 +33,8 @@ pub struct NodeCaches {
     pub volumes: Cache<PersistentVolume>,
     /// Services, for environment variables.
     pub services: Cache<Service>,
+    /// Nodes; the agent looks at its own.
+    pub nodes: Cache<Node>,
 }
 
 impl NodeCaches {
@@ -41,6 +43,7 @@ impl NodeCaches {
         self.claims.synced().await;
         self.volumes.synced().await;
         self.services.synced().await;
+        self.nodes.synced().await;
     }
 }
 

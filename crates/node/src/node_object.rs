@@ -14,7 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Owne
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use stead_api::preparation::PREPARES;
-use stead_client::{EventType, reference_to};
+use stead_client::{Change, EventType, reference_to};
+use tokio::sync::Notify;
 
 use crate::agent::Inner;
 use crate::config::AgentConfig;
@@ -80,19 +81,16 @@ impl Capacity {
     }
 }
 
-/// Registers the node and keeps its status and lease fresh until shutdown.
+/// Keeps the node registered, and its status and lease fresh, until shutdown. A node object that somebody
+/// deletes while the agent runs comes back: without one its pods would be taken for lost.
 pub(crate) async fn keep_registered<R, N>(inner: Arc<Inner<R, N>>) {
-    let mut backoff = RETRY_FIRST;
-    let node = loop {
-        match register(&inner).await {
-            Ok(node) => break node,
-            Err(error) => tracing::warn!(%error, "cannot register the node, trying again"),
-        }
-        tokio::select! {
-            () = inner.shutdown.cancelled() => return,
-            () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(RETRY_MAX),
-        }
-    };
+    let deleted = Arc::new(Notify::new());
+    let (tell, name) = (Arc::clone(&deleted), inner.config.node_name.clone());
+    inner.caches.nodes.on_change(move |change| match change {
+        Change::Deleted { old } if old.metadata.name.as_deref() == Some(name.as_str()) => tell.notify_one(),
+        Change::Deleted { .. } | Change::Applied { .. } => {}
+    });
+    let Some(mut node) = until_registered(&inner).await else { return };
     inner.recorder.event(&reference_to(&node), EventType::Normal, "Starting", "Starting kubelet.");
     let mut renewals = 0_u32;
     let mut ticks = tokio::time::interval(RENEW);
@@ -100,6 +98,11 @@ pub(crate) async fn keep_registered<R, N>(inner: Arc<Inner<R, N>>) {
     loop {
         tokio::select! {
             () = inner.shutdown.cancelled() => return,
+            () = deleted.notified() => {
+                tracing::warn!("the node's object was deleted; registering again");
+                let Some(again) = until_registered(&inner).await else { return };
+                node = again;
+            }
             _ = ticks.tick() => {}
         }
         if let Err(error) = renew(&inner, &node).await {
@@ -111,6 +114,21 @@ pub(crate) async fn keep_registered<R, N>(inner: Arc<Inner<R, N>>) {
             tracing::warn!(%error, "cannot write the node's status");
         }
         renewals = renewals.wrapping_add(1);
+    }
+}
+
+/// The node's object once it is there; none when the agent is shut down before.
+async fn until_registered<R, N>(inner: &Inner<R, N>) -> Option<Node> {
+    let mut backoff = RETRY_FIRST;
+    loop {
+        match register(inner).await {
+            Ok(node) => return Some(node),
+            Err(error) => tracing::warn!(%error, "cannot register the node, trying again"),
+        }
+        tokio::select! {
+            () = inner.shutdown.cancelled() => return None,
+            () = tokio::time::sleep(backoff) => backoff = (backoff * 2).min(RETRY_MAX),
+        }
     }
 }
 
@@ -226,20 +244,10 @@ fn system_info() -> NodeSystemInfo {
     }
 }
 
+/// Renews the node's lease, which goes with this very node object.
 async fn renew<R, N>(inner: &Inner<R, N>, node: &Node) -> Result<(), kube::Error> {
     let api: Api<Lease> = Api::namespaced(inner.client.clone(), LEASE_NAMESPACE);
     let name = &inner.config.node_name;
-    let spec = LeaseSpec {
-        holder_identity: Some(name.clone()),
-        lease_duration_seconds: Some(LEASE_S),
-        renew_time: Some(MicroTime(Timestamp::now())),
-        ..LeaseSpec::default()
-    };
-    let patch = serde_json::json!({"spec": spec});
-    match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
-        Err(kube::Error::Api(answer)) if answer.code == 404 => {}
-        other => return other.map(drop),
-    }
     let owner = OwnerReference {
         api_version: "v1".to_owned(),
         kind: "Node".to_owned(),
@@ -247,6 +255,17 @@ async fn renew<R, N>(inner: &Inner<R, N>, node: &Node) -> Result<(), kube::Error
         uid: node.metadata.uid.clone().unwrap_or_default(),
         ..OwnerReference::default()
     };
+    let spec = LeaseSpec {
+        holder_identity: Some(name.clone()),
+        lease_duration_seconds: Some(LEASE_S),
+        renew_time: Some(MicroTime(Timestamp::now())),
+        ..LeaseSpec::default()
+    };
+    let patch = serde_json::json!({"metadata": {"ownerReferences": [owner]}, "spec": spec});
+    match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        Err(kube::Error::Api(answer)) if answer.code == 404 => {}
+        other => return other.map(drop),
+    }
     let lease = Lease {
         metadata: ObjectMeta {
             name: Some(name.clone()),

@@ -256,6 +256,7 @@ async fn start_agent(
         claims: context.caches.claims.clone(),
         volumes: context.caches.volumes.clone(),
         services: context.caches.services.clone(),
+        nodes: context.caches.nodes.clone(),
     };
     let parts = AgentParts { config, client, caches, runtime, network, images };
     Ok(Agent::start(parts, shutdown.clone()).await?)

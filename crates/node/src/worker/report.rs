@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde::Serialize;
@@ -22,7 +22,8 @@ pub(super) async fn report<R: Runtime, N: Network>(
     status: PodStatus,
 ) -> Outcome<()> {
     let pod = worker.pod();
-    if pod.status.as_ref().is_some_and(|shown| in_order(shown) == in_order(&status)) {
+    let is_shown = pod.status.as_ref().is_some_and(|shown| in_order(shown) == in_order(&status));
+    if is_shown || worker.state().has_reported(&status) {
         return Ok(());
     }
     let withdrawn = is_answered(pod.status.as_ref()) && !is_answered(Some(&status));
@@ -30,7 +31,9 @@ pub(super) async fn report<R: Runtime, N: Network>(
     let patch = Patch::Strategic(patch(&worker.uid, &status, withdrawn));
     match api.patch_status(&worker.key.name, &PatchParams::default(), &patch).await {
         Ok(pod) => {
-            worker.state().see(Arc::new(pod));
+            let mut state = worker.state();
+            state.reported = Some((status, pod.status.clone()));
+            state.see(Arc::new(pod));
             Ok(())
         }
         // The watch tells.
@@ -56,9 +59,10 @@ fn is_answered(status: Option<&PodStatus>) -> bool {
 }
 
 /// Conditions are merged by type, so that those of others stay; everything else is the agent's alone.
+/// What a condition no longer says is taken back, because a merge leaves what it is not told of.
 /// `withdrawn` takes away the answer to a request that is no more.
 fn patch(uid: &str, status: &PodStatus, withdrawn: bool) -> Value {
-    let conditions = status.conditions.iter().flatten().map(|condition| json!(condition));
+    let conditions = status.conditions.iter().flatten().map(condition);
     let gone = withdrawn.then(|| json!({"type": PREPARED, "$patch": "delete"}));
     let conditions: Vec<Value> = conditions.chain(gone).collect();
     json!({
@@ -78,6 +82,19 @@ fn patch(uid: &str, status: &PodStatus, withdrawn: bool) -> Value {
             "containerStatuses": status.container_statuses,
             "observedGeneration": status.observed_generation,
         },
+    })
+}
+
+/// A condition with every field that it could have.
+fn condition(condition: &PodCondition) -> Value {
+    json!({
+        "type": condition.type_,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "lastProbeTime": condition.last_probe_time,
+        "lastTransitionTime": condition.last_transition_time,
+        "observedGeneration": condition.observed_generation,
     })
 }
 
@@ -124,5 +141,15 @@ mod tests {
         let patch = patch("u", &status, false);
         assert_eq!(patch["status"]["podIPs"], json!([{"ip": "10.244.0.9"}, {"$patch": "replace"}]));
         assert_eq!(patch["status"]["hostIPs"], Value::Null);
+    }
+
+    #[test]
+    fn a_condition_takes_back_what_it_no_longer_says() {
+        let ready = PodCondition { type_: "Ready".to_owned(), status: "True".to_owned(), ..PodCondition::default() };
+        let patch = patch("u", &PodStatus { conditions: Some(vec![ready]), ..PodStatus::default() }, false);
+        let condition = patch["status"]["conditions"][0].as_object().expect("a condition");
+        for field in ["reason", "message", "lastTransitionTime"] {
+            assert_eq!(condition.get(field), Some(&Value::Null), "{field}");
+        }
     }
 }

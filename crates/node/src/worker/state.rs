@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use stead_image::{Image, ImageStore};
 use stead_plan::pod::{
     CONTAINER_ID_SCHEME, Failure, Hook, ImageState, Instance, InstanceState, News, Observed, Preparing, Probed,
@@ -89,6 +89,8 @@ pub(crate) struct State {
     pub(crate) stops: BTreeMap<String, Stop>,
     /// News that has been told.
     pub(crate) told: Vec<News>,
+    /// The status written last, and what the API server made of it.
+    pub(crate) reported: Option<(PodStatus, Option<PodStatus>)>,
     pub(crate) torn_down: bool,
     pub(crate) first_seen: Timestamp,
     pub(crate) agent_started: Timestamp,
@@ -138,6 +140,7 @@ impl State {
             backoffs: BTreeMap::new(),
             stops: BTreeMap::new(),
             told: Vec::new(),
+            reported: None,
             torn_down,
             first_seen: Timestamp::now(),
             agent_started,
@@ -150,6 +153,11 @@ impl State {
         if revision(&pod) >= revision(&self.pod) {
             self.pod = pod;
         }
+    }
+
+    /// Whether writing `status` would change nothing, because it gave what is shown now.
+    pub(crate) fn has_reported(&self, status: &PodStatus) -> bool {
+        self.reported.as_ref().is_some_and(|(asked, shown)| asked == status && *shown == self.pod.status)
     }
 
     /// Takes in how a container stands; an end is never taken back.

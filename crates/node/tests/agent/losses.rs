@@ -1,5 +1,9 @@
 //! What the node loses: its supervisor, its containers, its records.
 
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::DeleteParams;
 use serde_json::json;
 use stead_net::{Network, PodKey};
 use stead_runtime::FakeCall;
@@ -113,4 +117,30 @@ async fn a_damaged_record_keeps_neither_the_agent_from_starting_nor_the_pod_from
     std::fs::create_dir(world.dir().join("pods/stray")).expect("made");
     world.start_agent().await;
     world.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_object_is_deleted_registers_again_and_its_pod_runs_on() {
+    let world = World::start().await;
+    let (nodes, leases): (Api<Node>, Api<Lease>) =
+        (Api::all(world.client.clone()), Api::namespaced(world.client.clone(), "kube-node-lease"));
+    let uid = world.pod("web-0", json!({})).await;
+    world.until_running("web-0", &uid).await;
+    let first = world.eventually("a node", async || nodes.get_opt("n1").await.expect("read")).await;
+    let owner = async || {
+        let owners = leases.get_opt("n1").await.expect("read")?.metadata.owner_references?;
+        Some(owners.first()?.uid.clone())
+    };
+    world.eventually("a lease", async || owner().await.filter(|uid| Some(uid) == first.metadata.uid.as_ref())).await;
+
+    nodes.delete("n1", &DeleteParams::default()).await.expect("deleted");
+    let second = world.eventually("another node", async || {
+        let found = nodes.get_opt("n1").await.expect("read")?;
+        let ready =
+            found.status.as_ref()?.conditions.as_ref()?.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+        (ready && found.metadata.uid != first.metadata.uid).then_some(found)
+    });
+    let second = second.await;
+    world.eventually("its lease", async || owner().await.filter(|uid| Some(uid) == second.metadata.uid.as_ref())).await;
+    world.until_running("web-0", &uid).await;
 }

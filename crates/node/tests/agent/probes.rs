@@ -29,7 +29,10 @@ async fn a_pod_is_ready_while_its_port_answers() {
     let pod = world.until_running("web-0", &uid).await;
     assert!(!is_ready(Some(&pod)), "nothing listens yet");
     let listener = TcpListener::bind(address).await.expect("the port is free");
-    world.until("ready", "web-0", is_ready).await;
+    let ready = world.until("ready", "web-0", is_ready).await.expect("just seen");
+    for condition in ready.status.iter().flat_map(|status| status.conditions.iter().flatten()) {
+        assert_eq!((&condition.reason, &condition.message), (&None, &None), "{} is True", condition.type_);
+    }
     drop(listener);
     world.until("not ready", "web-0", |pod| pod.is_some() && !is_ready(pod)).await;
     let refused = format!("dial tcp {address}: connect: connection refused");

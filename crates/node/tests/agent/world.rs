@@ -310,7 +310,13 @@ fn caches(client: &Client) -> NodeCaches {
     {
         Cache::start(Api::all(client.clone()), ListScope::default())
     }
-    NodeCaches { pods: all(client), claims: all(client), volumes: all(client), services: all(client) }
+    NodeCaches {
+        pods: all(client),
+        claims: all(client),
+        volumes: all(client),
+        services: all(client),
+        nodes: all(client),
+    }
 }
 
 fn object<K: DeserializeOwned>(manifest: Value) -> K {

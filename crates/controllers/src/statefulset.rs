@@ -28,7 +28,10 @@ const COMPONENT: &str = "statefulset-controller";
 pub async fn run(ctx: Context, shutdown: CancellationToken) {
     let queue = WorkQueue::new();
     watch(&ctx, &queue);
-    ctx.caches.synced().await;
+    tokio::select! {
+        () = shutdown.cancelled() => return,
+        () = ctx.caches.synced() => {}
+    }
     let recorder = ctx.recorder(COMPONENT);
     let controller = Controller { ctx, queue: queue.clone(), recorder, own: OwnWrites::default() };
     work(controller, queue, shutdown).await;

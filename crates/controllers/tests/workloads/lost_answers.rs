@@ -98,3 +98,18 @@ async fn a_pod_whose_creation_was_not_answered_is_looked_for_before_another_is_m
     assert_eq!(trouble.created.load(Ordering::SeqCst), 1, "one is enough");
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn controllers_end_though_no_question_is_ever_answered() {
+    let silence =
+        tower::service_fn(|_: Request<kube::client::Body>| std::future::pending::<Result<Answer, BoxError>>());
+    let ctx = Context::start(Client::new(silence, "default"));
+    let shutdown = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(statefulset::run(ctx.clone(), shutdown.clone()));
+    tasks.spawn(replicaset::run(ctx.clone(), shutdown.clone()));
+    tasks.spawn(deployment::run(ctx, shutdown.clone()));
+    shutdown.cancel();
+    let ended = tokio::time::timeout(PATIENCE, async { while tasks.join_next().await.is_some() {} }).await;
+    assert!(ended.is_ok(), "{} still wait for their caches", tasks.len());
+}

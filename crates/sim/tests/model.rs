@@ -4,7 +4,7 @@
 use stead_sim::model::run::{Options, Summary, run};
 
 const OPTIONS: Options =
-    Options { ordinals: 2, depth: 1_000, states: 5_000, scenario: None, fault: None, list: false, no_lint: false };
+    Options { ordinals: 2, depth: 1_000, states: 3_500, scenario: None, fault: None, list: false, no_lint: false };
 
 fn summary(options: &Options) -> (Summary, String) {
     let mut told = Vec::new();

@@ -2,8 +2,9 @@
 //! the controller saw. Every success is held against the invariants.
 
 use super::Model;
+use super::asked;
 use super::invariants::{self, Violation};
-use super::objects::{Claim, Going, Keeper, Kind, Life, Owner, Pod, Revision, Stamp};
+use super::objects::{Claim, Going, Keeper, Kind, Life, Owner, Pod, Revision, Set, Stamp};
 use super::preparing::Errand;
 use super::state::{Act, Given, Job, State, Target};
 
@@ -23,7 +24,7 @@ impl Outcome {
     pub(crate) fn is_fine(self, act: &Act) -> bool {
         match self {
             Self::Done | Self::Vanished => true,
-            Self::NotFound => matches!(act, Act::DeletePod(..) | Act::DeleteRevision(_)),
+            Self::NotFound => matches!(act, Act::DeletePod(..) | Act::DeleteClaim(_) | Act::DeleteRevision(_)),
             Self::Conflict | Self::AlreadyExists => false,
         }
     }
@@ -57,12 +58,39 @@ pub(crate) fn act(model: &Model, state: &mut State, job: &Job, act: &Act) -> Res
         Act::Withdraw(target) => pod(state, target, |pod| pod.errand.request = None)?,
         Act::OwnClaim(target, given) => own_claim(state, job, target, given)?,
         Act::CreateClaim { slot } => create_claim(model, state, job, usize::from(slot)),
-        Act::CreatePod { slot, template } => create_pod(state, job, usize::from(slot), template)?,
+        Act::CreatePod { slot, template } => create_pod(model, state, job, usize::from(slot), template)?,
         Act::DeletePod(target, why) => {
             if exact(state.live.pods[usize::from(target.slot)].map(|pod| (pod.uid, pod.version)), target) {
                 invariants::on_delete(state, job, usize::from(target.slot), why)?;
             }
             delete_pod(state, target)?
+        }
+        Act::DeleteClaim(target) => delete_claim(state, job, target)?,
+        Act::GrowClaim(target, size) => {
+            asked::on_grow(state, job, usize::from(target.slot), size)?;
+            claim(state, target, |claim| claim.asks = size)?
+        }
+        Act::Remember(notes) => {
+            let here = |set: &Set| set.uid == job.set;
+            set(state, here, |set| set.notes.paused = notes)
+        }
+        Act::RollBack { set: target, to, from } => {
+            let here = state.live.set.map(|set| (set.uid, set.version));
+            match answer(here, target)? {
+                Outcome::Done => {
+                    asked::on_roll_back(state, job, from)?;
+                    set(
+                        state,
+                        |_| true,
+                        |set| {
+                            set.spec.template = to;
+                            set.generation += 1;
+                            set.notes.rolled_back = Some(from);
+                        },
+                    )
+                }
+                refusal => refusal,
+            }
         }
     };
     if outcome == Outcome::Done
@@ -74,7 +102,7 @@ pub(crate) fn act(model: &Model, state: &mut State, job: &Job, act: &Act) -> Res
 }
 
 /// The kind whose cache has to show the action before the next plan.
-fn written(act: &Act) -> Option<Kind> {
+pub(crate) fn written(act: &Act) -> Option<Kind> {
     match act {
         Act::Confirm => None,
         Act::AdoptRevision(_) | Act::CreateRevision { .. } | Act::Renumber(..) | Act::DeleteRevision(_) => {
@@ -87,7 +115,8 @@ fn written(act: &Act) -> Option<Kind> {
         | Act::Withdraw(_)
         | Act::CreatePod { .. }
         | Act::DeletePod(..) => Some(Kind::Pods),
-        Act::OwnClaim(..) | Act::CreateClaim { .. } => Some(Kind::Claims),
+        Act::OwnClaim(..) | Act::CreateClaim { .. } | Act::DeleteClaim(_) | Act::GrowClaim(..) => Some(Kind::Claims),
+        Act::Remember(_) | Act::RollBack { .. } => Some(Kind::Sets),
     }
 }
 
@@ -115,6 +144,20 @@ fn confirm(state: &State, job: &Job) -> Outcome {
     match state.live.set {
         Some(set) if set.uid == job.set && set.going == Going::No => Outcome::Done,
         Some(_) | None => Outcome::Conflict,
+    }
+}
+
+/// Writes on the set, if it is the one that is meant.
+fn set(state: &mut State, is_meant: impl FnOnce(&Set) -> bool, change: impl FnOnce(&mut Set)) -> Outcome {
+    let version = state.fresh();
+    match &mut state.live.set {
+        None => Outcome::NotFound,
+        Some(set) if !is_meant(set) => Outcome::Conflict,
+        Some(set) => {
+            change(set);
+            set.version = version;
+            Outcome::Done
+        }
     }
 }
 
@@ -150,39 +193,57 @@ fn create_revision(state: &mut State, job: &Job, template: u8, number: u8) -> Ou
     Outcome::Done
 }
 
-fn own_claim(state: &mut State, job: &Job, target: Target, given: Given) -> Result<Outcome, Violation> {
+fn claim(state: &mut State, target: Target, change: impl FnOnce(&mut Claim)) -> Result<Outcome, Violation> {
     let version = state.fresh();
     let live = &mut state.live.claims[usize::from(target.slot)];
     let outcome = answer(live.map(|claim| (claim.uid, claim.version)), target)?;
     if let (Some(claim), Outcome::Done) = (live, outcome) {
+        change(claim);
         claim.version = version;
-        claim.keeper = match given {
-            Given::Nobody => Keeper::Nobody,
-            Given::Set => Keeper::Set(job.set),
-            Given::Pod(uid) => Keeper::Pod(uid),
-        };
+    }
+    Ok(outcome)
+}
+
+fn own_claim(state: &mut State, job: &Job, target: Target, given: Given) -> Result<Outcome, Violation> {
+    let keeper = match given {
+        Given::Nobody => Keeper::Nobody,
+        Given::Set => Keeper::Set(job.set),
+        Given::Pod(uid) => Keeper::Pod(uid),
+    };
+    let outcome = claim(state, target, |claim| claim.keeper = keeper)?;
+    if outcome == Outcome::Done {
         invariants::on_own(job, usize::from(target.slot), given)?;
+    }
+    Ok(outcome)
+}
+
+/// Asks for the claim to go. It does when nothing uses it any more.
+fn delete_claim(state: &mut State, job: &Job, target: Target) -> Result<Outcome, Violation> {
+    let outcome = claim(state, target, |claim| claim.terminating = true)?;
+    if outcome == Outcome::Done {
+        asked::on_delete_claim(state, job, usize::from(target.slot))?;
     }
     Ok(outcome)
 }
 
 fn create_claim(model: &Model, state: &mut State, job: &Job, slot: usize) -> Outcome {
     let (uid, version) = (state.fresh(), state.fresh());
-    let keeper = model.first_keeper(job, slot);
+    let (keeper, reset, size) = model.first_claim(job, slot);
     let live = &mut state.live.claims[slot];
     if live.is_some() {
         return Outcome::AlreadyExists;
     }
-    *live = Some(Claim { uid, version, terminating: false, keeper, foreign: false });
+    *live = Some(Claim { uid, version, terminating: false, keeper, foreign: false, reset, asks: size, has: size });
     Outcome::Done
 }
 
-fn create_pod(state: &mut State, job: &Job, slot: usize, template: u8) -> Result<Outcome, Violation> {
+fn create_pod(model: &Model, state: &mut State, job: &Job, slot: usize, template: u8) -> Result<Outcome, Violation> {
     let (uid, version) = (state.fresh(), state.fresh());
     if state.live.pods[slot].is_some() {
         return Ok(Outcome::AlreadyExists);
     }
     invariants::on_create(state, job, slot)?;
+    asked::on_create(state, job, slot, template)?;
     state.live.pods[slot] = Some(Pod {
         uid,
         version,
@@ -194,6 +255,8 @@ fn create_pod(state: &mut State, job: &Job, slot: usize, template: u8) -> Result
         template,
         mounts: None,
         errand: Errand::default(),
+        leader: false,
+        reset: model.pod_made_for(job, slot),
     });
     state.world.starting.put(slot, true);
     state.world.ready_once.put(slot, false);

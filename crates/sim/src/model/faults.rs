@@ -6,7 +6,7 @@ use stead_plan::ids::{ResourceVersion, Uid};
 use stead_plan::statefulset::ordinals::Ordinal;
 use stead_plan::statefulset::{Action, ClaimKeeper, Plan, Removal, View};
 
-use super::objects::{Keeper, Life, Objects, Owner, Spec, Strategy};
+use super::objects::{Keeper, Life, Objects, Owner, SLOTS, Slots, Spec, Strategy};
 
 /// A mistake to be noticed.
 #[derive(Clone, Copy)]
@@ -43,7 +43,7 @@ pub(crate) const ALL: &[Fault] = &[
             }
         });
     }),
-    sees("ignore hold on raise", "hold-ordered", |seen| edit(seen, |spec| spec.hold_on_raise = false)),
+    sees("ignore hold on raise", "hold-ordered", |seen| edit(seen, |spec| spec.wishes.hold_on_raise = false)),
     sees("forget the budget", "budget-parallel", |seen| {
         edit(seen, |spec| {
             if let Strategy::Block { unavailable_max, .. } = &mut spec.strategy {
@@ -109,6 +109,66 @@ pub(crate) const ALL: &[Fault] = &[
     }),
     sees("take an old answer for a new one", "prepare-ordered", super::preparing::take_old_answers),
     says("delete before the answer", "prepare-ordered", |_, _, plan| super::preparing::delete_before_the_answer(plan)),
+    sees("forget that the set is paused", "pause-ordered", |seen| edit(seen, |spec| spec.wishes.paused = false)),
+    sees("forget where lost replicas were", "pause-ordered", |seen| {
+        if let Some(set) = &mut seen.set {
+            set.notes.paused = [None; SLOTS];
+        }
+    }),
+    sees("use reserved ordinals", "reserve-ordered", |seen| {
+        edit(seen, |spec| spec.wishes.reserved = Slots::default());
+    }),
+    sees("forget all resets but the lowest", "reset-parallel", |seen| {
+        let Some(set) = &mut seen.set else { return };
+        if let Some(lowest) = set.spec.wishes.resets.iter().position(|generation| *generation > 0) {
+            set.spec.wishes.resets.iter_mut().skip(lowest + 1).for_each(|generation| *generation = 0);
+        }
+    }),
+    sees("reset the same generation again", "reset-ordered", |seen| {
+        seen.claims.iter_mut().flatten().for_each(|claim| claim.reset = 0);
+    }),
+    sees("make new replicas beside old ones", "recreate-parallel", |seen| {
+        edit(seen, |spec| {
+            if spec.strategy == Strategy::Recreate {
+                spec.strategy = Strategy::Plain;
+            }
+        });
+    }),
+    sees("let all claims grow at once", "growth-ordered", |seen| {
+        seen.claims.iter_mut().flatten().for_each(|claim| claim.has = claim.asks);
+    }),
+    sees("forget who leads", "leader-ordered", |seen| each_pod(seen, |pod| pod.leader = false)),
+    sees("take back what came back", "again-ordered", |seen| {
+        if let Some(set) = &mut seen.set {
+            set.notes.rolled_back = None;
+        }
+    }),
+    says("delete the claim with its pod", "reset-ordered", |_, view, plan| {
+        let gone = |action: &Action| match action {
+            Action::DeletePod { ordinal, why: Removal::Reset, .. } => Some(*ordinal),
+            _ => None,
+        };
+        let resets: Vec<Ordinal> = plan.actions().filter_map(gone).collect();
+        let claims = view.claims.iter().filter_map(|(name, claim)| {
+            let ordinal = resets.iter().find(|ordinal| name.ends_with(&format!("-{ordinal}")))?;
+            Some(Action::DeleteClaim { target: claim.target.clone(), ordinal: *ordinal })
+        });
+        let claims: Vec<Action> = claims.collect();
+        plan.batches.extend((!claims.is_empty()).then_some(claims));
+    }),
+    says("never grow", "growth-ordered", |_, _, plan| {
+        drop_actions(plan, |action| matches!(action, Action::GrowClaim { .. }));
+    }),
+    says("never take back", "rollback-ordered", |_, _, plan| {
+        drop_actions(plan, |action| matches!(action, Action::RollBack { .. }));
+    }),
+    says("take back at once", "rollback-ordered", |seen, view, plan| {
+        let rolls_back = seen.set.is_some_and(|set| set.spec.wishes.rolls_back && set.notes.rolled_back.is_none());
+        let current = view.set.current_revision.clone().filter(|current| *current != view.template.name);
+        if let Some(to) = current.filter(|_| rolls_back) {
+            plan.batches.push(vec![Action::RollBack { to, from: view.template.name.clone() }]);
+        }
+    }),
     says("delete without UID", "scale-ordered", |_, _, plan| each_deletion(plan, |target| target.uid = Uid::default())),
     says("delete without resourceVersion", "scale-ordered", |_, _, plan| {
         each_deletion(plan, |target| target.resource_version = ResourceVersion::default());

@@ -6,6 +6,7 @@ use std::fmt;
 
 use k8s_openapi::api::apps::v1::StatefulSetStatus;
 
+use super::asked;
 use super::objects::{Claim, Going, Keeper, Life, Owner, Pod, Set, Strategy};
 use super::preparing;
 use super::state::{Act, Given, Job, State, Why};
@@ -30,9 +31,9 @@ impl fmt::Display for Violation {
     }
 }
 
-type Verdict = Result<(), Violation>;
+pub(crate) type Verdict = Result<(), Violation>;
 
-fn ensure(holds: bool, rule: &'static str, text: impl FnOnce() -> String) -> Verdict {
+pub(crate) fn ensure(holds: bool, rule: &'static str, text: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(Violation::new(rule, text())) }
 }
 
@@ -78,7 +79,10 @@ pub(crate) fn on_delete(state: &mut State, job: &Job, slot: usize, why: Why) -> 
     let Some(pod) = state.live.pods[slot] else { return Ok(()) };
     let owned = pod.owner == Owner::Set(job.set);
     ensure(owned, "I10", || format!("web-{slot} is deleted, but is not the set's"))?;
+    let rolls = matches!(why, Why::Broken | Why::Outdated);
+    ensure(!(rolls && job.spec.wishes.paused), "I9", || format!("web-{slot} is replaced, but the set is paused"))?;
     match why {
+        Why::Reset => asked::on_reset(state, job, slot)?,
         Why::Ended => ensure(pod.life.is_over(), "I10", || format!("web-{slot} is deleted as ended, but lives"))?,
         Why::Condemned => condemned(state, job, slot)?,
         Why::Broken => {
@@ -100,10 +104,12 @@ pub(crate) fn on_delete(state: &mut State, job: &Job, slot: usize, why: Why) -> 
 fn condemned(state: &State, job: &Job, slot: usize) -> Verdict {
     ensure(!job.spec.contains(slot), "I10", || format!("web-{slot} is deleted as condemned, but is wanted"))?;
     let higher = |(other, pod): &(usize, &Option<Pod>)| {
-        let known = !state.world.unknown.has(*other);
-        *other > slot && known && !job.spec.contains(*other) && pod.is_some_and(|pod| pod.owner == Owner::Set(job.set))
+        *other > slot && !job.spec.contains(*other) && pod.is_some_and(|pod| pod.owner == Owner::Set(job.set))
     };
-    let passed = state.live.pods.iter().enumerate().find(higher).filter(|_| !job.spec.parallel);
+    // What is old goes as a whole where the set is made anew.
+    let old = state.live.pods[slot].is_some_and(|pod| pod.template != job.spec.template);
+    let any_order = job.spec.parallel || (old && job.spec.strategy == Strategy::Recreate);
+    let passed = state.live.pods.iter().enumerate().find(higher).filter(|_| !any_order);
     ensure(passed.is_none(), "I2", || format!("web-{slot} goes before a higher one is gone"))
 }
 
@@ -111,20 +117,23 @@ fn condemned(state: &State, job: &Job, slot: usize) -> Verdict {
 fn rolled(state: &State, job: &Job, slot: usize) -> Verdict {
     let down = |other: &usize| *other != slot && job.spec.contains(*other) && !came_up(state, job, *other);
     let rolling: Vec<usize> = state.world.rolling.iter().filter(down).collect();
+    let wanted = state.live.pods[slot].is_some_and(|pod| pod.template == job.spec.template);
     let (partition, allowed) = match job.spec.strategy {
+        Strategy::Recreate => {
+            return ensure(!wanted, "I9", || format!("web-{slot} is replaced, but is up to date"));
+        }
         Strategy::OnDelete => {
             return Err(Violation::new("I9", format!("web-{slot} is replaced, which is for others to do")));
         }
         Strategy::Plain => (0, None),
         Strategy::Block { partition, unavailable_max } => (partition, unavailable_max),
     };
-    let held = slot < usize::from(job.spec.start + partition);
-    let wanted = state.live.pods[slot].is_some_and(|pod| pod.template == job.spec.template);
-    ensure(!held || !job.spec.hold_on_raise, "I9", || format!("web-{slot} is replaced below the partition"))?;
+    let held = job.spec.is_below(partition, slot);
+    ensure(!held || !job.spec.wishes.hold_on_raise, "I9", || format!("web-{slot} is replaced below the partition"))?;
     ensure(held || !wanted, "I9", || format!("web-{slot} is replaced, but is up to date"))?;
     let in_the_way = match allowed {
         Some(max) => rolling.len() >= usize::from(max),
-        None if job.spec.parallel => rolling.iter().any(|other| *other > slot),
+        None if job.spec.parallel && !job.spec.wishes.leader_last => rolling.iter().any(|other| *other > slot),
         None => !rolling.is_empty(),
     };
     ensure(!in_the_way, "I9", || format!("web-{slot} is replaced while the rollout still has {rolling:?} down"))

@@ -3,6 +3,7 @@
 //! is modelled and how to read what it prints.
 
 mod api;
+mod asked;
 mod collector;
 mod explore;
 mod faults;
@@ -22,7 +23,7 @@ mod wire;
 
 use faults::Fault;
 use invariants::Violation;
-use objects::{Going, Keeper, Set};
+use objects::{Keeper, SLOTS, Set, Stamp};
 use planner::Planner;
 use scenarios::Scenario;
 use state::{Job, State, World};
@@ -52,8 +53,8 @@ impl Model {
             manifest: Some(spec),
             ..World::default()
         });
-        let uid = state.fresh();
-        state.live.set = Some(Set { uid, generation: 1, going: Going::No, spec, status: None });
+        let (uid, version) = (state.fresh(), state.fresh());
+        state.live.set = Some(Set::new(uid, version, spec));
         state.relist();
         state.settle(self.scenario.lagging);
         state
@@ -78,9 +79,17 @@ impl Model {
         (taken, Ok(state))
     }
 
-    /// The owner that the product gives a claim which the plan of `job` makes.
-    fn first_keeper(&self, job: &Job, slot: usize) -> Keeper {
-        let set = Set { uid: job.set, generation: job.generation, going: Going::No, spec: job.spec, status: None };
-        self.planner.wire().first_keeper(&set, slot)
+    /// What the product makes a claim like which the plan of `job` makes: owner, generation and size.
+    fn first_claim(&self, job: &Job, slot: usize) -> (Keeper, u8, u8) {
+        self.planner.wire().first_claim(&Set::new(job.set, Stamp::default(), job.spec), slot)
+    }
+
+    /// The generation that the product makes a pod for which the plan of `job` makes.
+    fn pod_made_for(&self, job: &Job, slot: usize) -> u8 {
+        // Asked so often that it is worth a look first.
+        if job.spec.wishes.resets == [0; SLOTS] {
+            return 0;
+        }
+        self.planner.wire().pod_made_for(&Set::new(job.set, Stamp::default(), job.spec), slot)
     }
 }

@@ -9,6 +9,9 @@ use super::steps::{Step, slots};
 
 pub(crate) fn possible(scenario: &Scenario, state: &State, steps: &mut Vec<Step>) {
     for (at, slot) in slots() {
+        if state.live.claims[slot].is_some_and(|claim| claim.has < claim.asks) {
+            steps.push(Step::Grow(at));
+        }
         let up = !state.world.down.has(slot);
         if !up {
             steps.push(Step::Return(at));
@@ -66,6 +69,14 @@ pub(crate) fn age(state: &mut State, slot: usize) {
     }
 }
 
+/// Whoever provisioned the volume makes it as large as its claim asks for.
+pub(crate) fn grow(state: &mut State, slot: usize) {
+    let version = state.fresh();
+    if let Some(claim) = &mut state.live.claims[slot] {
+        (claim.has, claim.version) = (claim.asks, version);
+    }
+}
+
 pub(crate) fn finish(state: &mut State, slot: usize) {
     state.live.pods[slot] = None;
 }
@@ -74,6 +85,7 @@ pub(crate) fn finish(state: &mut State, slot: usize) {
 pub(crate) fn remember(state: &mut State) {
     let Some(set) = state.live.set else {
         (state.world.starting, state.world.rolling, state.world.ready_once) = Default::default();
+        (state.world.resetting, state.world.wiped, state.world.kept) = Default::default();
         return;
     };
     for (_, slot) in slots() {
@@ -82,9 +94,7 @@ pub(crate) fn remember(state: &mut State) {
         if available || !set.spec.contains(slot) {
             state.world.starting.put(slot, false);
             state.world.rolling.put(slot, false);
-        }
-        if life.is_none() {
-            state.world.unknown.put(slot, false);
+            state.world.resetting.put(slot, false);
         }
         let open = state.world.starting.has(slot) || state.world.rolling.has(slot);
         let ready = open && (state.world.ready_once.has(slot) || life == Some(Life::Fresh));

@@ -34,10 +34,33 @@ impl Kind {
     }
 }
 
+/// One bit per slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Slots(pub(crate) u8);
+
+impl Slots {
+    pub(crate) fn has(self, slot: usize) -> bool {
+        self.0 & (1 << slot) != 0
+    }
+
+    pub(crate) fn put(&mut self, slot: usize, value: bool) {
+        if value {
+            self.0 |= 1 << slot;
+        } else {
+            self.0 &= !(1 << slot);
+        }
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = usize> {
+        (0..SLOTS).filter(move |slot| self.has(*slot))
+    }
+}
+
 /// `spec.updateStrategy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Strategy {
     OnDelete,
+    Recreate,
     /// RollingUpdate without its block.
     Plain,
     /// RollingUpdate with a partition, and perhaps a budget.
@@ -45,6 +68,31 @@ pub(crate) enum Strategy {
         partition: u8,
         unavailable_max: Option<u8>,
     },
+}
+
+/// What annotations of the set ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Wishes {
+    pub(crate) hold_on_raise: bool,
+    pub(crate) paused: bool,
+    /// Ordinals that no replica may hold.
+    pub(crate) reserved: Slots,
+    /// By slot, the generation that its replica has to be made for; 0 is none.
+    pub(crate) resets: [u8; SLOTS],
+    /// Whether leaders are updated last.
+    pub(crate) leader_last: bool,
+    /// Whether a rollout has a deadline, and whether it is taken back when that has passed.
+    pub(crate) deadline: bool,
+    pub(crate) rolls_back: bool,
+}
+
+/// What the controller has written down on the set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Notes {
+    /// By slot, the template that a lost replica of a paused set returns at.
+    pub(crate) paused: [Option<u8>; SLOTS],
+    /// The template that was taken back.
+    pub(crate) rolled_back: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,13 +108,27 @@ pub(crate) struct Spec {
     /// Whether a pod must be Ready for a while to be available.
     pub(crate) min_ready: bool,
     pub(crate) template: u8,
-    pub(crate) hold_on_raise: bool,
     pub(crate) history_limit: u8,
+    /// What new claims ask for.
+    pub(crate) storage: u8,
+    pub(crate) wishes: Wishes,
 }
 
 impl Spec {
+    /// The first `count` ordinals that a replica may hold; there may be more than there are slots.
+    fn first(&self, count: u8) -> impl Iterator<Item = usize> {
+        let reserved = self.wishes.reserved;
+        let free = (usize::from(self.start)..).filter(move |slot| *slot >= SLOTS || !reserved.has(*slot));
+        free.take(usize::from(count))
+    }
+
     pub(crate) fn contains(&self, slot: usize) -> bool {
-        (usize::from(self.start)..usize::from(self.start + self.replicas)).contains(&slot)
+        self.first(self.replicas).any(|wanted| wanted == slot)
+    }
+
+    /// Whether a partition of `count` replicas keeps `slot` out of a rollout.
+    pub(crate) fn is_below(&self, count: u8, slot: usize) -> bool {
+        slot < self.first(count).last().map_or(usize::from(self.start), |last| last + 1)
     }
 }
 
@@ -83,10 +145,19 @@ pub(crate) enum Going {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Set {
     pub(crate) uid: Stamp,
+    pub(crate) version: Stamp,
     pub(crate) generation: u8,
     pub(crate) going: Going,
     pub(crate) spec: Spec,
+    pub(crate) notes: Notes,
     pub(crate) status: Option<StatusId>,
+}
+
+impl Set {
+    /// A set that has only just been made.
+    pub(crate) fn new(uid: Stamp, version: Stamp, spec: Spec) -> Self {
+        Self { uid, version, generation: 1, going: Going::No, spec, notes: Notes::default(), status: None }
+    }
 }
 
 /// The controller of a pod or revision.
@@ -148,6 +219,10 @@ pub(crate) struct Pod {
     pub(crate) mounts: Option<Stamp>,
     /// What its node is asked.
     pub(crate) errand: Errand,
+    /// Whether it is labelled as a leader.
+    pub(crate) leader: bool,
+    /// The generation of a reset that it was made for; 0 is none.
+    pub(crate) reset: u8,
 }
 
 /// The owner of a claim, of those that the set may write.
@@ -166,6 +241,11 @@ pub(crate) struct Claim {
     pub(crate) keeper: Keeper,
     /// Whether something else controls it.
     pub(crate) foreign: bool,
+    /// The generation of a reset that it was made for; 0 is none.
+    pub(crate) reset: u8,
+    /// What it asks for, and what its volume has.
+    pub(crate) asks: u8,
+    pub(crate) has: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -211,6 +291,7 @@ impl Objects {
     pub(crate) fn visit(&mut self, with: &mut impl FnMut(&mut Stamp)) {
         if let Some(set) = &mut self.set {
             with(&mut set.uid);
+            with(&mut set.version);
         }
         for pod in self.pods.iter_mut().flatten() {
             with(&mut pod.uid);

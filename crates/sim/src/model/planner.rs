@@ -72,6 +72,16 @@ impl Planner {
         &self.statuses[usize::from(number)]
     }
 
+    /// Whether the status says that a rollout has begun or got on just now.
+    pub(crate) fn is_young(&self, status: Option<StatusId>) -> bool {
+        status.is_some_and(|status| wire::is_young(self.status_of(status)))
+    }
+
+    /// `status` when the deadline of a rollout has passed since.
+    pub(crate) fn aged(&mut self, status: StatusId) -> StatusId {
+        self.number(wire::aged(self.status_of(status)))
+    }
+
     /// What to do about the set that `seen` shows. None without a set.
     pub(crate) fn ask(&mut self, seen: &Objects) -> Option<(Rc<Answer>, Renumbering)> {
         let mut question = *seen;
@@ -100,6 +110,7 @@ impl Planner {
     }
 
     fn answer(&mut self, question: &Objects) -> Option<Answer> {
+        let set = question.set.as_ref()?;
         let (view, honest, again) = self.plan(question)?;
         let mut wrong = (honest != again).then(|| "planning twice gives two plans".to_owned());
         let mut plan = honest.clone();
@@ -125,7 +136,7 @@ impl Planner {
         let mut acts = Vec::new();
         for (batch, action) in plan.batches.iter().enumerate().flat_map(|(n, batch)| batch.iter().map(move |a| (n, a)))
         {
-            match self.wire.act(action) {
+            match self.wire.act(set, action) {
                 Some(act) => acts.push((u8::try_from(batch).unwrap_or(u8::MAX), act)),
                 None => wrong = wrong.or(Some(format!("nothing in the model is meant by {action:?}"))),
             }
@@ -144,6 +155,7 @@ impl Planner {
             claims: &around.claims,
             revisions: &around.revisions,
             nodes: &around.nodes,
+            classes: &around.classes,
             ..Observed::default()
         };
         let ask = || statefulset::plan(&around.set, &observed, wire::now());

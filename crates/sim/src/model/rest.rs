@@ -2,11 +2,11 @@
 //! turn, comes to rest in the wanted state within a bound, and then nobody writes any more (I12).
 
 use super::Model;
-use super::collector;
 use super::invariants::Violation;
 use super::objects::{Keeper, Life, Owner, SLOTS, Set, Spec, Strategy, TEMPLATES};
 use super::state::State;
 use super::steps::{self, Step};
+use super::{asked, collector};
 
 /// Steps after which a fair run must have come to rest. The longest of the scenarios take about 150.
 const STEPS_MAX: usize = 400;
@@ -43,17 +43,15 @@ pub(crate) fn run(
 /// woken, so that what only time changes must not be forgotten.
 fn next(model: &mut Model, state: &State) -> Option<Step> {
     let possible = steps::possible(model, state);
-    let fair = |step: &&Step| {
-        !matches!(
-            step,
-            Step::Do(_) | Step::Crash | Step::Lose(_) | Step::Evict(_) | Step::Age(_) | Step::Prepared(_, false)
-        )
+    let is_time = |step: &Step| matches!(step, Step::Age(_) | Step::Expire);
+    let is_fair = |step: &Step| {
+        !matches!(step, Step::Do(_) | Step::Crash | Step::Lose(_) | Step::Evict(_) | Step::Prepared(_, false))
     };
-    if let Some(step) = possible.iter().find(fair) {
+    if let Some(step) = possible.iter().find(|step| is_fair(step) && !is_time(step)) {
         return Some(*step);
     }
     let wakes = model.planner.ask(&state.seen).is_some_and(|(answer, _)| answer.wakes);
-    possible.iter().find(|step| wakes && matches!(step, Step::Age(_))).copied()
+    possible.iter().find(|step| wakes && is_time(step)).copied()
 }
 
 /// Whether the state, in which nobody has anything to do, is the wanted one.
@@ -76,8 +74,10 @@ fn check(model: &mut Model, state: &State) -> Result<(), Violation> {
     };
     let stuck = (0..SLOTS).any(|slot| set.spec.contains(slot) && squatted(slot))
         || model.scenario.broken.is_some_and(|broken| {
-            broken == set.spec.template && state.live.pods.iter().flatten().any(|pod| pod.template == broken)
+            let stays = broken == set.spec.template || set.spec.wishes.paused;
+            stays && state.live.pods.iter().flatten().any(|pod| pod.template == broken)
         });
+    asked::at_rest(model, state).map_err(wrong)?;
     if stuck {
         // It cannot get on, but it must say so.
         let says = model.planner.ask(&state.seen).is_some_and(|(answer, _)| !answer.waits.is_empty());
@@ -117,9 +117,10 @@ fn replica(state: &State, spec: &Spec, slot: usize) -> Result<(), String> {
         return Err(format!("web-{slot} is still being made ready"));
     }
     let held = match spec.strategy {
+        _ if spec.wishes.paused => true,
         Strategy::OnDelete => true,
-        Strategy::Plain => false,
-        Strategy::Block { partition, .. } => slot < usize::from(spec.start + partition),
+        Strategy::Plain | Strategy::Recreate => false,
+        Strategy::Block { partition, .. } => spec.is_below(partition, slot),
     };
     if !held && pod.template != spec.template {
         return Err(format!("web-{slot} is out of date"));
@@ -139,17 +140,18 @@ fn replica(state: &State, spec: &Spec, slot: usize) -> Result<(), String> {
 
 /// Nothing below the partition is at a revision newer than the current one.
 fn held(model: &Model, state: &State) -> Result<(), String> {
-    let Some(Set { spec, .. }) = state.live.set.filter(|set| !set.spec.hold_on_raise) else { return Ok(()) };
+    let goes_back = |set: &Set| !set.spec.wishes.hold_on_raise && !set.spec.wishes.paused;
+    let Some(Set { spec, .. }) = state.live.set.filter(goes_back) else { return Ok(()) };
     let Strategy::Block { partition, .. } = spec.strategy else { return Ok(()) };
     let name = state.live.set.and_then(|set| model.planner.status(&set)?.current_revision.clone());
     let current = name.and_then(|name| model.planner.wire().template_called(&name));
     let number = |template: u8| state.live.revisions[usize::from(template)].map(|revision| revision.number);
-    let below = usize::from(spec.start)..usize::from(spec.start + partition.min(spec.replicas));
+    let below = (0..SLOTS).filter(|slot| spec.contains(*slot) && spec.is_below(partition, *slot));
     let newer = |slot: &usize| {
         let pod = state.live.pods[*slot];
         pod.is_some_and(|pod| number(pod.template) > current.and_then(number))
     };
-    match below.into_iter().find(newer) {
+    match { below }.find(newer) {
         Some(slot) => Err(format!("web-{slot} is ahead of the partition")),
         None => Ok(()),
     }

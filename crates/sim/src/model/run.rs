@@ -23,7 +23,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1_000)]
     pub depth: usize,
     /// States of one scenario.
-    #[arg(long, default_value_t = 300_000)]
+    #[arg(long, default_value_t = 200_000)]
     pub states: usize,
     /// Only the scenarios whose names contain this.
     #[arg(long, value_name = "NAME")]

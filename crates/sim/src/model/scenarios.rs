@@ -1,8 +1,10 @@
 //! The worlds that are explored: many small ones, each with its own set, its own alphabet of
 //! disturbances, and just enough lag and crashes, rather than one product of everything.
 
-use super::objects::{Kind, Spec, Strategy};
+use super::objects::{Kind, Spec, Strategy, Wishes};
 use super::users::Disturbance;
+
+mod asked;
 
 /// One world to explore.
 #[derive(Clone, Debug)]
@@ -49,6 +51,7 @@ pub(crate) fn all(replicas: u8) -> Vec<Scenario> {
         all.extend(mixtures(spec, parallel));
         all.extend(volumes(spec, parallel));
         all.extend(owners(spec, parallel));
+        all.extend(asked::all(spec, parallel));
     }
     all
 }
@@ -63,8 +66,9 @@ fn spec(replicas: u8, parallel: bool) -> Spec {
         deleted_delete: false,
         min_ready: false,
         template: 0,
-        hold_on_raise: false,
         history_limit: 10,
+        storage: 1,
+        wishes: Wishes::default(),
     }
 }
 
@@ -202,7 +206,7 @@ fn updates(spec: Spec, parallel: bool) -> Vec<Scenario> {
         },
         base(
             named(parallel, "hold-ordered", "hold-parallel"),
-            Spec { strategy: block(0), hold_on_raise: true, ..spec },
+            Spec { strategy: block(0), wishes: Wishes { hold_on_raise: true, ..spec.wishes }, ..spec },
             2,
             vec![Partition(n), Partition(top), Template(1), Template(2), DeletePod(top)],
         ),

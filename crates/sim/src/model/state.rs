@@ -1,7 +1,7 @@
 //! The state of the whole model: objects, the controller's caches, the plan it carries out, nodes, and
 //! the few things that only the invariants remember.
 
-use super::objects::{Kind, Objects, Renumbering, SLOTS, Spec, Stamp, StatusId};
+use super::objects::{Kind, Objects, Renumbering, SLOTS, Slots, Spec, Stamp, StatusId};
 
 /// The very object an action was decided on. What the plan leaves out is not checked by the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +18,7 @@ pub(crate) enum Why {
     Condemned,
     Outdated,
     Broken,
+    Reset,
 }
 
 /// Who a claim is given to.
@@ -33,7 +34,10 @@ pub(crate) enum Given {
 pub(crate) enum Act {
     Confirm,
     AdoptRevision(Target),
-    CreateRevision { template: u8, number: u8 },
+    CreateRevision {
+        template: u8,
+        number: u8,
+    },
     Renumber(Target, u8),
     DeleteRevision(Target),
     AdoptPod(Target),
@@ -42,9 +46,24 @@ pub(crate) enum Act {
     Prepare(Target, u8),
     Withdraw(Target),
     OwnClaim(Target, Given),
-    CreateClaim { slot: u8 },
-    CreatePod { slot: u8, template: u8 },
+    CreateClaim {
+        slot: u8,
+    },
+    CreatePod {
+        slot: u8,
+        template: u8,
+    },
     DeletePod(Target, Why),
+    DeleteClaim(Target),
+    GrowClaim(Target, u8),
+    /// Writes down which templates lost replicas of a paused set return at.
+    Remember([Option<u8>; SLOTS]),
+    /// Puts the template `to` back over `from`; the target is the set.
+    RollBack {
+        set: Target,
+        to: u8,
+        from: u8,
+    },
 }
 
 impl Act {
@@ -59,8 +78,15 @@ impl Act {
             | Self::Prepare(target, _)
             | Self::Withdraw(target)
             | Self::OwnClaim(target, _)
-            | Self::DeletePod(target, _) => Some(target),
-            Self::Confirm | Self::CreateRevision { .. } | Self::CreateClaim { .. } | Self::CreatePod { .. } => None,
+            | Self::DeletePod(target, _)
+            | Self::DeleteClaim(target)
+            | Self::GrowClaim(target, _)
+            | Self::RollBack { set: target, .. } => Some(target),
+            Self::Confirm
+            | Self::CreateRevision { .. }
+            | Self::CreateClaim { .. }
+            | Self::CreatePod { .. }
+            | Self::Remember(_) => None,
         }
     }
 
@@ -128,28 +154,6 @@ impl Job {
     }
 }
 
-/// One bit per slot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Slots(u8);
-
-impl Slots {
-    pub(crate) fn has(self, slot: usize) -> bool {
-        self.0 & (1 << slot) != 0
-    }
-
-    pub(crate) fn put(&mut self, slot: usize, value: bool) {
-        if value {
-            self.0 |= 1 << slot;
-        } else {
-            self.0 &= !(1 << slot);
-        }
-    }
-
-    pub(crate) fn iter(self) -> impl Iterator<Item = usize> {
-        (0..SLOTS).filter(move |slot| self.has(*slot))
-    }
-}
-
 /// What is not an object: nodes, processes, and memory of the past.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct World {
@@ -167,9 +171,14 @@ pub(crate) struct World {
     pub(crate) rolling: Slots,
     /// Memory: those among them that have been Ready since.
     pub(crate) ready_once: Slots,
-    /// Memory: pods that the controller has made without knowing, because the answer was lost, and has not
-    /// planned with yet.
-    pub(crate) unknown: Slots,
+    /// Memory: the templates of the replicas of a paused set, as soon as the controller had its say about it.
+    pub(crate) kept: [Option<u8>; SLOTS],
+    /// Memory: replicas that are being reset and are not available again yet.
+    pub(crate) resetting: Slots,
+    /// Memory: by slot, the last generation that its claim was deleted for.
+    pub(crate) wiped: [u8; SLOTS],
+    /// Memory: whether a deadline has passed since the template was set.
+    pub(crate) overdue: bool,
     /// Memory: whether the policy ever let claims go with their replica, with their set.
     pub(crate) ever_scaled_delete: bool,
     pub(crate) ever_deleted_delete: bool,

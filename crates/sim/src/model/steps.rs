@@ -2,12 +2,11 @@
 //! faults do. One step is one thing that others can see.
 
 use super::Model;
-use super::api::Outcome;
 use super::invariants::{self, Violation};
-use super::objects::{Going, Keeper, Kind, Life, Owner, SLOTS, TEMPLATES};
+use super::objects::{Going, Keeper, Kind, Life, Owner, SLOTS, StatusId, TEMPLATES};
 use super::state::{Act, State};
 use super::users::{self, Disturbance};
-use super::{api, collector, nodes, preparing};
+use super::{api, asked, collector, nodes, preparing};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
@@ -17,8 +16,8 @@ pub(crate) enum Step {
     Plan,
     /// The action so far in front of the plan arrives at the API.
     Act(u8),
-    /// As [`Step::Act`], but the answer is lost: the controller takes it for a failure, and does not know
-    /// of a write to wait for.
+    /// As [`Step::Act`], but the answer is lost: the controller takes it for a failure, and plans again only
+    /// from caches that show what is there then.
     Lose(u8),
     /// The status of the plan arrives at the API.
     Report,
@@ -32,6 +31,10 @@ pub(crate) enum Step {
     Prepared(u8, bool),
     /// A Ready pod gets older.
     Age(u8),
+    /// The deadline of the rollout passes.
+    Expire,
+    /// The volume of a claim has grown to what the claim asks for.
+    Grow(u8),
     /// A node has ended the pod.
     Finish(u8),
     /// A node has ended the processes of a pod that is gone.
@@ -62,6 +65,9 @@ pub(crate) fn possible(model: &mut Model, state: &State) -> Vec<Step> {
     controller(model, state, &mut steps);
     nodes::possible(&model.scenario, state, &mut steps);
     preparing::possible(&model.scenario, state, &mut steps);
+    if state.live.set.is_some_and(|set| set.spec.wishes.deadline && model.planner.is_young(set.status)) {
+        steps.push(Step::Expire);
+    }
     collector::possible(state, &mut steps);
     if let Some(job) = state.job.as_ref().filter(|_| state.world.crashes > 0) {
         steps.push(Step::Crash);
@@ -111,6 +117,8 @@ pub(crate) fn take(model: &mut Model, state: &State, step: Step) -> Result<State
         Step::BecomeReady(at) => nodes::become_ready(&model.scenario, &mut state, slot(at)),
         Step::Prepared(at, well) => preparing::answer(&mut state, slot(at), well),
         Step::Age(at) => nodes::age(&mut state, slot(at)),
+        Step::Expire => expire(model, &mut state),
+        Step::Grow(at) => nodes::grow(&mut state, slot(at)),
         Step::Finish(at) => nodes::finish(&mut state, slot(at)),
         Step::Clear(at) => state.world.leftover.put(slot(at), false),
         Step::Return(at) => state.world.down.put(slot(at), false),
@@ -130,6 +138,7 @@ pub(crate) fn take(model: &mut Model, state: &State, step: Step) -> Result<State
     }
     nodes::remember(&mut state);
     state.settle(model.scenario.lagging);
+    asked::remember(model, &mut state);
     invariants::always(&state)?;
     Ok(state)
 }
@@ -139,9 +148,7 @@ fn plan(model: &mut Model, state: &mut State) -> Result<(), Violation> {
     if let Some(wrong) = &answer.wrong {
         return Err(Violation::new("linter", wrong.clone()));
     }
-    for (_, slot) in slots().filter(|(_, slot)| state.seen.pods[*slot].is_some()) {
-        state.world.unknown.put(slot, false);
-    }
+    asked::on_plan(&state.seen, &job)?;
     state.job = Some(job);
     Ok(())
 }
@@ -157,14 +164,10 @@ fn act(model: &Model, state: &mut State, index: usize) -> Result<(), Violation> 
 
 fn lose(model: &Model, state: &mut State, index: usize) -> Result<(), Violation> {
     let Some(mut job) = state.job.take() else { return Ok(()) };
-    let known = state.unseen;
     let what = job.acts[index].1;
-    let outcome = api::act(model, state, &job, &what)?;
-    if let (Act::CreatePod { slot, .. }, Outcome::Done) = (what, outcome) {
-        state.world.unknown.put(usize::from(slot), true);
-    }
+    api::act(model, state, &job, &what)?;
+    state.unseen |= api::written(&what).map_or(0, Kind::bit);
     state.world.crashes -= 1;
-    state.unseen = known;
     job.done(index, true);
     state.job = Some(job);
     Ok(())
@@ -176,8 +179,25 @@ fn report(model: &Model, state: &mut State) -> Result<(), Violation> {
         invariants::on_report(model.planner.status_of(status), set.generation)?;
         set.status = Some(status);
         state.unseen |= Kind::Sets.bit();
+        let version = state.fresh();
+        state.live.set.iter_mut().for_each(|set| set.version = version);
     }
     Ok(())
+}
+
+/// So much time passes that the deadline of a rollout is over, for what is and for what caches show.
+fn expire(model: &mut Model, state: &mut State) {
+    for (_, slot) in slots() {
+        nodes::age(state, slot);
+    }
+    let sets = [&mut state.live.set, &mut state.seen.set].into_iter().flatten().map(|set| &mut set.status);
+    for status in sets.chain(state.job.as_mut().map(|job| &mut job.status)) {
+        *status = status.map(|status| model.planner.aged(status));
+    }
+    let generation = state.live.set.map(|set| i64::from(set.generation));
+    let statuses = [state.live.set.and_then(|set| set.status), state.job.as_ref().and_then(|job| job.status)];
+    let observes = |status: StatusId| model.planner.status_of(status).observed_generation == generation;
+    state.world.overdue |= statuses.into_iter().flatten().any(observes);
 }
 
 /// Whether anything is left of the set with its dependents.

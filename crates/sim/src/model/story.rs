@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Model;
 use super::explore::Found;
-use super::objects::{Kind, Life, Owner, Pod, Strategy, TEMPLATES};
+use super::objects::{Kind, Life, Owner, Pod, Slots, Strategy, TEMPLATES};
 use super::state::{Act, Given, State, Why};
 use super::steps::{self, Step};
 use super::users::Disturbance;
@@ -37,6 +37,7 @@ fn set(state: &State) -> String {
     let policy = if spec.parallel { "Parallel" } else { "OrderedReady" };
     let strategy = match spec.strategy {
         Strategy::OnDelete => "OnDelete".to_owned(),
+        Strategy::Recreate => "Recreate".to_owned(),
         Strategy::Plain => "RollingUpdate".to_owned(),
         Strategy::Block { partition, unavailable_max: None } => format!("RollingUpdate, partition {partition}"),
         Strategy::Block { partition, unavailable_max: Some(max) } => {
@@ -73,6 +74,7 @@ fn condition(pod: &Pod) -> String {
         Life::Succeeded => "succeeded",
     };
     let ending = if pod.terminating { ", terminating" } else { "" };
+    let ending = if pod.leader { format!("{ending}, leader") } else { ending.to_owned() };
     let owner = match pod.owner {
         Owner::Set(_) => "",
         Owner::Nobody => ", nobody's",
@@ -109,6 +111,8 @@ fn line(model: &mut Model, state: &State, step: Step) -> String {
         Step::Prepared(slot, true) => format!("node: all is ready for another web-{slot}"),
         Step::Prepared(slot, false) => format!("node: the hook of web-{slot} fails"),
         Step::Age(slot) => format!("time passes for web-{slot}"),
+        Step::Expire => "the deadline passes".to_owned(),
+        Step::Grow(slot) => format!("the volume of data-web-{slot} grows"),
         Step::Finish(slot) => format!("node: web-{slot} has ended"),
         Step::Clear(slot) => format!("node: what is left of an older web-{slot} has ended"),
         Step::Return(slot) => format!("node of web-{slot}: returns"),
@@ -165,9 +169,17 @@ fn action(act: &Act) -> String {
                 Why::Condemned => "condemned",
                 Why::Outdated => "outdated",
                 Why::Broken => "broken",
+                Why::Reset => "reset",
             };
             format!("delete web-{} ({why})", target.slot)
         }
+        Act::DeleteClaim(target) => format!("delete data-web-{}", target.slot),
+        Act::GrowClaim(target, size) => format!("let data-web-{} ask for {size}", target.slot),
+        Act::Remember(notes) => {
+            let notes: String = notes.iter().map(|template| template.map_or('-', letter)).collect();
+            format!("write down {notes}")
+        }
+        Act::RollBack { to, from, .. } => format!("put {} back over {}", letter(to), letter(from)),
     }
 }
 
@@ -183,6 +195,17 @@ fn disturbance(what: Disturbance) -> String {
             let word = |delete| if delete { "Delete" } else { "Retain" };
             format!("user: sets whenScaled {}, whenDeleted {}", word(scaled), word(deleted))
         }
+        Disturbance::Recreate => "user: sets the strategy to Recreate".to_owned(),
+        Disturbance::Storage(size) => format!("user: lets the claim template ask for {size}"),
+        Disturbance::Pause(paused) => format!("user: {} the set", if paused { "pauses" } else { "resumes" }),
+        Disturbance::Reserve(slots) => {
+            let slots: Vec<_> = Slots(slots).iter().map(|slot| slot.to_string()).collect();
+            format!("user: reserves [{}]", slots.join(", "))
+        }
+        Disturbance::Reset(slot, generation) => format!("user: asks for generation {generation} of web-{slot}"),
+        Disturbance::RollsBack(on) => format!("user: turns auto-rollback {}", if on { "on" } else { "off" }),
+        Disturbance::Forgive => "user: forgets what was rolled back".to_owned(),
+        Disturbance::Lead(slot) => format!("web-{slot} becomes the leader"),
         Disturbance::DeleteSet => "user: deletes the set".to_owned(),
         Disturbance::DeleteSetForeground => "user: deletes the set after its dependents".to_owned(),
         Disturbance::DeleteSetOrphan => "user: deletes the set without its dependents".to_owned(),

@@ -3,7 +3,7 @@
 
 use super::api;
 use super::nodes;
-use super::objects::{Going, Life, Owner, Pod, Set, Spec, Strategy};
+use super::objects::{Going, Life, Owner, Pod, SLOTS, Set, Slots, Spec, Strategy};
 use super::preparing::Errand;
 use super::state::State;
 use super::steps::{is_staying, is_up};
@@ -19,6 +19,18 @@ pub(crate) enum Disturbance {
     MinReady(bool),
     /// Whether claims go with their replica, with their set.
     Retention(bool, bool),
+    Recreate,
+    /// The claim template asks for so much.
+    Storage(u8),
+    // A user edits annotations of the set.
+    Pause(bool),
+    /// Bits of the ordinals that no replica may hold.
+    Reserve(u8),
+    /// A replica is to be made anew for this generation; 0 takes that back.
+    Reset(u8, u8),
+    RollsBack(bool),
+    /// What was taken back may be taken back again.
+    Forgive,
     /// The set goes: at once, after its dependents, or without them.
     DeleteSet,
     DeleteSetForeground,
@@ -41,6 +53,8 @@ pub(crate) enum Disturbance {
     Squat(u8),
     /// Somebody else's controller takes the claim.
     Seize(u8),
+    /// The role of the leader moves to a pod.
+    Lead(u8),
     /// Takes the owner of a revision away.
     DisownRevision(u8),
     /// Writes something of no meaning on a pod.
@@ -72,6 +86,8 @@ pub(crate) fn can(state: &State, what: Disturbance) -> bool {
             live.revisions[usize::from(template)].is_some_and(|revision| matches!(revision.owner, Owner::Set(_)))
         }
         Disturbance::Touch(slot) => pod(slot).is_some(),
+        Disturbance::Lead(slot) => pod(slot).is_some_and(|pod| !pod.leader),
+        Disturbance::Forgive => live.set.is_some_and(|set| set.notes.rolled_back.is_some()),
         Disturbance::Unready(slot) => pod(slot).is_some_and(|pod| pod.life.is_ready()),
         Disturbance::Fail(slot) | Disturbance::Succeed(slot) => {
             pod(slot).is_some_and(|pod| pod.life.runs()) && !state.world.down.has(usize::from(slot))
@@ -83,7 +99,13 @@ pub(crate) fn can(state: &State, what: Disturbance) -> bool {
         | Disturbance::Partition(_)
         | Disturbance::Unavailable(_)
         | Disturbance::MinReady(_)
-        | Disturbance::Retention(..) => {
+        | Disturbance::Retention(..)
+        | Disturbance::Recreate
+        | Disturbance::Storage(_)
+        | Disturbance::Pause(_)
+        | Disturbance::Reserve(_)
+        | Disturbance::Reset(..)
+        | Disturbance::RollsBack(_) => {
             live.set.is_some_and(|set| set.going == Going::No && edited(set.spec, what) != set.spec)
         }
     }
@@ -97,7 +119,20 @@ pub(crate) fn happen(state: &mut State, what: Disturbance) {
         | Disturbance::Partition(_)
         | Disturbance::Unavailable(_)
         | Disturbance::MinReady(_)
-        | Disturbance::Retention(..) => edit(state, what),
+        | Disturbance::Retention(..)
+        | Disturbance::Recreate
+        | Disturbance::Storage(_)
+        | Disturbance::Pause(_)
+        | Disturbance::Reserve(_)
+        | Disturbance::Reset(..)
+        | Disturbance::RollsBack(_) => edit(state, what),
+        Disturbance::Forgive => {
+            let version = state.fresh();
+            if let Some(set) = &mut state.live.set {
+                (set.notes.rolled_back, set.version) = (None, version);
+            }
+        }
+        Disturbance::Lead(slot) => lead(state, usize::from(slot)),
         Disturbance::DeleteSet => state.live.set = None,
         Disturbance::DeleteSetForeground => goes(state, Going::Foreground),
         Disturbance::DeleteSetOrphan => goes(state, Going::Orphan),
@@ -136,7 +171,7 @@ pub(crate) fn happen(state: &mut State, what: Disturbance) {
 fn edited(mut spec: Spec, what: Disturbance) -> Spec {
     let (partition, unavailable_max) = match spec.strategy {
         Strategy::Block { partition, unavailable_max } => (partition, unavailable_max),
-        Strategy::OnDelete | Strategy::Plain => (0, None),
+        Strategy::OnDelete | Strategy::Recreate | Strategy::Plain => (0, None),
     };
     match what {
         Disturbance::Scale(replicas) => spec.replicas = replicas,
@@ -146,6 +181,12 @@ fn edited(mut spec: Spec, what: Disturbance) -> Spec {
         Disturbance::Unavailable(max) => spec.strategy = Strategy::Block { partition, unavailable_max: Some(max) },
         Disturbance::MinReady(min_ready) => spec.min_ready = min_ready,
         Disturbance::Retention(scaled, deleted) => (spec.scaled_delete, spec.deleted_delete) = (scaled, deleted),
+        Disturbance::Recreate => spec.strategy = Strategy::Recreate,
+        Disturbance::Storage(size) => spec.storage = size,
+        Disturbance::Pause(paused) => spec.wishes.paused = paused,
+        Disturbance::Reserve(slots) => spec.wishes.reserved = Slots(slots),
+        Disturbance::Reset(slot, generation) => spec.wishes.resets[usize::from(slot)] = generation,
+        Disturbance::RollsBack(on) => spec.wishes.rolls_back = on,
         // Nothing else edits the spec.
         _ => {}
     }
@@ -153,16 +194,27 @@ fn edited(mut spec: Spec, what: Disturbance) -> Spec {
 }
 
 fn edit(state: &mut State, what: Disturbance) {
+    let version = state.fresh();
     if let Some(set) = &mut state.live.set {
-        set.spec = edited(set.spec, what);
-        set.generation += 1;
+        let before = set.spec;
+        set.spec = edited(before, what);
+        set.version = version;
+        // Annotations are no part of the spec.
+        set.generation += u8::from(Spec { wishes: before.wishes, ..set.spec } != before);
+        state.world.overdue &= set.spec.template == before.template;
+        // Who asks for another generation asks anew.
+        for slot in (0..SLOTS).filter(|slot| set.spec.wishes.resets[*slot] != before.wishes.resets[*slot]) {
+            state.world.wiped[slot] = 0;
+        }
         state.world.ever_scaled_delete |= set.spec.scaled_delete;
         state.world.ever_deleted_delete |= set.spec.deleted_delete;
     }
 }
 
 fn goes(state: &mut State, how: Going) {
+    let version = state.fresh();
     if let Some(set) = &mut state.live.set {
+        set.version = version;
         set.going = how;
         set.generation += 1;
     }
@@ -170,8 +222,17 @@ fn goes(state: &mut State, how: Going) {
 
 /// The same manifest is applied again: as far as the world remembers, the spec of the set that was.
 fn make_set(state: &mut State) {
-    let uid = state.fresh();
-    state.live.set = state.world.manifest.map(|spec| Set { uid, generation: 1, going: Going::No, spec, status: None });
+    let (uid, version) = (state.fresh(), state.fresh());
+    state.live.set = state.world.manifest.map(|spec| Set::new(uid, version, spec));
+}
+
+fn lead(state: &mut State, leader: usize) {
+    for slot in 0..SLOTS {
+        let version = state.fresh();
+        if let Some(pod) = state.live.pods[slot].as_mut().filter(|pod| pod.leader != (slot == leader)) {
+            (pod.leader, pod.version) = (slot == leader, version);
+        }
+    }
 }
 
 fn write(state: &mut State, slot: u8, change: impl FnOnce(&mut Pod)) {
@@ -213,5 +274,7 @@ fn squat(state: &mut State, slot: usize) {
         template: 0,
         mounts: None,
         errand: Errand::default(),
+        leader: false,
+        reset: 0,
     });
 }

@@ -6,25 +6,27 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{
-    ControllerRevision, RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetOrdinals,
+    ControllerRevision, RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetCondition, StatefulSetOrdinals,
     StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetStatus, StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
     Container, Node, PersistentVolumeClaim, Pod as WirePod, PodCondition, PodSpec, PodStatus, PodTemplateSpec, Probe,
 };
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use stead_plan::ids::{Target as WireTarget, Uid};
 use stead_plan::pods;
-use stead_plan::statefulset::ordinals::{Ordinal, claim_ordinal_of, ordinal_of, pod_name};
+use stead_plan::statefulset::ordinals::{Ordinal, claim_ordinal_of, ordinal_of};
 use stead_plan::statefulset::revisions::RevisionName;
 use stead_plan::statefulset::{self, Action, ClaimKeeper, Removal, View, render};
 
-use super::objects::{
-    Claim, Going, Keeper, Life, Objects, Owner, Pod, Revision, SLOTS, Set, Spec, Stamp, Strategy, TEMPLATES,
-};
+use super::objects::{Going, Life, Objects, Owner, Pod, Revision, SLOTS, Set, Spec, Stamp, Strategy, TEMPLATES};
 use super::preparing;
 use super::state::{Act, Given, Target, Why};
+
+mod annotations;
+mod claims;
 
 const SET: &str = "web";
 const CLAIM: &str = "data";
@@ -47,6 +49,7 @@ pub(crate) struct Observed {
     pub(crate) claims: Vec<Arc<PersistentVolumeClaim>>,
     pub(crate) revisions: Vec<Arc<ControllerRevision>>,
     pub(crate) nodes: Vec<Arc<Node>>,
+    pub(crate) classes: Vec<Arc<StorageClass>>,
 }
 
 /// Prototypes of all objects, rendered once by the product.
@@ -95,20 +98,19 @@ impl Wire {
             claims: claims.map(Arc::new).collect(),
             revisions: revisions.map(Arc::new).collect(),
             nodes: if self.prepares { preparing::nodes() } else { Vec::new() },
+            classes: vec![Arc::new(claims::class())],
         })
     }
 
     /// The set with `status`.
     pub(crate) fn set(&self, set: &Set, status: Option<StatefulSetStatus>) -> StatefulSet {
-        let Set { uid, generation, going, spec, status: _ } = *set;
+        let Set { uid, version, generation, going, spec, notes, status: _ } = *set;
         let mut wire = self.set.clone();
         wire.metadata.uid = Some(uid_text(uid));
+        wire.metadata.resource_version = Some(version.0.to_string());
         wire.metadata.generation = Some(generation.into());
         wire.metadata.deletion_timestamp = (going != Going::No).then(|| ago(1));
-        if spec.hold_on_raise {
-            let hold = (statefulset::wishes::PARTITION_RAISE.to_owned(), "hold".to_owned());
-            wire.metadata.annotations = Some(BTreeMap::from([hold]));
-        }
+        wire.metadata.annotations = Some(annotations::of(&spec.wishes, &notes, |template| self.name_of(template)));
         if self.prepares {
             let hook = (statefulset::wishes::PREPARE_HOOK.to_owned(), preparing::HOOK.to_owned());
             wire.metadata.annotations.get_or_insert_default().extend([hook]);
@@ -127,6 +129,7 @@ impl Wire {
             min_ready_seconds: spec.min_ready.then_some(MIN_READY_S),
             revision_history_limit: Some(spec.history_limit.into()),
             template: self.templates[usize::from(spec.template)].clone(),
+            volume_claim_templates: Some(vec![claims::template(CLAIM, spec.storage)]),
             ..wire.spec.take().unwrap_or_default()
         });
         wire
@@ -143,25 +146,15 @@ impl Wire {
         if !pod.labelled {
             labels.remove(statefulset::POD_NAME_LABEL);
         }
+        if pod.leader {
+            labels.extend([annotations::leader()]);
+        }
+        annotations::mark(&mut wire.metadata, pod.reset);
         wire.status = Some(status(pod.life));
         if self.prepares {
             let name = |template: u8| self.revisions[usize::from(template)].metadata.name.clone().unwrap_or_default();
             preparing::dress(&mut wire, &pod.errand, name);
         }
-        wire
-    }
-
-    fn claim(&self, slot: usize, claim: &Claim) -> PersistentVolumeClaim {
-        let mut wire = self.claims[slot].clone();
-        stamp(&mut wire.metadata, claim.uid, claim.version, claim.terminating);
-        let foreign = claim.foreign.then(|| reference("v1", "ConfigMap", "other", "other".to_owned()));
-        let keeper = match claim.keeper {
-            Keeper::Nobody => None,
-            Keeper::Set(uid) => Some(reference(statefulset::API_VERSION, statefulset::KIND, SET, uid_text(uid))),
-            Keeper::Pod(uid) => Some(reference("v1", "Pod", &pod_name(SET, ordinal(slot)), uid_text(uid))),
-        };
-        let owners: Vec<_> = foreign.into_iter().chain(keeper).collect();
-        wire.metadata.owner_references = Some(owners).filter(|owners| !owners.is_empty());
         wire
     }
 
@@ -173,11 +166,15 @@ impl Wire {
         wire
     }
 
-    /// The owner that a claim of `slot` is created with, read off the claim the product renders.
-    pub(crate) fn first_keeper(&self, set: &Set, slot: usize) -> Keeper {
-        let claim = render::claim(&self.set(set, None), CLAIM, ordinal(slot));
-        let owners = claim.and_then(|claim| claim.metadata.owner_references).unwrap_or_default();
-        if owners.is_empty() { Keeper::Nobody } else { Keeper::Set(set.uid) }
+    fn name_of(&self, template: u8) -> RevisionName {
+        RevisionName(self.revisions[usize::from(template)].metadata.name.clone().unwrap_or_default())
+    }
+
+    /// The generation that a pod of `slot` is made for, read off the pod the product renders.
+    pub(crate) fn pod_made_for(&self, set: &Set, slot: usize) -> u8 {
+        let (template, name) = (&self.templates[usize::from(set.spec.template)], self.name_of(set.spec.template));
+        let pod = render::pod(&self.set(set, None), template, &name, ordinal(slot));
+        annotations::generation(&pod.metadata)
     }
 
     /// The template that a revision name stands for.
@@ -187,7 +184,7 @@ impl Wire {
     }
 
     /// The action in the model's terms; none when it is about nothing that exists in the model.
-    pub(crate) fn act(&self, action: &Action) -> Option<Act> {
+    pub(crate) fn act(&self, set: &Set, action: &Action) -> Option<Act> {
         let revision = |target: &WireTarget| Some(read(target, self.template_called(&target.name)?));
         let pod = |target: &WireTarget| Some(read(target, slot_of(ordinal_of(SET, &target.name)?)?));
         let claim = |target: &WireTarget| Some(read(target, slot_of(claim_ordinal_of(CLAIM, SET, &target.name)?)?));
@@ -212,13 +209,39 @@ impl Wire {
                 Act::CreatePod { slot: slot_of(*ordinal)?, template: self.template_called(&revision.0)? }
             }
             Action::DeletePod { target, why, .. } => Act::DeletePod(pod(target)?, reason(*why)?),
-            // Nobody asks for these here.
-            Action::DeleteClaim { .. }
-            | Action::GrowClaim { .. }
-            | Action::Remember { .. }
-            | Action::RollBack { .. } => return None,
+            Action::DeleteClaim { target, .. } => Act::DeleteClaim(claim(target)?),
+            Action::GrowClaim { target, storage, .. } => Act::GrowClaim(claim(target)?, claims::size_of(storage)?),
+            Action::Remember { key, value } => Act::Remember(self.noted(set, key, value.as_ref())?),
+            Action::RollBack { to, from } => Act::RollBack {
+                set: Target { slot: 0, uid: Some(set.uid), version: Some(set.version) },
+                to: self.template_called(&to.0)?,
+                from: self.template_called(&from.0)?,
+            },
         })
     }
+}
+
+/// The condition Progressing of a rollout under way.
+fn rolling(status: &StatefulSetStatus) -> Option<usize> {
+    let rolls = |condition: &StatefulSetCondition| {
+        condition.type_ == "Progressing" && condition.reason.as_deref() == Some("RollingOut")
+    };
+    status.conditions.iter().flatten().position(rolls)
+}
+
+/// Whether `status` says that a rollout has begun just now.
+pub(crate) fn is_young(status: &StatefulSetStatus) -> bool {
+    let since = rolling(status).and_then(|at| status.conditions.as_ref()?[at].last_transition_time.as_ref());
+    since.is_some_and(|since| since.0 == now())
+}
+
+/// `status` as it is when the deadline of a rollout has passed since.
+pub(crate) fn aged(status: &StatefulSetStatus) -> StatefulSetStatus {
+    let mut status = status.clone();
+    if let (Some(at), Some(conditions)) = (rolling(&status), &mut status.conditions) {
+        conditions[at].last_transition_time = Some(ago(2 * i64::from(annotations::DEADLINE_S)));
+    }
+    status
 }
 
 fn template(image: &str, probed: bool) -> PodTemplateSpec {
@@ -239,10 +262,6 @@ fn labels() -> BTreeMap<String, String> {
 }
 
 fn prototype(template: &PodTemplateSpec) -> StatefulSet {
-    let claim = PersistentVolumeClaim {
-        metadata: ObjectMeta { name: Some(CLAIM.to_owned()), ..ObjectMeta::default() },
-        ..PersistentVolumeClaim::default()
-    };
     StatefulSet {
         metadata: ObjectMeta {
             name: Some(SET.to_owned()),
@@ -253,7 +272,7 @@ fn prototype(template: &PodTemplateSpec) -> StatefulSet {
             selector: LabelSelector { match_labels: Some(labels()), ..LabelSelector::default() },
             service_name: Some(SET.to_owned()),
             template: template.clone(),
-            volume_claim_templates: Some(vec![claim]),
+            volume_claim_templates: Some(vec![claims::template(CLAIM, 1)]),
             ..StatefulSetSpec::default()
         }),
         status: None,
@@ -264,6 +283,7 @@ fn strategy(spec: Spec) -> StatefulSetUpdateStrategy {
     let of = |type_: &str, rolling_update| StatefulSetUpdateStrategy { type_: Some(type_.to_owned()), rolling_update };
     match spec.strategy {
         Strategy::OnDelete => of("OnDelete", None),
+        Strategy::Recreate => of("Recreate", None),
         Strategy::Plain => of("RollingUpdate", None),
         Strategy::Block { partition, unavailable_max } => {
             let max_unavailable = unavailable_max.map(|max| IntOrString::Int(max.into()));
@@ -343,8 +363,7 @@ fn reason(why: Removal) -> Option<Why> {
         Removal::Condemned => Why::Condemned,
         Removal::Outdated => Why::Outdated,
         Removal::Broken => Why::Broken,
-        // Nobody asks for it here.
-        Removal::Reset => return None,
+        Removal::Reset => Why::Reset,
     })
 }
 

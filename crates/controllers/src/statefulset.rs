@@ -119,7 +119,7 @@ struct Execution<'a> {
 }
 
 impl Execution<'_> {
-    /// All batches, up to the first that fails, and the status in any case (G4).
+    /// All batches, up to the first that fails, and then the status that holds (G4).
     async fn carry_out(&self, plan: &Plan) -> Result<(), WriteError> {
         for note in &plan.notes {
             self.tell(note);
@@ -131,15 +131,16 @@ impl Execution<'_> {
                 break;
             }
         }
-        if plan.status_changed {
-            let put = |set: &mut StatefulSet| set.status = Some(conditions::onto(set.status.as_ref(), &plan.status));
+        let failed = outcome.as_ref().err().map(|(action, _)| *action);
+        if let Some(status) = statefulset::status_after(self.set, plan, failed) {
+            let put = |set: &mut StatefulSet| set.status = Some(conditions::onto(set.status.as_ref(), status));
             self.writer.write_status(self.set.clone(), put).await?;
         }
-        outcome
+        outcome.map_err(|(_, error)| error)
     }
 
     /// One action and the event that tells of it.
-    async fn act(&self, action: &Action) -> Result<(), WriteError> {
+    async fn act<'a>(&self, action: &'a Action) -> Result<(), (&'a Action, WriteError)> {
         let outcome = self.write(action).await;
         let note = match &outcome {
             Ok(()) => events::succeeded(&self.key.name, action),
@@ -149,7 +150,7 @@ impl Execution<'_> {
         if let Some(note) = note {
             self.tell(&note);
         }
-        outcome
+        outcome.map_err(|error| (action, error))
     }
 
     async fn write(&self, action: &Action) -> Result<(), WriteError> {

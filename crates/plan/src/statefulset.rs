@@ -58,8 +58,22 @@ pub fn plan(set: &StatefulSet, observed: &Observed<'_>, now: Timestamp) -> Plan 
     plan.status.conditions = set.status.as_ref().and_then(|status| status.conditions.clone());
     let news = conditions::merge(&mut plan.status, &plan.conditions, now);
     plan.notes.extend(news);
-    plan.status_changed = status::is_news(set, &plan.status);
+    plan.found.conditions.clone_from(&plan.status.conditions);
+    // Counts that hold only once pods have been taken in or let go may never have been true together, if
+    // others change meanwhile. The next plan counts, and there is one as soon as that is done.
+    plan.status_changed = !plan.regroups() && status::is_news(set, &plan.status);
     plan
+}
+
+/// The status to write once `plan` was carried out, or as far as before the action that `failed`; none
+/// when it is not worth a write. What would have been done then cannot be counted on: the pods as they
+/// were found can. No status is known while it is not known which pods and revisions are the set's (G4).
+pub fn status_after<'a>(set: &StatefulSet, plan: &'a Plan, failed: Option<&Action>) -> Option<&'a StatefulSetStatus> {
+    match failed {
+        None => plan.status_changed.then_some(&plan.status),
+        Some(failed) if failed.is_bookkeeping() => None,
+        Some(_) => status::is_news(set, &plan.found).then_some(&plan.found),
+    }
 }
 
 /// As [`plan`], over the few facts that matter. The status holds only what is counted, and counts as
@@ -83,7 +97,8 @@ pub fn decide(view: &View, now: Timestamp) -> Plan {
         draft.wake(at);
     }
     let conditions = if view.set.deleting { Vec::new() } else { conditions::all(&stage, &progress, &mut draft) };
-    draft.finish(status, conditions)
+    let found = status::count(&stage, &Draft::default());
+    Plan { found, ..draft.finish(status, conditions) }
 }
 
 /// What the stages of a plan look at.

@@ -134,6 +134,32 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Whether it settles which revisions and pods are the set's, and at which each is, before anything else.
+    pub(super) fn is_bookkeeping(&self) -> bool {
+        match self {
+            Self::ConfirmSet
+            | Self::AdoptRevision(_)
+            | Self::CreateRevision { .. }
+            | Self::RenumberRevision { .. }
+            | Self::AdoptPod(_)
+            | Self::ReleasePod(_)
+            | Self::Remember { .. } => true,
+            Self::DeleteRevision(_)
+            | Self::OwnClaim { .. }
+            | Self::CreateClaim { .. }
+            | Self::CreatePod { .. }
+            | Self::RelabelPod { .. }
+            | Self::Prepare { .. }
+            | Self::Withdraw { .. }
+            | Self::DeletePod { .. }
+            | Self::DeleteClaim { .. }
+            | Self::GrowClaim { .. }
+            | Self::RollBack { .. } => false,
+        }
+    }
+}
+
 /// Who holds a claim, beside foreign owners.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClaimKeeper {
@@ -309,6 +335,8 @@ pub struct Plan {
     pub status: StatefulSetStatus,
     /// Whether that status is worth a write (O8).
     pub status_changed: bool,
+    /// The status of the pods as they were found, which still holds when an action has failed.
+    pub found: StatefulSetStatus,
     /// When to plan again even if nothing changes.
     pub wake_at: Option<Timestamp>,
     /// What people should be told, beside the outcome of the actions.
@@ -321,6 +349,11 @@ impl Plan {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty() && !self.status_changed
+    }
+
+    /// Whether pods become the set's or cease to be.
+    pub(super) fn regroups(&self) -> bool {
+        self.actions().any(|action| matches!(action, Action::AdoptPod(_) | Action::ReleasePod(_)))
     }
 
     /// All actions in order.
@@ -414,6 +447,7 @@ impl Draft {
         self.doomed().any(|target| target == pod)
     }
 
+    /// The plan, with the status it leaves things in.
     pub(super) fn finish(self, status: StatefulSetStatus, conditions: Vec<Condition>) -> Plan {
         let adopts =
             self.bookkeeping.iter().any(|action| matches!(action, Action::AdoptPod(_) | Action::AdoptRevision(_)));
@@ -424,6 +458,7 @@ impl Draft {
         Plan {
             batches,
             waits: self.waits,
+            found: status.clone(),
             status,
             status_changed: true,
             wake_at: self.wake_at,

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::StatefulSetCondition;
 use stead_plan::statefulset::conditions::onto;
+use stead_plan::statefulset::{Action, status_after};
 
 use crate::parallel;
 use crate::world::{World, web};
@@ -83,4 +84,32 @@ fn a_replica_that_goes_is_still_counted_when_it_becomes_available() {
     world.scale(1);
     world.settle();
     assert_eq!(world.plan().wake_at, Some(world.now + SignedDuration::from_secs(10)));
+}
+
+#[test]
+fn what_fails_is_not_counted_as_done() {
+    let mut world = World::running(2);
+    world.image("b");
+    let plan = world.plan();
+    let find = |wanted: fn(&Action) -> bool| plan.actions().find(|action| wanted(action)).expect("planned");
+    let (revision, deletion) = (
+        find(|action| matches!(action, Action::CreateRevision { .. })),
+        find(|action| matches!(action, Action::DeletePod { .. })),
+    );
+    let current = |failed| status_after(&world.set, &plan, failed).map(|status| status.current_replicas);
+    assert_eq!(current(None), Some(Some(1)), "one is on its way out");
+    assert_eq!(current(Some(deletion)), Some(Some(2)), "it is not");
+    assert_eq!(current(Some(revision)), None, "a status would name a revision that does not exist");
+}
+
+#[test]
+fn pods_are_counted_once_it_is_certain_whose_they_are() {
+    let mut world = World::running(2);
+    world.pods.get_mut("web-1").expect("it runs").metadata.owner_references = None;
+    world.set.status.get_or_insert_default().replicas = 1;
+    let plan = world.sync();
+    assert!(plan.actions().any(|action| matches!(action, Action::AdoptPod(_))));
+    assert_eq!(world.set.status.as_ref().map(|status| status.replicas), Some(1), "others may have changed meanwhile");
+    world.run();
+    assert_eq!(world.set.status.as_ref().map(|status| status.replicas), Some(2));
 }

@@ -11,6 +11,9 @@ use stead_store::{Entry, Key, Revision};
 use super::entropy::Dice;
 use super::observer::Observer;
 
+/// Revisions lost by a disk that turns back.
+const TURNED_BACK: u64 = 5;
+
 /// How long the disk takes, and whether it still works.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DiskMood {
@@ -18,13 +21,22 @@ pub(crate) struct DiskMood {
     pub(crate) sync_ms_max: u64,
     /// Every commit fails with this.
     pub(crate) failure: Option<&'static str>,
-    /// It says that things are durable and keeps nothing. Planted, to see whether anybody notices.
-    pub(crate) forgets: bool,
+    /// It says that things of these tables are durable and keeps none. Planted, to see whether anybody
+    /// notices.
+    pub(crate) forgets: Option<&'static str>,
+    /// Who starts next is told of an older newest revision than there was. Planted, too.
+    pub(crate) turns_back: bool,
 }
 
 impl Default for DiskMood {
     fn default() -> Self {
-        Self { sync_ms_max: 6, failure: None, forgets: false }
+        Self { sync_ms_max: 6, failure: None, forgets: None, turns_back: false }
+    }
+}
+
+impl DiskMood {
+    fn forgets(&self, change: &Committed) -> bool {
+        self.forgets.is_some_and(|tables| change.event.after.key.resource.0.starts_with(tables))
     }
 }
 
@@ -52,7 +64,8 @@ impl SimDisk {
     /// What a server that starts now finds.
     pub(crate) fn contents(&self) -> (Vec<Arc<Entry>>, Revision) {
         let inner = self.lock();
-        (inner.entries.values().cloned().collect(), inner.newest)
+        let back = if inner.mood.turns_back { TURNED_BACK } else { 0 };
+        (inner.entries.values().cloned().collect(), Revision(inner.newest.0.saturating_sub(back)))
     }
 
     /// Changes how the disk behaves.
@@ -70,7 +83,7 @@ impl SimDisk {
         self.lock().newest
     }
 
-    fn keep(&self, changes: &[Committed]) {
+    fn keep<'a>(&self, changes: impl Iterator<Item = &'a Committed>) {
         for change in changes {
             let entry = &change.event.after;
             {
@@ -104,9 +117,8 @@ impl Disk for SimDisk {
             if let Some(failure) = mood.failure {
                 return Err(failure.to_owned());
             }
-            if !mood.forgets {
-                self.keep(changes);
-            }
+            let kept = changes.iter().filter(|change| !mood.forgets(change));
+            self.keep(kept);
             // Durable, but nobody knows it yet.
             tokio::time::sleep(self.dice.ms(0, mood.sync_ms_max)).await;
             Ok(())

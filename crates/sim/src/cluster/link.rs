@@ -43,6 +43,8 @@ pub(crate) struct Weather {
     pub(crate) expired: u64,
     /// Nothing gets through.
     pub(crate) partitioned: bool,
+    /// Updates lose the revision they were decided on. Planted, to see whether anybody notices.
+    pub(crate) forces: bool,
 }
 
 /// Longest stall of a watch.
@@ -59,6 +61,7 @@ impl Weather {
         cut: 0,
         expired: 0,
         partitioned: false,
+        forces: false,
     };
 
     /// Everything goes wrong now and then.
@@ -71,6 +74,7 @@ impl Weather {
         cut: 10,
         expired: 200,
         partitioned: false,
+        forces: false,
     };
 }
 
@@ -205,6 +209,7 @@ impl Inner {
         let streams = lock(&self.streams).clone();
         let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
         let on = (method == Method::PUT).then(|| revision_in(&body)).flatten();
+        let body = if weather.forces && on.is_some() { unconditional(&body) } else { body };
         let request = Request::from_parts(parts, http_body_util::Full::new(body));
         let response = self.serve(&running, request).await?;
         if let Some(tap) = tap
@@ -334,6 +339,13 @@ fn revision_in(json: &[u8]) -> Option<u64> {
     }
     let object: Object = serde_json::from_slice(json).ok()?;
     object.metadata.resource_version.filter(|_| object.items.is_none())?.parse().ok()
+}
+
+/// The object in `json` without its resourceVersion.
+fn unconditional(json: &Bytes) -> Bytes {
+    let Ok(mut object) = serde_json::from_slice::<serde_json::Value>(json) else { return json.clone() };
+    object["metadata"]["resourceVersion"].take();
+    object.to_string().into()
 }
 
 fn full(bytes: Bytes) -> Body {

@@ -46,6 +46,14 @@ struct Container {
     _life: AbortOnDropHandle<()>,
 }
 
+/// What is known while there is no supervisor.
+struct Unsupervised {
+    /// How each incarnation stood when it was killed.
+    seen: BTreeMap<String, InstanceState>,
+    /// What incarnations are to be told; whoever asks keeps asking.
+    asked: Vec<(String, Told)>,
+}
+
 #[derive(Default)]
 struct State {
     containers: BTreeMap<String, Container>,
@@ -55,7 +63,10 @@ struct State {
     records: BTreeMap<String, Arc<Pod>>,
     dirs: BTreeSet<String>,
     images: BTreeSet<String>,
-    addresses: u8,
+    /// None while a supervisor runs.
+    unsupervised: Option<Unsupervised>,
+    /// Addresses given so far; none is given twice, so that an address names one pod.
+    addresses: u16,
     powered: bool,
 }
 
@@ -127,6 +138,7 @@ impl Machine {
         let mut state = self.lock();
         state.powered = false;
         state.sandboxes.clear();
+        state.unsupervised = None;
         let containers = std::mem::take(&mut state.containers);
         drop(state);
         for (id, container) in containers {
@@ -139,6 +151,32 @@ impl Machine {
     /// Turns it on again.
     pub(crate) fn power_on(&self) {
         self.lock().powered = true;
+    }
+
+    /// Kills the supervisor of the containers. They go on; nobody can start or stop one, or learn of an end.
+    pub(crate) fn kill_supervisor(&self) {
+        let mut state = self.lock();
+        let seen = state.containers.iter().map(|(id, container)| (id.clone(), container.state.clone())).collect();
+        if state.powered && state.unsupervised.is_none() {
+            state.unsupervised = Some(Unsupervised { seen, asked: Vec::new() });
+        }
+    }
+
+    /// Starts a supervisor that takes over what runs. How the others ended is not known any more.
+    pub(crate) fn start_supervisor(&self) {
+        let mut state = self.lock();
+        let Some(Unsupervised { seen, asked }) = state.unsupervised.take() else { return };
+        for (id, container) in &mut state.containers {
+            if let InstanceState::Exited { code, .. } = &mut container.state
+                && seen.get(id) == Some(&InstanceState::Running)
+            {
+                *code = SIGKILLED;
+            }
+        }
+        let pods: BTreeSet<String> = state.records.keys().cloned().collect();
+        drop(state);
+        asked.iter().for_each(|(id, told)| self.say(id, *told));
+        pods.iter().for_each(|uid| self.changed(uid));
     }
 
     /// Records a pod the agent has taken on.
@@ -173,8 +211,9 @@ impl Machine {
         if let Some(ip) = state.sandboxes.get(uid) {
             return *ip;
         }
-        state.addresses = state.addresses.wrapping_add(1).max(2);
-        let ip = IpAddr::from(Ipv4Addr::new(10, 244, self.inner.subnet, state.addresses));
+        state.addresses += 1;
+        let [high, low] = state.addresses.to_be_bytes();
+        let ip = IpAddr::from(Ipv4Addr::new(10, 240 + self.inner.subnet, high, low));
         state.sandboxes.insert(uid.to_owned(), ip);
         ip
     }
@@ -226,14 +265,20 @@ impl Machine {
     pub(crate) fn instances(&self, uid: &str) -> Vec<Instance> {
         let state = self.lock();
         let own = state.containers.iter().filter(|(_, container)| container.uid == uid);
-        own.map(|(id, container)| Instance {
-            id: id.clone(),
-            name: container.name.clone(),
-            attempt: container.attempt,
-            image: container.image.clone(),
-            image_id: format!("sim@{}", container.image),
-            started_at: container.started_at,
-            state: container.state.clone(),
+        let known = |id: &String, container: &Container| match &state.unsupervised {
+            Some(then) => then.seen.get(id).cloned(),
+            None => Some(container.state.clone()),
+        };
+        own.filter_map(|(id, container)| {
+            Some(Instance {
+                state: known(id, container)?,
+                id: id.clone(),
+                name: container.name.clone(),
+                attempt: container.attempt,
+                image: container.image.clone(),
+                image_id: format!("sim@{}", container.image),
+                started_at: container.started_at,
+            })
         })
         .collect()
     }
@@ -252,7 +297,7 @@ impl Machine {
     pub(crate) fn start(&self, pod: &ObjectKey, uid: &str, name: &str, attempt: u32, image: &str) {
         let id = format!("{uid}_{name}_{attempt}");
         let mut state = self.lock();
-        if !state.powered || state.containers.contains_key(&id) {
+        if !state.powered || state.unsupervised.is_some() || state.containers.contains_key(&id) {
             return;
         }
         let claims = state.locks.iter().filter(|(_, (_, holder))| holder == uid).map(|(claim, _)| claim.clone());
@@ -282,12 +327,12 @@ impl Machine {
 
     /// Asks an incarnation to end.
     pub(crate) fn ask_to_end(&self, id: &str) {
-        self.say(id, Told::ToEnd);
+        self.ask(id, Told::ToEnd);
     }
 
     /// Kills an incarnation.
     pub(crate) fn kill(&self, id: &str) {
-        self.say(id, Told::Killed);
+        self.ask(id, Told::Killed);
     }
 
     /// Kills a process at random, as memory pressure does.
@@ -298,8 +343,17 @@ impl Machine {
             running.map(|(id, _)| id.clone()).collect()
         };
         if let Some(id) = self.inner.dice.pick(&running) {
-            self.kill(id);
+            self.say(id, Told::Killed);
         }
+    }
+
+    /// Tells an incarnation something through the supervisor.
+    fn ask(&self, id: &str, told: Told) {
+        if let Some(unsupervised) = &mut self.lock().unsupervised {
+            unsupervised.asked.push((id.to_owned(), told));
+            return;
+        }
+        self.say(id, told);
     }
 
     fn say(&self, id: &str, told: Told) {
@@ -326,7 +380,10 @@ impl Machine {
             container.ready = false;
         }
         self.inner.observer.ended(id, code);
-        self.changed(uid);
+        let seen = self.lock().unsupervised.is_none();
+        if seen {
+            self.changed(uid);
+        }
     }
 
     fn changed(&self, uid: &str) {

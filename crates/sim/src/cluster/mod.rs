@@ -12,6 +12,7 @@ mod machine;
 mod nemesis;
 mod observer;
 pub mod planted;
+mod resolver;
 pub mod scenarios;
 mod server;
 mod settle;

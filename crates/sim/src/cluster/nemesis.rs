@@ -55,11 +55,21 @@ async fn one_fault(world: &World, dice: &Dice, clocks: bool, loses_nodes: bool) 
             pause(dice, PARTITION_S_MAX * 1000).await;
             world.partition_agent(node, false);
         }
-        76..80 => {
+        76..78 => {
+            world.partition_resolver(true);
+            pause(dice, PARTITION_S_MAX * 1000).await;
+            world.partition_resolver(false);
+        }
+        78..79 => {
+            world.kill_resolver();
+            pause(dice, 10_000).await;
+            world.start_resolver();
+        }
+        79..81 => {
             world.story().tell("world", "every watch is cut");
             world.each_link(super::link::Link::cut);
         }
-        80..84 => {
+        81..84 => {
             world.disk().set_mood(DiskMood { sync_ms_max: 400, ..DiskMood::default() });
             pause(dice, 20_000).await;
             world.disk().set_mood(DiskMood::default());
@@ -68,6 +78,11 @@ async fn one_fault(world: &World, dice: &Dice, clocks: bool, loses_nodes: bool) 
         88..94 if clocks => {
             let by_s = i64::try_from(dice.below(160)).unwrap_or(0) - 80;
             world.step_clock((dice.permille(500)).then_some(node), by_s);
+        }
+        94..96 => {
+            world.kill_supervisor(node);
+            pause(dice, 20_000).await;
+            world.start_supervisor(node);
         }
         _ => world.machines()[node].kill_one(),
     }

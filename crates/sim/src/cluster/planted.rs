@@ -6,11 +6,13 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use serde_json::json;
 use stead_client::ObjectKey;
 
+use super::link::Weather;
 use super::observer::CONTROLLERS;
 use super::scenarios::{Course, Scenario, web};
 use super::users::NAMESPACE;
@@ -23,14 +25,19 @@ macro_rules! planted {
 }
 
 /// All of them; `about` is the invariant.
-pub static ALL: [Scenario; 8] = [
+pub static ALL: [Scenario; 13] = [
     planted!("planted-twin", "I1", twin),
     planted!("planted-early-pod", "I2", early_pod),
     planted!("planted-lost-claim", "I3", lost_claim),
     planted!("planted-shared-claim", "I3", shared_claim),
+    planted!("planted-revisions-again", "I4", revisions_again),
+    planted!("planted-empty-promise", "I5", empty_promise),
     planted!("planted-forgetful-disk", "I6", forgetful_disk),
+    planted!("planted-stale-update", "I7", stale_update),
     planted!("planted-wrong-status", "I8", wrong_status),
     planted!("planted-needless-deletion", "I9", needless_deletion),
+    planted!("planted-orphan-taken", "I10", orphan_taken),
+    planted!("planted-stale-names", "I11", stale_names),
     planted!("planted-restlessness", "I12", restlessness),
 ];
 
@@ -84,8 +91,58 @@ async fn lost_claim(world: World, _: Duration) {
 }
 
 async fn forgetful_disk(world: World, _: Duration) {
-    world.disk().set_mood(super::disk::DiskMood { forgets: true, ..Default::default() });
+    world.disk().set_mood(super::disk::DiskMood { forgets: Some(""), ..Default::default() });
     web(&world).await;
+}
+
+async fn revisions_again(world: World, _: Duration) {
+    let user = web(&world).await;
+    world.disk().set_mood(super::disk::DiskMood { turns_back: true, ..Default::default() });
+    world.server().kill();
+    world.server().start();
+    user.scale("web", 2).await;
+}
+
+/// Nobody watches what is lost here, so only the promise can tell.
+async fn empty_promise(world: World, _: Duration) {
+    web(&world).await;
+    world.kill_controllers();
+    world.disk().set_mood(super::disk::DiskMood { forgets: Some("configmaps"), ..Default::default() });
+    let maps: Api<ConfigMap> = Api::namespaced(world.user(), NAMESPACE);
+    let map = ConfigMap {
+        metadata: ObjectMeta { name: Some("promised".to_owned()), ..Default::default() },
+        ..Default::default()
+    };
+    aftermath(maps.create(&PostParams::default(), &map).await).await;
+}
+
+async fn stale_update(world: World, _: Duration) {
+    web(&world).await;
+    let link = world.link("careless");
+    link.set_weather(Weather { forces: true, ..Weather::FAIR });
+    let maps: Api<ConfigMap> = Api::namespaced(link.client(), NAMESPACE);
+    let deed = async {
+        let old = maps.get("kube-root-ca.crt").await?;
+        let change = Patch::Merge(json!({"metadata": {"annotations": {"beat": "1"}}}));
+        maps.patch("kube-root-ca.crt", &PatchParams::default(), &change).await?;
+        maps.replace("kube-root-ca.crt", &PostParams::default(), &old).await
+    };
+    aftermath(deed.await).await;
+}
+
+async fn orphan_taken(world: World, _: Duration) {
+    let user = web(&world).await;
+    user.delete_set("web", PropagationPolicy::Orphan).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let pods: Api<Pod> = api(&world);
+    aftermath(pods.delete("web-0", &DeleteParams::default()).await).await;
+}
+
+async fn stale_names(world: World, _: Duration) {
+    let user = web(&world).await;
+    world.partition_resolver(true);
+    user.scale("web", 1).await;
+    tokio::time::sleep(Duration::from_secs(300)).await;
 }
 
 async fn wrong_status(world: World, _: Duration) {

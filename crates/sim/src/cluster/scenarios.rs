@@ -71,9 +71,9 @@ pub static ALL: [Scenario; 16] = [
     scenario!(10 "namesake", "a set deleted and made anew while the deletion is in flight", namesake),
     scenario!(11 "watch-trouble", "watches delayed, cut, expired and compacted", watch_trouble),
     scenario!(12 "disk-full", "the log refuses to write", disk_full),
-    scenario!(13 "torn-log", "torn and damaged files of the log"; "about real files: the store's own tests"),
+    scenario!(13 "torn-log", "torn and damaged files of the log"; "crash images of real files, crates/store/src/faults.rs"),
     scenario!(14 "two-servers", "two servers on one etcd"; "the etcd back end is later work"),
-    scenario!(15 "supervisor-killed", "the supervisor of containers is killed"; "about real processes: end-to-end tests"),
+    scenario!(15 "supervisor-killed", "the supervisors of containers are killed while processes and pods go", supervisor_killed),
 ];
 
 async fn random(world: World, time: Duration) {
@@ -333,4 +333,23 @@ async fn disk_full(world: World, _: Duration) {
     outage(&world).await;
     user.scale("web", 2).await;
     reached(&world).await;
+}
+
+async fn supervisor_killed(world: World, _: Duration) {
+    let user = web(&world).await;
+    let uids = View::of(&world).claim_uids();
+    for (round, pod) in ["web-1", "web-2", "web-0"].into_iter().enumerate() {
+        let dice = world.dice(&format!("round {round}"));
+        let running = world.observer().running();
+        (0..world.machines().len()).for_each(|nth| world.kill_supervisor(nth));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        expect(&world, world.observer().running() == running, "I1", "what ran did not go on");
+        if dice.permille(500) {
+            world.machines()[dice.index(world.machines().len())].kill_one();
+        }
+        user.delete_pod(pod, dice.permille(500)).await;
+        outage(&world).await;
+        reached(&world).await;
+    }
+    expect(&world, View::of(&world).claim_uids() == uids, "I3", "the claims are not the same");
 }

@@ -10,6 +10,8 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde::de::DeserializeOwned;
 use stead_plan::pods;
+use stead_plan::statefulset::views::Observed;
+use stead_plan::statefulset::{View as Asked, wishes};
 use stead_store::Entry;
 
 use super::users::{NAMESPACE, User};
@@ -124,6 +126,7 @@ async fn put_right(world: &World) {
         if image.is_some_and(|image| is_broken(&image)) {
             user.set_image(&name, "app:mended").await;
         }
+        user.annotate(&name, wishes::PAUSED, None).await;
         // A partition holds replicas at the current revision, which may be one that never worked.
         let current = set.status.as_ref().and_then(|status| status.current_revision.clone());
         let current = view.revisions().into_iter().find(|revision| revision.metadata.name == current);
@@ -162,6 +165,7 @@ pub(crate) fn unreached(world: &World) -> Vec<String> {
     }
     problems.extend(world.observer().process_problems(&pods));
     problems.extend(slice_problems(&view, &pods, &ready));
+    problems.extend(name_problems(world, &view, &pods));
     problems
 }
 
@@ -189,9 +193,10 @@ fn set_problems(
     let own = revisions.iter().filter(|revision| pods::is_controlled_by(&revision.metadata, &uid));
     let newest = own.max_by_key(|revision| revision.revision).and_then(|revision| revision.metadata.name.clone());
     let rolling = spec.update_strategy.and_then(|strategy| strategy.rolling_update);
-    let partition = rolling.and_then(|rolling| rolling.partition).unwrap_or(0);
+    let range = Asked::new(set, &Observed::default()).set.range;
+    let updated_from = range.partition_end(rolling.and_then(|rolling| rolling.partition).unwrap_or(0));
     let templates = spec.volume_claim_templates.unwrap_or_default();
-    for ordinal in 0..replicas {
+    for ordinal in range.ascending() {
         let pod = format!("{name}-{ordinal}");
         let Some(found) = pods.get(&pod) else {
             problems.push(format!("{pod} is missing"));
@@ -201,7 +206,7 @@ fn set_problems(
             problems.push(format!("{pod} is not Ready"));
         }
         let label = found.metadata.labels.as_ref().and_then(|labels| labels.get("controller-revision-hash"));
-        if ordinal >= partition && label != newest.as_ref() {
+        if ordinal >= updated_from && label != newest.as_ref() {
             problems.push(format!("{pod} is at {label:?}, not {newest:?}"));
         }
         for template in &templates {
@@ -218,6 +223,24 @@ fn set_problems(
     let surplus = pods.values().filter(|pod| pods::is_controlled_by(&pod.metadata, &uid)).count();
     if i32::try_from(surplus).unwrap_or(i32::MAX) != replicas {
         problems.push(format!("{name} owns {surplus} pods, not {replicas}"));
+    }
+    problems
+}
+
+/// The name server gives every Ready replica's address.
+fn name_problems(world: &World, view: &View, pods: &BTreeMap<String, Pod>) -> Vec<String> {
+    let mut problems = Vec::new();
+    for set in view.sets() {
+        let (service, uid) = (set.metadata.name.unwrap_or_default(), set.metadata.uid.unwrap_or_default());
+        let own =
+            pods.iter().filter(|(_, pod)| pods::is_controlled_by(&pod.metadata, &stead_plan::ids::Uid(uid.clone())));
+        for (name, pod) in own.filter(|(_, pod)| pods::is_ready(pod)) {
+            let ip = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()).and_then(|ip| ip.parse().ok());
+            let answer = world.resolve(&format!("{name}.{service}"));
+            if ip.is_none() || answer.as_deref() != ip.as_ref().map(std::slice::from_ref) {
+                problems.push(format!("{name} is at {ip:?} and is said to be at {answer:?}"));
+            }
+        }
     }
     problems
 }

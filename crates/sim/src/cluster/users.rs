@@ -7,12 +7,15 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use stead_plan::statefulset::wishes;
 
 use super::entropy::Dice;
 use super::world::World;
 
 /// Namespace of everything people make.
 pub(crate) const NAMESPACE: &str = "default";
+/// The sets people make at random.
+pub(crate) const SETS: [&str; 2] = ["web", "bulk"];
 /// Tries before somebody gives up on a server that does not answer.
 const TRIES: u32 = 60;
 
@@ -28,6 +31,10 @@ pub(crate) struct Wish {
     pub(crate) claims: bool,
     /// Whether claims go with their set or replica.
     pub(crate) claims_go: bool,
+    /// Whether the Service has no address of its own.
+    pub(crate) headless: bool,
+    /// Whether the Service names replicas that are not ready, too.
+    pub(crate) publishes_unready: bool,
 }
 
 impl Wish {
@@ -41,6 +48,8 @@ impl Wish {
         probed: true,
         claims: true,
         claims_go: false,
+        headless: true,
+        publishes_unready: false,
     };
 
     /// Any kind of set.
@@ -55,6 +64,8 @@ impl Wish {
             probed: dice.permille(700),
             claims,
             claims_go: claims && dice.permille(300),
+            headless: dice.permille(850),
+            publishes_unready: dice.permille(200),
         }
     }
 
@@ -76,16 +87,21 @@ impl Wish {
             spec["updateStrategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": most}});
         }
         if self.claims {
-            spec["volumeClaimTemplates"] = json!([{
-                "metadata": {"name": "data"},
-                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-            }]);
+            spec["volumeClaimTemplates"] = claim_templates(1);
         }
         if self.claims_go {
             spec["persistentVolumeClaimRetentionPolicy"] = json!({"whenDeleted": "Delete", "whenScaled": "Delete"});
         }
         json!({"metadata": {"name": self.name}, "spec": spec})
     }
+}
+
+/// One claim of so many GiB for each replica.
+fn claim_templates(gib: u64) -> Value {
+    json!([{
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": format!("{gib}Gi")}}},
+    }])
 }
 
 /// Somebody with kubectl.
@@ -130,8 +146,12 @@ impl User {
 
     /// Makes a set and its Service.
     pub(crate) async fn create(&self, wish: &Wish) {
-        let service = json!({"metadata": {"name": wish.name}, "spec": {
-            "clusterIP": "None", "selector": {"app": wish.name}, "ports": [{"name": "p", "port": 80}]}});
+        let mut service = json!({"metadata": {"name": wish.name}, "spec": {
+            "selector": {"app": wish.name}, "ports": [{"name": "p", "port": 80}],
+            "publishNotReadyAddresses": wish.publishes_unready}});
+        if wish.headless {
+            service["spec"]["clusterIP"] = json!("None");
+        }
         let service: Service = parse(service);
         let set: StatefulSet = parse(wish.manifest());
         let params = PostParams::default();
@@ -162,6 +182,33 @@ impl User {
     pub(crate) async fn partition(&self, set: &str, partition: u64) {
         let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": partition}});
         self.patch(&format!("partition {partition}"), set, json!({"spec": {"updateStrategy": strategy}})).await;
+    }
+
+    /// `kubectl patch` of the update strategy to one that takes all old pods away first.
+    pub(crate) async fn recreate(&self, set: &str) {
+        let strategy = json!({"type": "Recreate", "rollingUpdate": null});
+        self.patch("strategy Recreate", set, json!({"spec": {"updateStrategy": strategy}})).await;
+    }
+
+    /// `kubectl patch` of the budget.
+    pub(crate) async fn unavailable(&self, set: &str, most: u64) {
+        let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": most}});
+        self.patch(&format!("maxUnavailable {most}"), set, json!({"spec": {"updateStrategy": strategy}})).await;
+    }
+
+    /// `kubectl patch` of the claim templates' size.
+    pub(crate) async fn grow(&self, set: &str, gib: u64) {
+        self.patch(
+            &format!("claims of {gib} GiB"),
+            set,
+            json!({"spec": {"volumeClaimTemplates": claim_templates(gib)}}),
+        )
+        .await;
+    }
+
+    /// `kubectl annotate`; none takes the annotation away.
+    pub(crate) async fn annotate(&self, set: &str, key: &str, value: Option<&str>) {
+        self.patch(&format!("{key}={value:?}"), set, json!({"metadata": {"annotations": {key: value}}})).await;
     }
 
     /// `kubectl rollout undo`
@@ -229,7 +276,7 @@ fn parse<K: serde::de::DeserializeOwned>(manifest: Value) -> K {
 /// Works at random until dropped.
 pub(crate) async fn at_work(world: World) {
     let (user, dice) = (User::of(&world), world.dice("user"));
-    let wishes = [Wish::random("web", &dice), Wish::random("bulk", &dice)];
+    let wishes = SETS.map(|set| Wish::random(set, &dice));
     for wish in &wishes {
         user.create(wish).await;
     }
@@ -246,7 +293,7 @@ async fn one_thing(user: &User, wish: &Wish, dice: &Dice, version: u64) {
     let set = wish.name;
     let ordinal = dice.below(4);
     let pod = format!("{set}-{ordinal}");
-    match dice.below(100) {
+    match dice.below(132) {
         0..22 => user.scale(set, dice.below(5)).await,
         22..42 => user.set_image(set, &format!("app:v{version}")).await,
         42..50 => {
@@ -267,11 +314,36 @@ async fn one_thing(user: &User, wish: &Wish, dice: &Dice, version: u64) {
             tokio::time::sleep(dice.ms(0, 20_000)).await;
             user.create(wish).await;
         }
-        _ => {
+        96..100 => {
             let node = format!("n{}", 1 + dice.below(3));
             user.cordon(&node, true).await;
             tokio::time::sleep(dice.ms(1_000, 60_000)).await;
             user.cordon(&node, false).await;
         }
+        _ => something_more(user, wish, dice, version).await,
+    }
+}
+
+/// What Kubernetes does not know.
+async fn something_more(user: &User, wish: &Wish, dice: &Dice, version: u64) {
+    let set = wish.name;
+    match dice.below(32) {
+        0..6 => {
+            user.annotate(set, wishes::PAUSED, Some("true")).await;
+            tokio::time::sleep(dice.ms(1_000, 60_000)).await;
+            user.annotate(set, wishes::PAUSED, None).await;
+        }
+        6..12 => user.annotate(set, wishes::RESET, Some(&format!("{}=g{version}", dice.below(4)))).await,
+        12..18 => {
+            let reserved = dice.pick(&[None, Some("0"), Some("1"), Some("2"), Some("1,3")]).copied().flatten();
+            user.annotate(set, wishes::RESERVE_ORDINALS, reserved).await;
+        }
+        18..21 => {
+            let hold = dice.permille(500).then_some("hold");
+            user.annotate(set, wishes::PARTITION_RAISE, hold).await;
+        }
+        21..25 if wish.claims => user.grow(set, 1 + version).await,
+        25..29 => user.unavailable(set, 1 + dice.below(3)).await,
+        _ => user.recreate(set).await,
     }
 }

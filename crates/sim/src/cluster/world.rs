@@ -1,5 +1,6 @@
 //! One simulated cluster: what it is made of, and what can be done to its processes.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stead_controllers::{Context, Controllers, Settings, bootstrap};
@@ -14,6 +15,7 @@ use super::entropy::Dice;
 use super::link::{Link, Weather};
 use super::machine::{Machine, SimDirs};
 use super::observer::{CONTROLLERS, Observer};
+use super::resolver::{self, DNS, Resolver};
 use super::server::Server;
 use super::story::Story;
 use super::time::WallClock;
@@ -36,6 +38,7 @@ struct Inner {
     machines: Vec<Machine>,
     agents: Mutex<Vec<Option<Agent>>>,
     controllers: Mutex<Option<ControllersProcess>>,
+    resolver: Mutex<Option<Resolver>>,
     /// The weather of links that are opened from now on.
     weather: Mutex<Weather>,
     user: Link,
@@ -77,12 +80,14 @@ impl World {
             agents: Mutex::new(machines.iter().map(|_| None).collect()),
             machines,
             controllers: Mutex::default(),
+            resolver: Mutex::default(),
             weather: Mutex::new(Weather::FAIR),
             user,
             restarts: dice("restarts"),
         };
         let world = Self { inner: Arc::new(inner) };
         world.start_all();
+        drop(tokio::spawn(resolver::keep_asking(world.clone())));
         world
     }
 
@@ -108,7 +113,11 @@ impl World {
     pub(crate) fn start_all(&self) {
         self.inner.server.start();
         self.start_controllers();
-        (0..NODES.len()).for_each(|nth| self.power_on(nth));
+        self.start_resolver();
+        for nth in 0..NODES.len() {
+            self.start_supervisor(nth);
+            self.power_on(nth);
+        }
     }
 
     pub(crate) fn story(&self) -> &Story {
@@ -172,6 +181,36 @@ impl World {
         }
     }
 
+    /// Starts the name server, if it is not running.
+    pub(crate) fn start_resolver(&self) {
+        let mut running = lock(&self.inner.resolver);
+        if running.is_none() {
+            self.inner.story.tell(DNS, "starts");
+            *running = Some(Resolver::start(self.link(DNS)));
+        }
+    }
+
+    /// Kills the name server.
+    pub(crate) fn kill_resolver(&self) {
+        if let Some(resolver) = lock(&self.inner.resolver).take() {
+            self.inner.story.tell(DNS, "KILLED");
+            resolver.link().kill();
+        }
+    }
+
+    /// Cuts the name server off, or lets it back.
+    pub(crate) fn partition_resolver(&self, partitioned: bool) {
+        self.inner.story.tell(DNS, if partitioned { "CUT OFF" } else { "reachable again" });
+        if let Some(resolver) = lock(&self.inner.resolver).as_ref() {
+            resolver.link().set_weather(Weather { partitioned, ..resolver.link().weather() });
+        }
+    }
+
+    /// What the name server answers to a name below the users' Services; none while it does not.
+    pub(crate) fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
+        lock(&self.inner.resolver).as_ref()?.addresses(name)
+    }
+
     /// Kills the agent of a node; what runs there goes on.
     pub(crate) fn kill_agent(&self, nth: usize) {
         if let Some(agent) = lock(&self.inner.agents)[nth].take() {
@@ -188,6 +227,17 @@ impl World {
             self.inner.story.tell(machine.name(), "agent starts");
             agents[nth] = Some(Agent::start(machine, self.link(&format!("agent-{}", machine.name()))));
         }
+    }
+
+    /// Kills the supervisor of a node's containers.
+    pub(crate) fn kill_supervisor(&self, nth: usize) {
+        self.inner.story.tell(self.inner.machines[nth].name(), "supervisor KILLED");
+        self.inner.machines[nth].kill_supervisor();
+    }
+
+    /// Starts the supervisor of a node, if there is none.
+    pub(crate) fn start_supervisor(&self, nth: usize) {
+        self.inner.machines[nth].start_supervisor();
     }
 
     /// Cuts a node's power.
@@ -213,6 +263,9 @@ impl World {
     pub(crate) fn each_link(&self, change: impl Fn(&Link)) {
         if let Some(process) = lock(&self.inner.controllers).as_ref() {
             change(&process.link);
+        }
+        if let Some(resolver) = lock(&self.inner.resolver).as_ref() {
+            change(resolver.link());
         }
         lock(&self.inner.agents).iter().flatten().for_each(|agent| change(agent.link()));
     }

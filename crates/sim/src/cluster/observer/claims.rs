@@ -52,8 +52,11 @@ impl Observer {
     }
 }
 
-/// Whether no set whose claim this could be ever asked for claims to be deleted.
+/// Whether no set whose claim this could be ever asked for claims to be deleted, nor for this replica to be
+/// made anew.
 fn keeps_claims(state: &State, claim: &Name) -> bool {
     let Some((front, _)) = claim.1.rsplit_once('-') else { return true };
-    !state.takes_claims.iter().any(|set| set.0 == claim.0 && front.ends_with(&format!("-{}", set.1)))
+    let is_reset = |pod: &Name| pod.0 == claim.0 && claim.1.ends_with(&format!("-{}", pod.1));
+    !state.resets.iter().any(is_reset)
+        && !state.takes_claims.iter().any(|set| set.0 == claim.0 && front.ends_with(&format!("-{}", set.1)))
 }

@@ -1,10 +1,15 @@
 //! The few facts of sets, pods and revisions that the rules are about.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use stead_plan::pods;
+use stead_plan::statefulset::ordinals::{Ordinal, Range};
+use stead_plan::statefulset::views::{Observed, Strategy};
+use stead_plan::statefulset::{View, wishes};
 use tokio::time::Instant;
 
 /// A StatefulSet as asked for.
@@ -12,11 +17,17 @@ use tokio::time::Instant;
 pub(super) struct SetFact {
     pub(super) uid: String,
     pub(super) deleting: bool,
-    pub(super) start: i64,
-    pub(super) replicas: i64,
+    /// The ordinals wanted.
+    pub(super) range: Range,
     pub(super) ordered: bool,
     pub(super) on_delete: bool,
-    pub(super) partition: i64,
+    /// All old pods go before a new one comes.
+    pub(super) recreate: bool,
+    /// The first ordinal that is to be updated.
+    pub(super) updated_from: i64,
+    pub(super) paused: bool,
+    /// Generations that replicas are to be made anew for.
+    pub(super) resets: BTreeMap<Ordinal, String>,
     /// `maxUnavailable`; none is one after the other.
     pub(super) budget: Option<usize>,
     pub(super) min_ready: Duration,
@@ -32,7 +43,8 @@ impl SetFact {
         let strategy = spec.update_strategy.unwrap_or_default();
         let rolling = strategy.rolling_update.unwrap_or_default();
         let retention = spec.persistent_volume_claim_retention_policy.unwrap_or_default();
-        let replicas = i64::from(spec.replicas.unwrap_or(1));
+        let asked = View::new(set, &Observed::default()).set;
+        let partition = rolling.partition.unwrap_or(0);
         let keeps = |policy: Option<String>| policy.is_none_or(|policy| policy == "Retain");
         let budget = match rolling.max_unavailable {
             Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(most)) => {
@@ -43,11 +55,13 @@ impl SetFact {
         Self {
             uid: set.metadata.uid.clone().unwrap_or_default(),
             deleting: set.metadata.deletion_timestamp.is_some(),
-            start: spec.ordinals.and_then(|ordinals| ordinals.start).unwrap_or(0).into(),
-            replicas,
+            updated_from: asked.range.partition_end(partition).0.into(),
+            range: asked.range,
+            recreate: asked.strategy == Strategy::Recreate,
+            paused: asked.wishes.paused,
+            resets: asked.wishes.resets,
             ordered: spec.pod_management_policy.as_deref() != Some("Parallel"),
             on_delete: strategy.type_.as_deref() == Some("OnDelete"),
-            partition: rolling.partition.unwrap_or(0).into(),
             budget,
             min_ready: Duration::from_secs(spec.min_ready_seconds.unwrap_or(0).max(0).unsigned_abs().into()),
             keeps_claims: keeps(retention.when_deleted) && keeps(retention.when_scaled),
@@ -57,8 +71,22 @@ impl SetFact {
     }
 
     pub(super) fn in_range(&self, ordinal: i64) -> bool {
-        (self.start..self.start + self.replicas).contains(&ordinal)
+        self.range.contains(ordinal_of(ordinal))
     }
+
+    /// The wanted ordinals, lowest first.
+    pub(super) fn ordinals(&self) -> impl Iterator<Item = i64> {
+        self.range.ascending().map(|ordinal| i64::from(ordinal.0))
+    }
+
+    /// Whether the replica is to be made anew although nothing is wrong with this pod.
+    pub(super) fn resets(&self, pod: &PodFact) -> bool {
+        self.resets.get(&ordinal_of(pod.ordinal)).is_some_and(|wanted| pod.reset.as_ref() != Some(wanted))
+    }
+}
+
+fn ordinal_of(ordinal: i64) -> Ordinal {
+    Ordinal(i32::try_from(ordinal).unwrap_or(i32::MAX))
 }
 
 /// A ControllerRevision.
@@ -89,6 +117,9 @@ pub(super) struct PodFact {
     /// Name of its revision.
     pub(super) revision: Option<String>,
     pub(super) node: Option<String>,
+    pub(super) ip: Option<IpAddr>,
+    /// The generation it was made anew for.
+    pub(super) reset: Option<String>,
 }
 
 impl PodFact {
@@ -114,6 +145,8 @@ impl PodFact {
             ready_since: ready.then(|| known.unwrap_or_else(Instant::now)),
             revision: label.cloned(),
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+            ip: pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()).and_then(|ip| ip.parse().ok()),
+            reset: pod.metadata.annotations.as_ref().and_then(|all| all.get(wishes::RESET_GENERATION).cloned()),
         })
     }
 }

@@ -6,17 +6,19 @@
 
 mod claims;
 mod facts;
+mod names;
 mod pictures;
 mod processes;
 mod sets;
 mod tap;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use stead_store::simulated::Committed;
 use tokio::time::Instant;
@@ -58,9 +60,17 @@ struct State {
     claims: BTreeMap<Name, claims::ClaimFact>,
     /// Sets that were ever asked to take claims along.
     takes_claims: BTreeSet<Name>,
+    /// Pods that were ever asked to be made anew with their claims.
+    resets: BTreeSet<Name>,
     pictures: Pictures,
     /// When a pod UID was last seen to become Ready or to cease to be.
     last_ready: BTreeMap<String, Instant>,
+    /// Whose address each is or was.
+    homes: BTreeMap<IpAddr, names::Home>,
+    /// Services that name pods whether they are ready or not.
+    publishing: BTreeSet<Name>,
+    /// Nodes, and since when one is gone.
+    nodes: BTreeMap<String, Option<Instant>>,
     processes: BTreeMap<String, Process>,
     /// Pods somebody deleted by force.
     forced: BTreeSet<String>,
@@ -162,6 +172,10 @@ impl Observer {
             "persistentvolumeclaims" => {
                 self.claim(&mut state, change, name, &decode::<PersistentVolumeClaim>(&entry.bytes));
             }
+            "services" => self.service(&mut state, name, &decode::<Service>(&entry.bytes)),
+            "nodes" => {
+                state.nodes.insert(name.1, change.event.deleted.then(Instant::now));
+            }
             "endpointslices" if !change.event.deleted => {
                 self.slice(&state, &name, &decode::<EndpointSlice>(&entry.bytes));
             }
@@ -188,21 +202,6 @@ impl Observer {
             let before = line.before;
             let text = format!("{who} wrote {resource} {:?} on {on}, but it was at {before:?}", line.name);
             self.story.violated("I7", text);
-        }
-    }
-
-    /// A slice names an address as ready whose pod was not Ready within the window.
-    fn slice(&self, state: &State, name: &Name, slice: &EndpointSlice) {
-        for endpoint in slice.endpoints.iter().flatten() {
-            let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) == Some(true);
-            let uid = endpoint.target_ref.as_ref().and_then(|target| target.uid.as_ref());
-            let Some(uid) = uid.filter(|_| ready) else { continue };
-            let fresh = state.last_ready.get(uid).is_some_and(|at| at.elapsed() <= WINDOW)
-                || state.pods.values().any(|pod| pod.uid == *uid && pod.ready_since.is_some());
-            if !fresh {
-                let who = endpoint.target_ref.as_ref().and_then(|target| target.name.clone()).unwrap_or_default();
-                self.story.violated("I11", format!("{} names {who} ({uid}), which is not Ready", name.1));
-            }
         }
     }
 

@@ -26,7 +26,8 @@ impl Observer {
         self.story.tell(&process.node, &format!("{} runs ({id})", process.pod.1));
         let mut state = self.lock();
         for other in state.processes.values() {
-            let twins = other.pod == process.pod && (other.uid != process.uid || other.node != process.node);
+            // Pods have one container here.
+            let twins = other.pod == process.pod;
             // Whoever deletes by force says that he knows the processes to be gone; a claim still binds both
             // to one node, where the agent knows better.
             let taken_for_dead = state.forced.contains(&other.uid) && other.node != process.node;

@@ -37,6 +37,7 @@ impl Observer {
                 self.check_deletion(state, &set, &name, before);
             }
         }
+        super::names::note_home(state, &name, &fact, change.event.deleted);
         let doomed = (asked_to_go && &*change.writer == CONTROLLERS).then(|| fact.uid.clone());
         if change.event.deleted {
             state.pods.remove(&name);
@@ -58,10 +59,10 @@ impl Observer {
                 self.story.tell(
                     &change.writer,
                     &format!(
-                        "set {}: {} replicas, partition {}, current {}",
+                        "set {}: {} replicas, updated from {}, current {}",
                         name.1,
-                        fact.replicas,
-                        fact.partition,
+                        fact.range.replicas,
+                        fact.updated_from,
                         fact.current.as_deref().unwrap_or("-")
                     ),
                 );
@@ -69,6 +70,8 @@ impl Observer {
             if !fact.keeps_claims {
                 state.takes_claims.insert(name.clone());
             }
+            let resets = fact.resets.keys().map(|ordinal| (name.0.clone(), format!("{}-{ordinal}", name.1)));
+            state.resets.extend(resets);
             state.sets.insert(name.clone(), fact);
         }
         take(state, &name, None);
@@ -117,7 +120,7 @@ impl Observer {
             let Some(asked) = picture.set.as_ref().filter(|asked| asked.uid == pod.owner) else { return false };
             asked.in_range(pod.ordinal)
                 && (!asked.ordered
-                    || (asked.start..pod.ordinal).all(|lower| {
+                    || asked.ordinals().filter(|lower| *lower < pod.ordinal).all(|lower| {
                         picture.pods.get(&lower).is_some_and(|lower| {
                             available(lower, asked, picture.until.unwrap_or_else(Instant::now), stepped)
                         })
@@ -130,7 +133,11 @@ impl Observer {
 
     /// I2, I9 and I10: some recent state gives a reason to delete the pod, and leaves room for it.
     fn check_deletion(&self, state: &State, set: &Name, name: &Name, pod: &PodFact) {
-        if !moments(state, set).any(|picture| may_delete(state, set, &picture, pod)) {
+        if pod.owner.is_empty() {
+            if !may_collect(state, pod) {
+                self.story.violated("I10", format!("{} ({}) was deleted and is nobody's", name.1, pod.uid));
+            }
+        } else if !moments(state, set).any(|picture| may_delete(state, set, &picture, pod)) {
             let text = format!("{} ({}) was deleted without a reason or room for it", name.1, pod.uid);
             self.story.violated("I9", text);
         }
@@ -145,13 +152,10 @@ impl Observer {
         }
         let uid = set.metadata.uid.as_deref().unwrap_or_default();
         let wanted = (status.replicas, status.ready_replicas.unwrap_or(0));
-        let counted = |picture: &Picture, adopting: bool| {
-            let ours = |pod: &&PodFact| pod.owner == uid || (adopting && pod.owner.is_empty());
-            let own = || picture.pods.values().filter(ours);
+        let counts = |picture: &Picture| {
+            let own = || picture.pods.values().filter(|pod| pod.owner == uid);
             (int(own().count()), int(own().filter(|pod| pod.ready_since.is_some()).count())) == wanted
         };
-        // Pods about to be adopted are counted, also when adopting them then fails.
-        let counts = |picture: &Picture| counted(picture, false) || counted(picture, true);
         if status.observed_generation.is_some() && !state.pictures.of(name).any(counts) {
             self.story.violated("I8", format!("{}: counts {wanted:?} were never true lately", name.1));
         }
@@ -190,21 +194,30 @@ fn may_delete(state: &State, name: &Name, picture: &Picture, pod: &PodFact) -> b
         let higher = || picture.pods.range(pod.ordinal + 1..).map(|(_, higher)| higher);
         return !set.ordered || higher().all(|higher| higher.owner != set.uid);
     }
+    if set.resets(seen) {
+        return true;
+    }
     let differs = |from: &Option<String>| from.is_some() && seen.revision != *from;
     let (update, current) = (differs(&set.update), differs(&set.current));
     if seen.ready_since.is_none() {
-        return !set.on_delete && (update || current);
+        return !set.on_delete && !set.paused && (update || current);
     }
-    let outdated = if pod.ordinal >= set.start + set.partition { update } else { current };
-    outdated && !set.on_delete && has_room(state, name, picture, set, pod)
+    let outdated = if pod.ordinal >= set.updated_from { update } else { current };
+    outdated && !set.on_delete && !set.paused && (set.recreate || has_room(state, name, picture, set, pod))
+}
+
+/// Whether a pod without an owner may go by itself: its node is gone or it never had one.
+fn may_collect(state: &State, pod: &PodFact) -> bool {
+    let Some(node) = &pod.node else { return pod.terminating };
+    pod.terminal || state.nodes.get(node).is_none_or(Option::is_some)
 }
 
 /// Whether the budget has room, counting what controllers have deleted since.
 fn has_room(state: &State, name: &Name, picture: &Picture, set: &SetFact, pod: &PodFact) -> bool {
     let ready = |ordinal: &i64| picture.pods.get(ordinal).filter(|pod| pod.ready_since.is_some() && !pod.terminating);
     // One after the other, from the highest down: a Parallel set then waits for those above only (L2).
-    let from = if set.ordered || set.budget.is_some() { set.start } else { pod.ordinal };
-    let down = (from..set.start + set.replicas).filter(|ordinal| ready(ordinal).is_none()).count();
+    let from = if set.ordered || set.budget.is_some() { 0 } else { pod.ordinal };
+    let down = set.ordinals().filter(|ordinal| *ordinal >= from && ready(ordinal).is_none()).count();
     let later = state.pictures.of(name).filter(|later| later.at >= picture.at);
     let taken: std::collections::BTreeSet<&String> = later.filter_map(|later| later.doomed.as_ref()).collect();
     let taken = taken
@@ -235,6 +248,6 @@ fn newest_revision(state: &State, uid: &str) -> Option<String> {
 }
 
 /// `web-3` belongs to `web`.
-fn set_of(pod: &str) -> String {
+pub(super) fn set_of(pod: &str) -> String {
     pod.rsplit_once('-').map_or(pod, |(set, _)| set).to_owned()
 }

@@ -4,6 +4,7 @@ mod answers;
 mod create;
 mod delete;
 mod delete_collection;
+mod disruption;
 mod get;
 mod list;
 mod modify;

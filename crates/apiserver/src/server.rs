@@ -57,6 +57,8 @@ pub struct ApiServer<S> {
     pub(crate) watches: Arc<Semaphore>,
     /// Places for changes under way, which their clients do not end by going away.
     changes: Arc<Semaphore>,
+    /// Held from the look at a disruption budget to the deletion, so that two evictions do not share its room.
+    pub(crate) evictions: tokio::sync::Mutex<()>,
     /// Cancelled when watches and streams should end.
     pub(crate) ending: CancellationToken,
 }
@@ -78,6 +80,7 @@ impl<S: Store> ApiServer<S> {
             dialer,
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
             changes: Arc::new(Semaphore::new(CHANGES_MAX)),
+            evictions: tokio::sync::Mutex::default(),
             ending: CancellationToken::new(),
         })
     }

@@ -291,6 +291,20 @@ impl StatusError {
         Self::new(429, "TooManyRequests", message).retry_after(1)
     }
 
+    /// 429: a disruption budget does not leave room for an eviction.
+    pub(crate) fn budget_spent(budget: &str, desired: i32, current: i32) -> Self {
+        let text = format!("The disruption budget {budget} needs {desired} healthy pods and has {current} currently");
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        Self::new(429, "TooManyRequests", message).cause("DisruptionBudget", &text, "")
+    }
+
+    /// 500: it is not clear which budget counts.
+    pub(crate) fn several_budgets() -> Self {
+        let message =
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+        Self::new(500, "InternalError", message)
+    }
+
     /// 500 wrapped as an internal error.
     pub(crate) fn internal(error: impl fmt::Display) -> Self {
         let text = error.to_string();

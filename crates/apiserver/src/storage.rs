@@ -85,8 +85,17 @@ impl<S: Store> ApiServer<S> {
 
     /// Every object of a type known here.
     pub(crate) async fn list_typed<T: Spec>(&self) -> Result<Vec<T>, StatusError> {
+        self.list_of::<T>(None).await
+    }
+
+    /// Every object of a type known here in one namespace.
+    pub(crate) async fn list_typed_in<T: Spec>(&self, namespace: &str) -> Result<Vec<T>, StatusError> {
+        self.list_of::<T>(Some(namespace.into())).await
+    }
+
+    async fn list_of<T: Spec>(&self, namespace: Option<Box<str>>) -> Result<Vec<T>, StatusError> {
         let kind = kind_of::<T>();
-        let range = Range { resource: table_of(kind), namespace: None, after: None, limit: 0, at: None };
+        let range = Range { resource: table_of(kind), namespace, after: None, limit: 0, at: None };
         let page = self.store.range(range).await.map_err(|error| read_error(&error))?;
         let mut objects = Vec::with_capacity(page.entries.len());
         for entry in &page.entries {

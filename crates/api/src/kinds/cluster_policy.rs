@@ -1,4 +1,5 @@
-//! PodDisruptionBudget and PriorityClass: stored and listed; nothing enforces them yet.
+//! PodDisruptionBudget and PriorityClass: stored and listed. Evictions ask the budgets; nothing fills their
+//! status, and nothing enforces priorities yet.
 
 use jiff::Timestamp;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};

@@ -92,11 +92,7 @@ impl Spec for ServiceAccount {
         plural: "serviceaccounts",
         singular: "serviceaccount",
         short_names: &["sa"],
-        subresources: &[Subresource {
-            group: "authentication.k8s.io",
-            version: "v1",
-            ..Subresource::of("token", "TokenRequest", &["create"])
-        }],
+        // Without `token`: this server signs no tokens yet.
         delete_answer: DeleteAnswer::Object,
         storage: "serviceaccounts",
         ..Facts::NAMESPACED

@@ -82,7 +82,7 @@ impl<S: Store> ApiServer<S> {
         Ok(topology.collect())
     }
 
-    /// Evicts a pod. Disruption budgets are not consulted yet: no controller fills their status.
+    /// Evicts a pod, if its disruption budget allows it.
     async fn evict(&self, call: &Call, path: &ResourcePath) -> Answer {
         let form = negotiate::accepted(&call.headers, Offer::Plain)?;
         let eviction: Eviction = body::plain("Eviction", &call.headers, &call.body)?;
@@ -94,6 +94,10 @@ impl<S: Store> ApiServer<S> {
             return Err(StatusError::invalid_kind("policy", "Eviction", path.name(), &errors));
         }
         let target = Target { subresource: None, ..Target::of(path) };
+        let _one_at_a_time = self.evictions.lock().await;
+        if let Some(pod) = self.find_typed::<Pod>(target.namespace, target.name).await? {
+            self.check_budget(&pod).await?;
+        }
         if !dry_run {
             let uid = self.mark_evicted(&target, &options).await?;
             // The mark was made on the revision the client may have named, and has changed it. What is

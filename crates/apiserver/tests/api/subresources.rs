@@ -81,3 +81,39 @@ async fn an_eviction_meant_for_a_predecessor_leaves_no_mark_on_its_successor() {
     assert_eq!(cluster.create(&format!("{PODS}/p/eviction"), eviction).await.code, 201);
     assert!(cluster.get(&format!("{PODS}/p")).await.ok()["metadata"]["deletionTimestamp"].is_string());
 }
+
+#[tokio::test]
+async fn an_eviction_that_a_budget_does_not_allow_is_refused_in_the_words_of_kubernetes() {
+    let cluster = Cluster::start().await;
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    for name in ["a", "b", "c"] {
+        let mut running = pod(name);
+        running["metadata"]["labels"] = json!({"app": "web"});
+        running["spec"]["nodeName"] = json!("one");
+        cluster.create(PODS, running).await.ok();
+        let status = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+        cluster.merge(&format!("{PODS}/{name}/status"), status).await.ok();
+    }
+    let budget = |name: &str| json!({"metadata": {"name": name}, "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}}});
+    cluster.create(budgets, budget("two")).await.ok();
+    let evict = async |name: &str| {
+        let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}});
+        cluster.create(&format!("{PODS}/{name}/eviction"), eviction).await
+    };
+    let (first, second) = tokio::join!(evict("a"), evict("b"));
+    let mut codes = [first.code, second.code];
+    codes.sort_unstable();
+    assert_eq!(codes, [201, 429], "there is room for one");
+    let (left, refused) = if first.code == 429 { ("a", first) } else { ("b", second) };
+    let status = refused.json();
+    assert_eq!(status["message"], "Cannot evict pod as it would violate the pod's disruption budget.");
+    assert_eq!(
+        status["details"]["causes"][0],
+        json!({"reason": "DisruptionBudget", "message": "The disruption budget two needs 2 healthy pods and has 2 currently"})
+    );
+
+    cluster.merge(&format!("{PODS}/c/status"), json!({"status": {"phase": "Failed"}})).await.ok();
+    assert_eq!(evict("c").await.code, 201, "what has ended is no loss");
+    cluster.create(budgets, budget("another")).await.ok();
+    assert_eq!(evict(left).await.code, 500, "it is not clear which of the two counts");
+}

@@ -58,7 +58,7 @@ const HOUSE: [Room; 16] = [
     // Development only.
     room("testkit", &[]),
     room("bench", &["testkit"]),
-    room("sim", &["api", "plan", "store", "apiserver", "client", "controllers"]),
+    room("sim", &["api", "plan", "store", "apiserver", "client", "controllers", "dns"]),
 ];
 
 /// Crates that decide without touching the world, and what they must therefore not depend on.

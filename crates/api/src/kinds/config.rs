@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret, ServiceAccount};
 
 use crate::errors::FieldErrors;
-use crate::registry::{Cell, Column, DeleteAnswer, Facts, Spec, Subresource};
+use crate::registry::{Cell, Column, DeleteAnswer, Facts, Spec};
 use crate::{defaults, table, validation};
 
 impl Spec for ConfigMap {

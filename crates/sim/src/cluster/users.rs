@@ -293,7 +293,7 @@ async fn one_thing(user: &User, wish: &Wish, dice: &Dice, version: u64) {
     let set = wish.name;
     let ordinal = dice.below(4);
     let pod = format!("{set}-{ordinal}");
-    match dice.below(132) {
+    match dice.below(134) {
         0..22 => user.scale(set, dice.below(5)).await,
         22..42 => user.set_image(set, &format!("app:v{version}")).await,
         42..50 => {
@@ -320,6 +320,7 @@ async fn one_thing(user: &User, wish: &Wish, dice: &Dice, version: u64) {
             tokio::time::sleep(dice.ms(1_000, 60_000)).await;
             user.cordon(&node, false).await;
         }
+        100..102 => user.delete_node(&format!("n{}", 1 + dice.below(3))).await,
         _ => something_more(user, wish, dice, version).await,
     }
 }

@@ -1,5 +1,6 @@
 //! The Node object and its lease, as the real agent keeps them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,20 +9,40 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
+use stead_client::{Cache, Change, ListScope};
+use tokio::sync::Notify;
 
 use crate::cluster::machine::Machine;
 
 const RENEW: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Registers the node and renews its lease for ever.
+/// Registers the node, again whenever its object is deleted, and renews its lease for ever.
 pub(super) async fn keep_registered(machine: Machine, client: Client) {
-    while let Err(error) = register(&machine, &client).await {
-        tracing::debug!(%error, "cannot register the node");
-        tokio::time::sleep(RETRY).await;
-    }
+    let deleted = Arc::new(Notify::new());
+    let tell = Arc::clone(&deleted);
+    let own = ListScope { fields: Some(format!("metadata.name={}", machine.name())), ..ListScope::default() };
+    let nodes: Cache<Node> = Cache::start(Api::all(client.clone()), own);
+    nodes.on_change(move |change| match change {
+        Change::Deleted { .. } => tell.notify_one(),
+        Change::Applied { .. } => {}
+    });
     loop {
-        if let Err(error) = renew(&machine, &client).await {
+        while let Err(error) = register(&machine, &client).await {
+            tracing::debug!(%error, "cannot register the node");
+            tokio::time::sleep(RETRY).await;
+        }
+        tokio::select! {
+            biased;
+            () = deleted.notified() => {}
+            () = keep_renewing(&machine, &client) => {}
+        }
+    }
+}
+
+async fn keep_renewing(machine: &Machine, client: &Client) {
+    loop {
+        if let Err(error) = renew(machine, client).await {
             tracing::debug!(%error, "cannot renew the lease");
         }
         tokio::time::sleep(RENEW).await;

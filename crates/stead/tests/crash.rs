@@ -1,5 +1,5 @@
-//! `stead up` killed with SIGKILL while the lesson runs, and started again: the pods' processes never
-//! notice, and nothing that was acknowledged is lost.
+//! `stead up` killed with SIGKILL while the lesson runs, and started again, and so the supervisor: the pods'
+//! processes never notice, and nothing that was acknowledged is lost.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -84,6 +84,32 @@ fn a_roll_out_goes_on_where_it_was_killed() {
     for (name, pod) in &after.pods {
         assert_eq!((pod.image.as_str(), pod.restarts), ("qdrant/qdrant:v1.7.0", 0), "{name}");
     }
+}
+
+#[test]
+fn pods_outlive_a_killed_supervisor_and_the_next_one_looks_after_them() {
+    let mut lesson = Lesson::start(env!("CARGO_BIN_EXE_stead"));
+    lesson.apply();
+    let before = State::of(lesson.cluster());
+    for nth in 0..3 {
+        let untouched = State::of(lesson.cluster());
+        lesson.cluster().kill_supervisor();
+        if nth == 2 {
+            // The server may be gone as well.
+            restart(&mut lesson);
+            lesson.cluster().wait_for("node/stead-test", "condition=Ready", STEP_MAX);
+        }
+        assert_eq!(State::of(lesson.cluster()), untouched, "round {nth}");
+        let replaced = format!("qdrant-{nth}");
+        lesson.cluster().kubectl(&["delete", "pod", &replaced]);
+        lesson.cluster().rolled_out("statefulset/qdrant", STEP_MAX);
+        let after = State::of(lesson.cluster());
+        for (name, pod) in &untouched.pods {
+            assert_eq!(after.pods[name] == *pod, *name != replaced, "{name} in round {nth}");
+        }
+    }
+    assert_eq!(State::of(lesson.cluster()).claims, before.claims);
+    assert_eq!(starts(lesson.cluster()), [2, 2, 2], "each was replaced once and never restarted");
 }
 
 /// How often the container of each replica was started on its claim.

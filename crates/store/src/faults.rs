@@ -266,6 +266,27 @@ async fn a_changed_byte_is_refused_or_harmless() {
 }
 
 #[tokio::test]
+async fn a_log_cut_short_is_refused() {
+    let disk = Disk::default();
+    let told = tell_story(&disk).await;
+    let (_, last) = told.last().expect("the last state");
+    let bytes = disk.platter().bytes.clone();
+    let mut refused = 0;
+    for part in 1..97 {
+        match read(Disk::with(bytes[..bytes.len() * part / 97].to_vec())) {
+            // The end may have been free.
+            Ok(found) => assert!(found == *last, "{part}/97 of it holds revision {}", found.0),
+            Err(OpenError::Damaged { place, .. }) => {
+                assert!(place.starts_with("log.redb: "), "{place}");
+                refused += 1;
+            }
+            Err(other) => panic!("{part}/97: {other:?}"),
+        }
+    }
+    assert!(refused > 0, "nothing was missed");
+}
+
+#[tokio::test]
 async fn the_log_does_not_outgrow_what_is_current_in_it() {
     let disk = Disk::default();
     let (log, recovered) = Log::open_backend(Path::new("disk"), disk.clone()).expect("a new log");

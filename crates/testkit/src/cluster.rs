@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::Table;
+use crate::processes::{started, supervisor_of};
 use crate::run::{both, output, run};
 
 /// Longest wait for a server to be ready or to end.
@@ -91,6 +92,15 @@ impl Cluster {
         let mut child = self.server.take().expect("the server is running");
         child.kill().expect("the server can be killed");
         child.wait().expect("the server can be waited for");
+    }
+
+    /// Kills the supervisor of the containers with SIGKILL, and waits until it is gone.
+    pub fn kill_supervisor(&self) {
+        let pid = supervisor_of(&self.data_dir()).expect("a supervisor runs");
+        let since = started(pid);
+        let raw = rustix::process::Pid::from_raw(pid.cast_signed()).expect("a process id");
+        rustix::process::kill_process(raw, rustix::process::Signal::KILL).expect("it can be killed");
+        crate::eventually("the supervisor is gone", STATE_CHANGE_MAX, || (started(pid) != since).then_some(()));
     }
 
     /// Asks the server to end with SIGTERM and waits; pods go on.

@@ -192,7 +192,7 @@ fn may_delete(state: &State, name: &Name, picture: &Picture, pod: &PodFact) -> b
     }
     if !set.in_range(pod.ordinal) {
         let higher = || picture.pods.range(pod.ordinal + 1..).map(|(_, higher)| higher);
-        return !set.ordered || higher().all(|higher| higher.owner != set.uid);
+        return !set.ordered || higher().all(|higher| higher.owner != set.uid || set.in_range(higher.ordinal));
     }
     if set.resets(seen) {
         return true;

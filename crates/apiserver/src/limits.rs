@@ -30,8 +30,6 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub const DRAIN_MAX: Duration = Duration::from_secs(3);
 /// Bytes gathered into one frame of a list or a watch before it is handed to the connection.
 pub const FRAME_BYTES: usize = 64 * 1024;
-/// Operations in one JSON patch; above it the answer is 413.
-pub const JSON_PATCH_OPERATIONS_MAX: usize = 10_000;
 /// Attempts to win a race between writers before a write that named no revision answers 409.
 pub const WRITE_ATTEMPTS_MAX: usize = 32;
 /// Objects of one collection delete under way at the same time.
@@ -46,6 +44,8 @@ pub const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 pub const BOOKMARK_FIRST: Duration = Duration::from_secs(5);
 /// Longest a watch lives when the client names no `timeoutSeconds`: this plus up to as much again.
 pub const WATCH_LIFE_MIN: Duration = Duration::from_secs(1_800);
+/// Longest a watch lives, whatever its client asks for.
+pub const WATCH_LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Characters of all `Warning:` texts of one answer together; above it each text is cut.
 pub const WARNING_CHARS_MAX: usize = 4_096;
 /// Characters of one `Warning:` text once they have to be cut.

@@ -103,7 +103,9 @@ impl ListOptions {
             bookmarks: query.flag("allowWatchBookmarks"),
             revision: None,
             revision_match: None,
-            timeout_s: query.number("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()),
+            timeout_s: query
+                .number("timeoutSeconds")?
+                .and_then(|seconds| u64::try_from(seconds).ok().filter(|seconds| *seconds > 0)),
             limit: query.number("limit")?.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0),
             continue_token: query.filled("continue").map(str::to_owned),
             send_initial_events: query.optional_flag("sendInitialEvents"),

@@ -4,6 +4,7 @@
 //! token, each in the file itself or in a file it names. What it cannot do it says, and never talks to
 //! a server that it cannot verify.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use kube::client::Body;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
 use serde::Deserialize;
+use serde_yaml_ng::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -52,6 +54,9 @@ pub enum KubeconfigError {
     /// It refers to something that is not in it.
     #[error("the kubeconfig has no {0}")]
     Missing(String),
+    /// It asks for something that this client does not do.
+    #[error("the kubeconfig asks for {0}, which is not supported here")]
+    Unsupported(&'static str),
     /// Something in it is not what it should be.
     #[error("the kubeconfig's {what} cannot be used: {why}")]
     Bad {
@@ -94,6 +99,8 @@ struct Cluster {
     server: String,
     certificate_authority: Option<PathBuf>,
     certificate_authority_data: Option<String>,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -113,6 +120,34 @@ struct User {
     client_key: Option<PathBuf>,
     client_key_data: Option<String>,
     token: Option<String>,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
+}
+
+/// What changes how a server is reached or trusted, or who asks it, and is not done here.
+const UNSUPPORTED: [&str; 12] = [
+    "insecure-skip-tls-verify",
+    "tls-server-name",
+    "proxy-url",
+    "exec",
+    "auth-provider",
+    "tokenFile",
+    "username",
+    "password",
+    "as",
+    "as-uid",
+    "as-groups",
+    "as-user-extra",
+];
+
+/// Refuses what would silently be left out.
+fn check_supported(others: &BTreeMap<String, Value>) -> Result<(), KubeconfigError> {
+    let asked = |field: &&&str| match others.get(**field) {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(_) => true,
+    };
+    UNSUPPORTED.iter().find(asked).map_or(Ok(()), |field| Err(KubeconfigError::Unsupported(field)))
 }
 
 /// A client for the current context of the kubeconfig at `path`. Its default namespace is the
@@ -144,6 +179,8 @@ struct Remote {
 impl Remote {
     fn new(directory: &Path, cluster: &Cluster, user: &User) -> Result<Self, KubeconfigError> {
         let bad = |what, why: &dyn fmt::Display| KubeconfigError::Bad { what, why: why.to_string() };
+        check_supported(&cluster.others)?;
+        check_supported(&user.others)?;
         let server: Uri = cluster.server.parse().map_err(|error: http::uri::InvalidUri| bad("server", &error))?;
         let Some(host) = server.host().filter(|_| server.scheme_str() == Some("https")) else {
             return Err(bad("server", &"it is not of the form https://HOST:PORT"));
@@ -178,7 +215,12 @@ fn tls_config(directory: &Path, cluster: &Cluster, user: &User) -> Result<rustls
         .with_root_certificates(roots);
     let certificate = pem("client certificate", &user.client_certificate_data, &user.client_certificate)?;
     let key = pem("client key", &user.client_key_data, &user.client_key)?;
-    let (Some(certificate), Some(key)) = (certificate, key) else { return Ok(builder.with_no_client_auth()) };
+    let (certificate, key) = match (certificate, key) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (None, None) => return Ok(builder.with_no_client_auth()),
+        (Some(_), None) => return Err(KubeconfigError::Missing("key of the client certificate".to_owned())),
+        (None, Some(_)) => return Err(KubeconfigError::Missing("certificate of the client key".to_owned())),
+    };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate).collect();
     let chain = chain.map_err(|error| bad("client certificate", &error))?;
     let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| bad("client key", &error))?;
@@ -211,10 +253,8 @@ impl Service<Request<Body>> for Remote {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let mut parts = self.server.clone().into_parts();
-        parts.path_and_query = request.uri().path_and_query().cloned().or(parts.path_and_query);
-        // The server's own parts were a URI before; what cannot be put together is left to fail.
-        if let Ok(uri) = Uri::from_parts(parts) {
+        // What cannot be put together is left to fail.
+        if let Some(uri) = below(&self.server, request.uri()) {
             *request.uri_mut() = uri;
         }
         if let Some(authorization) = &self.authorization {
@@ -222,6 +262,15 @@ impl Service<Request<Body>> for Remote {
         }
         self.http.request(request)
     }
+}
+
+/// Where a request goes: its path below that of the server, which may be one of many behind one host.
+fn below(server: &Uri, request: &Uri) -> Option<Uri> {
+    let asked = request.path_and_query().map_or("/", |path| path.as_str());
+    let path = format!("{}{asked}", server.path().trim_end_matches('/'));
+    let mut parts = server.clone().into_parts();
+    parts.path_and_query = Some(path.parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// Makes connections to the one server.
@@ -322,6 +371,40 @@ mod tests {
             refusal(&with("{server: 'https://127.0.0.1:1', certificate-authority-data: '%'}"))
                 .starts_with("the kubeconfig's certificate authority cannot be used")
         );
+    }
+
+    #[test]
+    fn what_is_not_done_here_is_refused_rather_than_left_out() {
+        let with = |cluster: &str, user: &str| {
+            format!(
+                "{{current-context: a, contexts: [{{name: a, context: {{cluster: c, user: u}}}}], \
+                 users: [{{name: u, user: {user}}}], clusters: [{{name: c, cluster: {cluster}}}]}}"
+            )
+        };
+        let server = "server: 'https://127.0.0.1:1'";
+        let cases = [
+            (format!("{{{server}, insecure-skip-tls-verify: true}}"), "{}", "insecure-skip-tls-verify"),
+            (format!("{{{server}, proxy-url: 'http://p'}}"), "{}", "proxy-url"),
+            (format!("{{{server}}}"), "{exec: {command: x}}", "exec"),
+            (format!("{{{server}}}"), "{username: a, password: b}", "username"),
+        ];
+        for (cluster, user, field) in cases {
+            let wanted = format!("the kubeconfig asks for {field}, which is not supported here");
+            assert_eq!(refusal(&with(&cluster, user)), wanted);
+        }
+        let harmless = format!("{{{server}, insecure-skip-tls-verify: false, disable-compression: true}}");
+        assert_eq!(refusal(&with(&harmless, "{}")), "the kubeconfig has no certificate authority");
+    }
+
+    #[test]
+    fn a_server_may_be_one_of_many_behind_a_host() {
+        let uri = |text: &str| text.parse::<Uri>().expect("a URI");
+        for (server, wanted) in [
+            ("https://h:1", "https://h:1/api/v1/pods?watch=1"),
+            ("https://h:1/k8s/c/", "https://h:1/k8s/c/api/v1/pods?watch=1"),
+        ] {
+            assert_eq!(below(&uri(server), &uri("/api/v1/pods?watch=1")), Some(uri(wanted)));
+        }
     }
 
     #[test]

@@ -65,9 +65,19 @@ impl ClusterOptions {
             isolated: flags.isolated,
         })
     }
-}
 
-impl ClusterOptions {
+    /// What `down` must know of a cluster with these options in `data`.
+    pub(crate) fn record(&self, data: &DataDir) -> ClusterRecord {
+        ClusterRecord {
+            service_cidr: self.service_cidr.to_string(),
+            pod_cidr: self.pod_cidr.to_string(),
+            bridge: "stead0".to_owned(),
+            cgroup_root: format!("stead/{:08x}", fingerprint(&data.path)),
+            isolated: self.isolated,
+            standing: true,
+        }
+    }
+
     /// The defaults, for a cluster whose pod network has no way out.
     pub(crate) fn isolated(node_name: &str) -> Self {
         let defaults = NetworkConfig::for_first_node(Path::new("."));
@@ -118,13 +128,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts everything; kubectl can be used when it returns.
     pub(crate) async fn start(data: &DataDir, listener: TcpListener, options: ClusterOptions) -> anyhow::Result<Self> {
-        let record = ClusterRecord {
-            service_cidr: options.service_cidr.to_string(),
-            pod_cidr: options.pod_cidr.to_string(),
-            bridge: "stead0".to_owned(),
-            cgroup_root: format!("stead/{:08x}", fingerprint(&data.path)),
-            isolated: options.isolated,
-        };
+        let record = options.record(data);
         data.write_record(&record)?;
         let network_config = network_config(data, &record)?;
         let shutdown = CancellationToken::new();

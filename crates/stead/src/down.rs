@@ -14,7 +14,7 @@ use stead_net::KernelNetwork;
 use stead_runtime::{Runtime, SupervisorRuntime};
 
 use crate::cluster::network_config;
-use crate::data_dir::DataDir;
+use crate::data_dir::{ClusterRecord, DataDir};
 use crate::preflight;
 use crate::up::runtime;
 use stop::stop_containers;
@@ -45,7 +45,11 @@ pub(crate) fn take_away(data: &DataDir, grace_max: Option<Duration>) -> anyhow::
         remove_cgroups(&record.cgroup_root)?;
     }
     unmount_below(&data.path)?;
-    data.release_netns()
+    data.release_netns()?;
+    match data.record()?.filter(|record| record.standing) {
+        Some(record) => data.write_record(&ClusterRecord { standing: false, ..record }),
+        None => Ok(()),
+    }
 }
 
 async fn stop_pods(data: &DataDir, grace_max: Option<Duration>) -> anyhow::Result<()> {

@@ -26,6 +26,7 @@ pub(crate) fn run(options: &UpOptions) -> anyhow::Result<()> {
     let data = DataDir::take(&options.data.data_dir)?;
     let listener = preflight::listen(options.listen)?;
     let options = ClusterOptions::from_flags(options)?;
+    data.refuse_change(&options.record(&data))?;
     if options.isolated {
         data.enter_netns()?;
     }

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use stead_testkit::{Cluster, example};
+use stead_testkit::{Cluster, Leftovers, example};
 
 #[test]
 fn bad_manifests_are_refused_in_kubernetes_words() {
@@ -53,7 +53,7 @@ fn bad_manifests_are_refused_in_kubernetes_words() {
 #[test]
 fn up_refuses_in_one_line_that_says_what_to_do() {
     let stead = env!("CARGO_BIN_EXE_stead");
-    let cluster = Cluster::start(stead);
+    let mut cluster = Cluster::start(stead);
     let up = |args: &[&str]| -> String {
         let output = Command::new(stead).args(["up", "--isolated"]).args(args).output().expect("stead can be run");
         assert!(!output.status.success(), "stead up {args:?} should have been refused");
@@ -74,6 +74,9 @@ fn up_refuses_in_one_line_that_says_what_to_do() {
     let answer = up(&["--listen", "127.0.0.1:0", "--data-dir", &other, "--pod-cidr", "10.0.0.0/33"]);
     assert!(answer.contains("--pod-cidr") && answer.contains("10.0.0.0/33"), "{answer}");
 
+    let left = Leftovers::of(&cluster.scratch().join("other"), "no cgroup was ever named");
+    assert_eq!(left, Leftovers::default(), "a refusal leaves nothing behind");
+
     let newer = cluster.scratch().join("newer");
     std::fs::create_dir(&newer).expect("a directory can be made");
     let record = r#"{"format": 1000, "what": "only a later version knows"}"#;
@@ -82,4 +85,8 @@ fn up_refuses_in_one_line_that_says_what_to_do() {
     assert!(answer.contains("written by a newer version (format 1000"), "{answer}");
     let left = std::fs::read_to_string(newer.join("cluster.json")).expect("the record is still there");
     assert_eq!(left, record, "nothing is touched");
+
+    cluster.stop_server();
+    let answer = up(&["--listen", "127.0.0.1:0", "--data-dir", &used, "--pod-cidr", "10.200.0.0/16"]);
+    assert!(answer.contains("another --pod-cidr") && answer.contains("run `stead down` first"), "{answer}");
 }

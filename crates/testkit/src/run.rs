@@ -44,7 +44,7 @@ pub fn kubectl_binary() -> String {
     let version = Command::new(&kubectl).args(["version", "--client"]).output();
     assert!(
         version.is_ok_and(|output| output.status.success()),
-        "these tests drive the cluster with kubectl 1.27 or newer: put it on the path or name it in $KUBECTL"
+        "these tests drive the cluster with kubectl 1.30 or newer: put it on the path or name it in $KUBECTL"
     );
     kubectl
 }

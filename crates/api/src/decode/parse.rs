@@ -10,6 +10,9 @@ use crate::protobuf::{Envelope, EnvelopeError, MessageError};
 /// Complaints of one sort that are kept of a body; more are dropped.
 pub(super) const COMPLAINTS_MAX: usize = 100;
 
+/// Bytes and values that the aliases of a YAML body may add to it.
+const ALIASED_MAX: usize = 3 * 1024 * 1024;
+
 /// What a body is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -71,7 +74,9 @@ pub(super) fn json_type(value: &Value) -> &'static str {
 /// Reads a body; also gives the path of every field that occurs more than once, each once. Of such
 /// a field the last value counts. Depth is limited by the readers underneath (128 levels).
 pub fn parse(body: &[u8], format: Format) -> Result<(Value, Vec<String>), ParseError> {
-    let mut notes = Notes::default();
+    // What JSON says is no larger than its body.
+    let room = if format == Format::Yaml { body.len() + ALIASED_MAX } else { usize::MAX };
+    let mut notes = Notes { path: String::new(), duplicates: Vec::new(), room };
     let value = match format {
         Format::Json => {
             let mut reader = serde_json::Deserializer::from_slice(body);
@@ -88,13 +93,25 @@ pub fn parse(body: &[u8], format: Format) -> Result<(Value, Vec<String>), ParseE
     Ok((value, notes.duplicates))
 }
 
-#[derive(Default)]
 struct Notes {
     path: String,
     duplicates: Vec<String>,
+    /// Bytes and values that may still come.
+    room: usize,
 }
 
 impl Notes {
+    /// Takes note of something of that size; a body that says far more than it holds is refused.
+    fn take<E: serde::de::Error>(&mut self, size: usize) -> Result<(), E> {
+        match self.room.checked_sub(size) {
+            Some(left) => {
+                self.room = left;
+                Ok(())
+            }
+            None => Err(E::custom("document contains excessive aliasing")),
+        }
+    }
+
     fn note_duplicate(&mut self) {
         if self.duplicates.len() < COMPLAINTS_MAX && !self.duplicates.contains(&self.path) {
             self.duplicates.push(self.path.clone());
@@ -109,6 +126,7 @@ impl<'de> DeserializeSeed<'de> for Tree<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+        self.0.take(1)?;
         reader.deserialize_any(self)
     }
 }
@@ -150,11 +168,12 @@ impl<'de> Visitor<'de> for Tree<'_> {
             .ok_or_else(|| E::custom("json: unsupported value: not a finite number"))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.visit_string(value.to_owned())
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+    fn visit_string<E: serde::de::Error>(self, value: String) -> Result<Value, E> {
+        self.0.take(value.len())?;
         Ok(Value::String(value))
     }
 
@@ -179,6 +198,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
             if parent > 0 {
                 self.0.path.push('.');
             }
+            self.0.take(key.len())?;
             self.0.path.push_str(&key);
             if fields.contains_key(&key) {
                 self.0.note_duplicate();

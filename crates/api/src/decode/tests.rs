@@ -48,6 +48,19 @@ fn unknown_and_duplicate_fields_are_named_by_path() {
 }
 
 #[test]
+fn a_yaml_body_whose_aliases_say_far_more_than_it_holds_is_refused() {
+    let rest = (1..40).map(|n| format!("  k{n}: [*a, *a, *a]\n")).collect::<String>();
+    let with = |text: &str| format!("metadata: {{name: a}}\ndata:\n  k: &a {text}\n{rest}");
+    let refused = decode(kind_of::<ConfigMap>(), with(&"x".repeat(100_000)).as_bytes(), Format::Yaml).unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains("error converting YAML to JSON: yaml: "), "{text}");
+    assert!(text.contains("document contains excessive aliasing"), "{text}");
+    let harmless = "metadata: {name: &a x}\ndata: {k: *a}\n";
+    let decoded = decode(kind_of::<ConfigMap>(), harmless.as_bytes(), Format::Yaml).unwrap();
+    assert_eq!(decoded.object.get::<ConfigMap>().unwrap().data.as_ref().unwrap()["k"], "x");
+}
+
+#[test]
 fn a_body_full_of_mistakes_is_not_repeated_back_in_full() {
     let fields: Vec<String> = (0..1000).map(|index| format!("\"x{index}\":1,\"x{index}\":2")).collect();
     let decoded = json::<Pod>(&format!("{{{}}}", fields.join(","))).unwrap();

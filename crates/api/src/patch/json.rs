@@ -11,6 +11,9 @@ pub const JSON_PATCH_OPERATIONS_MAX: usize = 10_000;
 /// Bytes of JSON that the `copy` operations of one patch may produce together.
 const COPY_BYTES_MAX: usize = 3 * 1024 * 1024;
 
+/// Containers within one another that a patched document may have: as many as a body can.
+const DEPTH_MAX: usize = 128;
+
 /// Why a JSON patch was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonPatchError {
@@ -68,6 +71,9 @@ pub enum OperationFailure {
     /// The copies made are larger than the server allows.
     #[error("copies exceed {COPY_BYTES_MAX} bytes")]
     CopiesTooLarge,
+    /// Copies put into each other would nest more deeply than anything that walks a document can bear.
+    #[error("the document would be nested more than {DEPTH_MAX} levels deep")]
+    TooDeep,
 }
 
 /// A decoded JSON patch, ready to be applied as often as conflicts demand.
@@ -186,6 +192,7 @@ impl Document {
     }
 
     fn add(&mut self, path: &str, value: Value) -> Result<(), OperationFailure> {
+        check_depth(path, &value)?;
         let (parent, key) = self.parent_mut(path)?;
         match parent {
             Container::Object(fields) => {
@@ -220,6 +227,7 @@ impl Document {
             self.root = value;
             return Ok(());
         }
+        check_depth(path, &value)?;
         let (parent, key) = self.parent_mut(path)?;
         match parent {
             // The library does not mind when the key is absent.
@@ -289,6 +297,22 @@ fn child<'a>(parent: &'a Value, segment: &str) -> Option<&'a Value> {
         Value::Array(items) => index(segment, items.len()).ok().map(|index| &items[index]),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
+}
+
+/// Refuses to put `value` at `path` where that would nest too deeply.
+fn check_depth(path: &str, value: &Value) -> Result<(), OperationFailure> {
+    let above = path.bytes().filter(|byte| *byte == b'/').count();
+    if above + depth(value) > DEPTH_MAX { Err(OperationFailure::TooDeep) } else { Ok(()) }
+}
+
+/// How many containers lie within one another. What is in a document is never deep, nor is what was read.
+fn depth(value: &Value) -> usize {
+    let below = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(fields) => fields.values().map(depth).max(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return 0,
+    };
+    1 + below.unwrap_or(0)
 }
 
 /// Splits a pointer into the decoded segments before the last, and the last. What stands before the
@@ -399,6 +423,25 @@ mod tests {
             json!({}),
             json!([{"op": "move", "from": "/a", "path": "/b"}]),
             expect![[r#"operation 0 of the patch failed: key "a" does not exist"#]],
+        );
+    }
+
+    #[test]
+    fn copies_within_copies_do_not_nest_without_bound() {
+        let nested = (0..60).fold(json!(1), |inner, _| json!({"a": inner}));
+        let innermost = format!("/x{}", "/a".repeat(60));
+        let copy = |path: String| json!({"op": "copy", "from": "/x", "path": path});
+        let once = json!([{"op": "add", "path": "/x", "value": nested}, copy(innermost.clone())]);
+        assert!(json_patch(&json!({}), once.to_string().as_bytes()).is_ok(), "a document may be deep");
+        let twice = json!([
+            {"op": "add", "path": "/x", "value": nested},
+            copy(innermost.clone()),
+            copy(innermost + &"/a".repeat(60)),
+        ]);
+        check(
+            json!({}),
+            twice,
+            expect!["operation 2 of the patch failed: the document would be nested more than 128 levels deep"],
         );
     }
 

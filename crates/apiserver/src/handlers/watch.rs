@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::encode;
-use crate::limits::{BOOKMARK_FIRST, BOOKMARK_PERIOD, FRAME_BYTES, WATCH_LIFE_MIN};
+use crate::limits::{BOOKMARK_FIRST, BOOKMARK_PERIOD, FRAME_BYTES, WATCH_LIFE_MAX, WATCH_LIFE_MIN};
 use crate::negotiate::{self, Form, Offer, Shape};
 use crate::query::ListOptions;
 use crate::respond::{self, Answer, BoxError};
@@ -45,7 +45,8 @@ impl<S: Store> ApiServer<S> {
         let opened = self.open(path, &options).await?;
         let world = Arc::clone(&self.world);
         let writer = Writer { kind: path.kind, form, include, selection, columns_sent: false, world };
-        let life = options.timeout_s.map_or_else(|| self.default_life(), Duration::from_secs);
+        let asked = options.timeout_s.map(|seconds| Duration::from_secs(seconds).min(WATCH_LIFE_MAX));
+        let life = asked.unwrap_or_else(|| self.default_life());
         let watching = Watching {
             server: Arc::clone(self),
             initial: opened.initial,

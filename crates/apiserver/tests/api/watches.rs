@@ -162,6 +162,16 @@ async fn bookmarks_come_to_idle_watchers_and_the_watch_ends_when_it_should() {
     assert!(watch.next().await.is_none());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_should_never_end_and_one_without_a_time_both_go_on() {
+    let cluster = Cluster::start().await;
+    for seconds in [i64::MAX, 0] {
+        let path = format!("{CONFIG_MAPS}?watch=1&allowWatchBookmarks=true&resourceVersion=0&timeoutSeconds={seconds}");
+        let mut watch = cluster.watch(&path).await;
+        while watch.next().await.expect("it goes on")["type"] != "BOOKMARK" {}
+    }
+}
+
 #[tokio::test]
 async fn a_deleted_event_carries_the_last_state_at_the_revision_of_the_deletion() {
     let cluster = Cluster::start().await;

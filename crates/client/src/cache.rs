@@ -215,17 +215,19 @@ impl<K: Resource> Shared<K> {
                 _ => objects.insert(key, Arc::clone(&new)),
             }
         };
-        self.advance(revision);
         announce_new(&handlers, old, new);
+        // Last: whoever waits for the revision finds the handlers' own pictures up to date, too.
+        self.advance(revision);
     }
 
     fn remove(&self, key: &ObjectKey, last: K) {
         let handlers = lock(&self.handlers);
         let held = self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(key);
-        self.advance(revision_of(&last));
+        let revision = revision_of(&last);
         if held.is_some() {
             announce(&handlers, &Change::Deleted { old: Arc::new(last) });
         }
+        self.advance(revision);
     }
 
     /// Takes over a fresh list, the state at `revision`, in one step.
@@ -235,7 +237,6 @@ impl<K: Resource> Shared<K> {
             let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *objects, listed.clone())
         };
-        self.advance(revision);
         for (key, new) in &listed {
             match held.get(key) {
                 Some(old) if revision_of(old.as_ref()) == revision_of(new.as_ref()) => {}
@@ -245,6 +246,7 @@ impl<K: Resource> Shared<K> {
         for (_, old) in held.into_iter().filter(|(key, _)| !listed.contains_key(key)) {
             announce(&handlers, &Change::Deleted { old });
         }
+        self.advance(revision);
     }
 
     fn advance(&self, revision: u64) {

@@ -6,6 +6,7 @@
 mod cache;
 mod clock;
 mod correlate;
+mod index;
 mod key;
 mod queue;
 mod recorder;
@@ -13,6 +14,7 @@ mod remote;
 
 pub use cache::{Cache, Change, ListScope, Listed};
 pub use clock::Clock;
+pub use index::Index;
 pub use key::ObjectKey;
 pub use kube;
 pub use queue::WorkQueue;

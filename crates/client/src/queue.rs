@@ -29,6 +29,8 @@ struct State<T> {
     /// The keys of `delayed` by their time, earliest first. An entry counts only if `delayed` says the same.
     times: BinaryHeap<Reverse<Due<T>>>,
     failures: HashMap<T, u32>,
+    /// Until when keys rest that were worked on lately.
+    resting: HashMap<T, Instant>,
 }
 
 /// A key and when it is due; ordered by the time alone.
@@ -41,11 +43,13 @@ struct Due<T> {
 pub struct WorkQueue<T> {
     state: Arc<Mutex<State<T>>>,
     changed: Arc<Notify>,
+    /// How much longer than its work took a key rests before it is worked on again, and at most how long.
+    rest: Option<(u32, Duration)>,
 }
 
 impl<T> Clone for WorkQueue<T> {
     fn clone(&self) -> Self {
-        Self { state: Arc::clone(&self.state), changed: Arc::clone(&self.changed) }
+        Self { state: Arc::clone(&self.state), changed: Arc::clone(&self.changed), rest: self.rest }
     }
 }
 
@@ -58,8 +62,9 @@ impl<T> Default for WorkQueue<T> {
             delayed: HashMap::new(),
             times: BinaryHeap::new(),
             failures: HashMap::new(),
+            resting: HashMap::new(),
         };
-        Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(Notify::new()) }
+        Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(Notify::new()), rest: None }
     }
 }
 
@@ -69,9 +74,20 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
         Self::default()
     }
 
+    /// A queue in which a key rests after its work for `times` as long as that took, at most for `most`. What
+    /// is asked for meanwhile is done together afterwards: where work on a key grows with what there is of it,
+    /// a burst of changes must not lead to as many rounds.
+    pub fn resting(times: u32, most: Duration) -> Self {
+        Self { rest: Some((times, most)), ..Self::default() }
+    }
+
     /// Asks for work on `key` now; once, however often it is asked.
     pub fn add(&self, key: T) {
         let mut state = self.lock();
+        if let Some(until) = state.rests_until(&key) {
+            drop(state);
+            return self.add_at(key, until);
+        }
         enqueue(&mut state, key);
         drop(state);
         self.changed.notify_one();
@@ -79,15 +95,11 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
 
     /// Asks for work on `key` after `delay`; the earliest of several wins.
     pub fn add_after(&self, key: T, delay: Duration) {
-        let at = Instant::now() + delay;
-        let mut state = self.lock();
-        if state.delayed.get(&key).is_some_and(|sooner| *sooner <= at) {
-            return;
-        }
-        let is_first = state.times.peek().is_none_or(|Reverse(first)| at < first.at);
-        state.delayed.insert(key.clone(), at);
-        state.times.push(Reverse(Due { at, key }));
-        drop(state);
+        self.add_at(key, Instant::now() + delay);
+    }
+
+    fn add_at(&self, key: T, at: Instant) {
+        let is_first = self.lock().delay(key, at);
         if is_first {
             self.changed.notify_one();
         }
@@ -122,7 +134,7 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
             let (queue, shutdown, handler) = (self.clone(), shutdown.clone(), Arc::clone(&handler));
             tasks.spawn(async move {
                 while let Some(key) = queue.next(&shutdown).await {
-                    let (handler, for_work) = (Arc::clone(&handler), key.clone());
+                    let (handler, for_work, begun) = (Arc::clone(&handler), key.clone(), Instant::now());
                     let work = AssertUnwindSafe(async move { handler(for_work).await });
                     match work.catch_unwind().await {
                         Ok(Ok(())) => queue.forget(&key),
@@ -135,7 +147,7 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
                             queue.retry(key.clone());
                         }
                     }
-                    queue.done(&key);
+                    queue.done(&key, begun.elapsed());
                 }
             });
         }
@@ -174,7 +186,10 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
         let mut state = self.lock();
         let now = Instant::now();
         while let Some(key) = state.pop_due(now) {
-            enqueue(&mut state, key);
+            match state.rests_until(&key) {
+                Some(until) => drop(state.delay(key, until)),
+                None => enqueue(&mut state, key),
+            }
         }
         let key = state.ready.pop_front();
         if let Some(key) = &key {
@@ -184,14 +199,25 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
         (key, state.times.peek().map(|Reverse(first)| first.at))
     }
 
-    fn done(&self, key: &T) {
+    fn done(&self, key: &T, took: Duration) {
         let mut state = self.lock();
         state.working.remove(key);
-        if state.dirty.contains(key) {
-            state.ready.push_back(key.clone());
-            drop(state);
-            self.changed.notify_one();
+        let until = self.rest.map(|(times, most)| Instant::now() + (took * times).min(most));
+        if let Some(until) = until {
+            state.resting.retain(|_, until| *until > Instant::now());
+            state.resting.insert(key.clone(), until);
         }
+        if !state.dirty.contains(key) {
+            return;
+        }
+        if let Some(until) = until {
+            state.dirty.remove(key);
+            drop(state);
+            return self.add_at(key.clone(), until);
+        }
+        state.ready.push_back(key.clone());
+        drop(state);
+        self.changed.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -199,7 +225,23 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
     }
 }
 
-impl<T: Hash + Eq> State<T> {
+impl<T: Hash + Eq + Clone> State<T> {
+    /// Keeps the key for later, unless it is kept for sooner already; whether it is the next of all.
+    fn delay(&mut self, key: T, at: Instant) -> bool {
+        if self.delayed.get(&key).is_some_and(|sooner| *sooner <= at) {
+            return false;
+        }
+        let is_first = self.times.peek().is_none_or(|Reverse(first)| at < first.at);
+        self.delayed.insert(key.clone(), at);
+        self.times.push(Reverse(Due { at, key }));
+        is_first
+    }
+
+    /// Until when the key rests, if it does.
+    fn rests_until(&self, key: &T) -> Option<Instant> {
+        self.resting.get(key).copied().filter(|until| *until > Instant::now())
+    }
+
     /// A key whose time has come. Afterwards the first of `times` is the earliest that counts.
     fn pop_due(&mut self, now: Instant) -> Option<T> {
         while let Some(Reverse(first)) = self.times.peek() {
@@ -330,6 +372,39 @@ mod tests {
         let worked = tokio::time::timeout(Duration::from_secs(60), queue.run(1, shutdown, handler)).await;
         assert!(worked.is_ok(), "the only worker died with the first panic");
         assert_eq!(tries.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_rests_as_long_as_its_work_took_and_others_do_not_wait_for_it() {
+        let queue = WorkQueue::resting(1, Duration::from_millis(100));
+        let shutdown = CancellationToken::new();
+        let started = Instant::now();
+        let runs = Arc::new(Mutex::new(Vec::new()));
+        queue.add("long");
+        queue.add("other");
+        let handler = {
+            let (queue, shutdown, runs) = (queue.clone(), shutdown.clone(), runs.clone());
+            move |key: &'static str| {
+                let (queue, shutdown) = (queue.clone(), shutdown.clone());
+                runs.lock().expect("no panic holds the lock").push((key, started.elapsed().as_millis()));
+                async move {
+                    if key == "long" {
+                        tokio::time::sleep(Duration::from_millis(40)).await;
+                        queue.add("long");
+                        queue.add_after("long", Duration::from_millis(1));
+                    }
+                    if started.elapsed() > Duration::from_millis(200) {
+                        shutdown.cancel();
+                    }
+                    Ok::<(), &str>(())
+                }
+            }
+        };
+        queue.run(1, shutdown, handler).await;
+        let runs = runs.lock().expect("no panic holds the lock").clone();
+        assert_eq!(runs[..2], [("long", 0), ("other", 40)]);
+        assert!(runs[2..].iter().all(|(key, _)| *key == "long"), "{runs:?}");
+        assert!(runs[2].1 >= 80 && runs[3].1 >= 160, "{runs:?}");
     }
 
     #[tokio::test(start_paused = true)]

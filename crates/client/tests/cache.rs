@@ -15,7 +15,7 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
-use stead_client::{Cache, Change, ListScope, Listed};
+use stead_client::{Cache, Change, Index, ListScope, Listed};
 
 /// What the server says to each watch in turn; then nothing is said any more and the watch stays open.
 type Script = Arc<Mutex<VecDeque<Vec<String>>>>;
@@ -74,7 +74,6 @@ async fn an_object_replaced_while_nobody_watched_is_told_as_gone_and_then_as_new
     let tell = Arc::clone(&changes);
     cache.on_change(move |change| tell.lock().unwrap().push(told(&change)));
     cache.wait_revision(9).await;
-    tokio::task::yield_now().await;
     assert_eq!(*changes.lock().unwrap(), ["first after nothing", "first gone", "second after nothing"]);
 }
 
@@ -141,8 +140,26 @@ async fn a_handler_that_panics_costs_neither_the_cache_nor_the_other_handlers_an
     });
     let done = tokio::time::timeout(Duration::from_secs(60), cache.wait_revision(3)).await;
     assert!(done.is_ok(), "the cache is stuck at {}", cache.revision());
-    tokio::task::yield_now().await;
     assert_eq!((seen.load(Ordering::SeqCst), cache.list().len()), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_index_shows_what_the_cache_has_been_waited_for() {
+    let script = Script::default();
+    script.lock().unwrap().push_back(vec![
+        event("ADDED", "a", "one", 1),
+        end_of_state(1),
+        event("MODIFIED", "a", "two", 2),
+        event("ADDED", "b", "two", 3),
+        event("DELETED", "a", "two", 4),
+    ]);
+    let cache: Cache<ConfigMap> = Cache::start(Api::all(client(&script, &Arc::default())), ListScope::default());
+    let index = Index::new(&cache, |map: &ConfigMap| Vec::from_iter(map.metadata.uid.clone()));
+    cache.wait_revision(4).await;
+    let names = |uid: &str| -> Vec<_> {
+        index.get(&uid.to_owned()).iter().filter_map(|map| map.metadata.name.clone()).collect()
+    };
+    assert_eq!((names("one"), names("two")), (Vec::new(), vec!["b".to_owned()]));
 }
 
 #[tokio::test(start_paused = true)]

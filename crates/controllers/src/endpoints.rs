@@ -1,9 +1,10 @@
 //! Endpoints and EndpointSlices of Services: observes Services, their pods and what is published, and
 //! writes what `plan::endpoints` decides (contract 3A-3C). A pod's readiness reaches its slices with the
-//! watch event that brings it; nothing is batched or polled.
+//! watch event that brings it; only what comes while a Service rests is published together.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -17,6 +18,10 @@ use crate::context::Context;
 use crate::outcome::{deleted, exactly, is_already_exists, is_namespace_terminating, is_not_found, seen};
 
 const WORKERS: usize = 4;
+/// A Service rests twice as long as it took to publish it, and no longer than this: publishing writes whole
+/// lists, and of a burst of pods that become ready not each needs lists of its own.
+const REST_TIMES: u32 = 2;
+const REST_MAX: Duration = Duration::from_millis(100);
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// Why a Service has to be looked at again.
@@ -34,7 +39,7 @@ enum PublishError {
 
 /// Runs until `shutdown`.
 pub async fn run(ctx: Context, shutdown: CancellationToken) {
-    let queue = WorkQueue::new();
+    let queue = WorkQueue::resting(REST_TIMES, REST_MAX);
     observe(&ctx, &queue);
     tokio::select! {
         () = shutdown.cancelled() => return,

@@ -23,6 +23,7 @@ use self::volumes::SeenVolumes;
 use self::waiting::Waiting;
 use crate::context::Context;
 use crate::outcome::{is_conflict, is_not_found, seen};
+use crate::storage::observe::Related;
 
 /// Pods being bound at once.
 const WORKERS: usize = 16;
@@ -46,6 +47,7 @@ enum ScheduleError {
 pub async fn run(ctx: Context, shutdown: CancellationToken) {
     let scheduler = Arc::new(Scheduler {
         recorder: ctx.recorder(scheduler::DEFAULT_SCHEDULER),
+        related: Related::new(&ctx.caches),
         ctx,
         cluster: Mutex::default(),
         bound: Mutex::default(),
@@ -68,6 +70,7 @@ pub async fn run(ctx: Context, shutdown: CancellationToken) {
 
 struct Scheduler {
     ctx: Context,
+    related: Related,
     recorder: Recorder,
     cluster: Mutex<Cluster>,
     /// UIDs of pods bound by us whose binding the cache has not shown yet.
@@ -174,7 +177,7 @@ impl Scheduler {
             waiting.register(key, claims::claims_of(&pod));
             waiting.changes()
         };
-        let volumes = SeenVolumes::of(&self.ctx, &pod).await;
+        let volumes = SeenVolumes::of(&self.ctx, &self.related, &pod).await;
         let volumes = volumes.map_err(|source| ScheduleError::Claim { pod: key.clone(), source })?;
         match self.decide(&pod, &uid, &volumes) {
             Decision::Bind { node } => self.bind(key, &pod, &uid, node).await,

@@ -3,7 +3,7 @@
 //! write, makes it, and asks again with the answer.
 
 mod dirs;
-mod observe;
+pub(crate) mod observe;
 mod volumes;
 
 use std::collections::HashMap;
@@ -18,6 +18,7 @@ use stead_plan::nodes;
 use tokio_util::sync::CancellationToken;
 
 pub use self::dirs::{DirFuture, LocalVolumeDirs, VolumeDirError, VolumeDirs};
+use self::observe::Related;
 use crate::context::Context;
 use crate::outcome::{is_already_exists, is_not_found, seen};
 
@@ -52,13 +53,14 @@ enum StorageError {
 /// Runs until `shutdown`. `dirs` makes and removes the directories, on whichever node.
 pub async fn run(ctx: Context, dirs: Arc<dyn VolumeDirs>, shutdown: CancellationToken) {
     let queue = WorkQueue::new();
-    observe::start(&ctx.caches, &queue);
+    let related = Related::new(&ctx.caches);
+    observe::start(&ctx.caches, &related, &queue);
     tokio::select! {
         () = shutdown.cancelled() => return,
         () = ctx.caches.synced() => {}
     }
     let recorder = ctx.recorder("persistentvolume-controller");
-    let keeper = Arc::new(Keeper { ctx, dirs, recorder });
+    let keeper = Arc::new(Keeper { ctx, related, dirs, recorder });
     let handler = move |key: Key| {
         let keeper = Arc::clone(&keeper);
         async move {
@@ -73,6 +75,7 @@ pub async fn run(ctx: Context, dirs: Arc<dyn VolumeDirs>, shutdown: Cancellation
 
 struct Keeper {
     ctx: Context,
+    related: Related,
     dirs: Arc<dyn VolumeDirs>,
     recorder: Recorder,
 }
@@ -114,6 +117,11 @@ impl Keeper {
     /// Puts the finalizer on or takes it off; true when the claim may be gone now.
     async fn protect_claim(&self, work: &mut ClaimWork) -> Result<bool, StorageError> {
         let deleting = work.claim.metadata.deletion_timestamp.is_some();
+        let seen = if deleting { self.related.pods_of(&work.key) } else { Vec::new() };
+        if claims::is_in_use(&work.key.name, seen.iter().map(Arc::as_ref)) {
+            // The end of the pod brings us back; only that nobody uses the claim has to be read live.
+            return Ok(false);
+        }
         let pods = if deleting { self.pods_in(&work.key.namespace).await? } else { Vec::new() };
         let Some(claim) = claims::claim_protection(&work.claim, &pods) else { return Ok(false) };
         let api: Api<PersistentVolumeClaim> = Api::namespaced(self.ctx.client.clone(), &work.key.namespace);
@@ -133,14 +141,19 @@ impl Keeper {
             None => None,
         };
         let unbound = named.is_none() && !claims::was_bound(&work.claim);
-        let mut volumes = if unbound { caches.volumes.list() } else { Vec::new() };
+        let classes = caches.storage_classes.list();
+        let mut volumes = match unbound {
+            true if claims::weighs_nodes(&work.claim, &classes) => caches.volumes.list(),
+            true => self.related.candidates(&work.key),
+            false => Vec::new(),
+        };
         volumes.retain(|volume| !work.written.contains_key(volume.metadata.name.as_deref().unwrap_or_default()));
         volumes.extend(work.written.values().cloned());
         Ok(claims::next_for_claim(&ClaimView {
             claim: &work.claim,
             volumes: &volumes,
             named: named.as_deref(),
-            classes: &caches.storage_classes.list(),
+            classes: &classes,
             nodes: &if unbound { caches.nodes.list() } else { Vec::new() },
             unscheduled_pods: &if unbound { self.unscheduled_pods(&work.key) } else { Vec::new() },
             now: self.ctx.clock.now(),
@@ -256,8 +269,8 @@ impl Keeper {
     }
 
     fn unscheduled_pods(&self, claim: &ObjectKey) -> Vec<String> {
-        let mut pods = self.ctx.caches.pods.list_in(&claim.namespace);
-        pods.retain(|pod| stead_plan::scheduler::is_ours(pod) && claims::claims_of(pod).contains(&claim.name));
+        let mut pods = self.related.pods_of(claim);
+        pods.retain(|pod| stead_plan::scheduler::is_ours(pod));
         pods.iter().filter_map(|pod| pod.metadata.name.clone()).collect()
     }
 

@@ -14,7 +14,7 @@ mod reclaim;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 
-pub use binding::{ClaimView, next_for_claim};
+pub use binding::{ClaimView, next_for_claim, weighs_nodes};
 pub use matching::{Seeker, best_match, default_class, mismatch};
 pub use protection::{claim_protection, claims_of, is_in_use, volume_protection};
 pub use provision::{node_for_immediate, provision, simulated_path};

@@ -7,14 +7,17 @@ use std::sync::{Arc, OnceLock};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Api;
+use stead_client::ObjectKey;
 use stead_plan::claims;
 use stead_plan::scheduler::Volumes;
 
 use crate::context::{Caches, Context};
+use crate::storage::observe::Related;
 
 /// What one decision sees.
 pub(super) struct SeenVolumes {
     caches: Caches,
+    related: Related,
     namespace: String,
     claims: HashMap<String, Arc<PersistentVolumeClaim>>,
     bound: HashMap<String, Arc<PersistentVolume>>,
@@ -24,7 +27,7 @@ pub(super) struct SeenVolumes {
 
 impl SeenVolumes {
     /// What concerns the pod.
-    pub(super) async fn of(ctx: &Context, pod: &Pod) -> kube::Result<Self> {
+    pub(super) async fn of(ctx: &Context, related: &Related, pod: &Pod) -> kube::Result<Self> {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         let (mut found, mut bound) = (HashMap::new(), HashMap::new());
         for name in claims::claims_of(pod) {
@@ -42,15 +45,24 @@ impl SeenVolumes {
             }
             found.extend(claim.map(|claim| (name, claim)));
         }
-        Ok(Self { caches: ctx.caches.clone(), namespace, claims: found, bound, free: OnceLock::new() })
+        Ok(Self {
+            caches: ctx.caches.clone(),
+            related: related.clone(),
+            namespace,
+            claims: found,
+            bound,
+            free: OnceLock::new(),
+        })
     }
 
     fn free(&self) -> &[Arc<PersistentVolume>] {
         self.free.get_or_init(|| {
-            let mut volumes = self.caches.volumes.list();
+            let claims = self.claims.values();
+            let mut volumes = self.related.free();
+            volumes.extend(claims.clone().flat_map(|claim| self.related.volumes_of(&ObjectKey::of(claim.as_ref()))));
             volumes.retain(|volume| {
                 let free = volume.spec.as_ref().is_none_or(|spec| spec.claim_ref.is_none());
-                free || self.claims.values().any(|claim| claims::names_claim(volume, claim))
+                free || claims.clone().any(|claim| claims::names_claim(volume, claim))
             });
             volumes
         })

@@ -1,21 +1,63 @@
-//! Which claims and volumes deserve a look when something changes.
+//! Which claims and volumes deserve a look when something changes, and which belong together.
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
-use stead_client::{Change, ObjectKey, WorkQueue};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use stead_client::{Change, Index, ObjectKey, WorkQueue};
 use stead_plan::claims;
 
 use super::Key;
 use crate::context::Caches;
 
+/// What belongs to a claim, found without looking at everything there is.
+#[derive(Clone)]
+pub(crate) struct Related {
+    pods: Index<Pod, ObjectKey>,
+    volumes: Index<PersistentVolume, Option<ObjectKey>>,
+}
+
+impl Related {
+    pub(crate) fn new(caches: &Caches) -> Self {
+        let pods = Index::new(&caches.pods, |pod: &Pod| {
+            let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+            claims::claims_of(pod).into_iter().map(|name| ObjectKey::new(namespace.clone(), name)).collect()
+        });
+        let volumes = Index::new(&caches.volumes, |volume: &PersistentVolume| vec![claim_of(volume)]);
+        Self { pods, volumes }
+    }
+
+    /// The pods that name the claim, in name order.
+    pub(crate) fn pods_of(&self, claim: &ObjectKey) -> Vec<Arc<Pod>> {
+        self.pods.get(claim)
+    }
+
+    /// The volumes that name the claim.
+    pub(crate) fn volumes_of(&self, claim: &ObjectKey) -> Vec<Arc<PersistentVolume>> {
+        self.volumes.get(&Some(claim.clone()))
+    }
+
+    /// The volumes that may be bound to the claim: those that name it and those that name none.
+    pub(crate) fn candidates(&self, claim: &ObjectKey) -> Vec<Arc<PersistentVolume>> {
+        let mut all = self.volumes_of(claim);
+        all.extend(self.free());
+        all
+    }
+
+    /// The volumes that name no claim.
+    pub(crate) fn free(&self) -> Vec<Arc<PersistentVolume>> {
+        self.volumes.get(&None)
+    }
+}
+
 /// Connects the caches to the queue.
-pub(super) fn start(caches: &Caches, queue: &WorkQueue<Key>) {
-    claims_and_volumes(caches, queue);
-    consumers(caches, queue);
+pub(super) fn start(caches: &Caches, related: &Related, queue: &WorkQueue<Key>) {
+    claims_and_volumes(caches, related, queue);
+    consumers(caches, related, queue);
     chances(caches, queue);
 }
 
-fn claims_and_volumes(caches: &Caches, queue: &WorkQueue<Key>) {
-    let (on_claim, volumes) = (queue.clone(), caches.volumes.clone());
+fn claims_and_volumes(caches: &Caches, related: &Related, queue: &WorkQueue<Key>) {
+    let (on_claim, related) = (queue.clone(), related.clone());
     caches.claims.on_change(move |change| {
         let claim = change.object();
         on_claim.add(Key::Claim(ObjectKey::of(&**claim)));
@@ -23,7 +65,7 @@ fn claims_and_volumes(caches: &Caches, queue: &WorkQueue<Key>) {
             on_claim.add(Key::Volume(volume.to_owned()));
         }
         if matches!(change, Change::Deleted { .. }) {
-            volumes_of(&volumes.list(), &ObjectKey::of(&**claim)).for_each(|name| on_claim.add(Key::Volume(name)));
+            look_at(&on_claim, related.volumes_of(&ObjectKey::of(&**claim)));
         }
     });
     let (on_volume, claims) = (queue.clone(), caches.claims.clone());
@@ -38,16 +80,21 @@ fn claims_and_volumes(caches: &Caches, queue: &WorkQueue<Key>) {
 }
 
 /// A pod that is gone lets go of its claims, and of volumes waiting to be removed.
-fn consumers(caches: &Caches, queue: &WorkQueue<Key>) {
-    let (queue, volumes) = (queue.clone(), caches.volumes.clone());
+fn consumers(caches: &Caches, related: &Related, queue: &WorkQueue<Key>) {
+    let (queue, related) = (queue.clone(), related.clone());
     caches.pods.on_change(move |change| {
         let Change::Deleted { old } = change else { return };
         for name in claims::claims_of(&old) {
             let key = ObjectKey::new(old.metadata.namespace.clone().unwrap_or_default(), name);
-            volumes_of(&volumes.list(), &key).for_each(|name| queue.add(Key::Volume(name)));
+            look_at(&queue, related.volumes_of(&key));
             queue.add(Key::Claim(key));
         }
     });
+}
+
+fn look_at(queue: &WorkQueue<Key>, volumes: Vec<Arc<PersistentVolume>>) {
+    let names = volumes.iter().filter_map(|volume| volume.metadata.name.clone());
+    names.for_each(|name| queue.add(Key::Volume(name)));
 }
 
 /// A new class or node may be what an unbound claim was waiting for.
@@ -72,14 +119,6 @@ fn claim_of(volume: &PersistentVolume) -> Option<ObjectKey> {
     Some(ObjectKey::new(reference.namespace.clone()?, reference.name.clone()?))
 }
 
-fn volumes_of<'a>(
-    volumes: &'a [std::sync::Arc<PersistentVolume>],
-    claim: &'a ObjectKey,
-) -> impl Iterator<Item = String> + 'a {
-    let of_claim = volumes.iter().filter(move |volume| claim_of(volume).as_ref() == Some(claim));
-    of_claim.filter_map(|volume| volume.metadata.name.clone())
-}
-
-fn unbound(claims: &[std::sync::Arc<PersistentVolumeClaim>]) -> impl Iterator<Item = ObjectKey> + '_ {
+fn unbound(claims: &[Arc<PersistentVolumeClaim>]) -> impl Iterator<Item = ObjectKey> + '_ {
     claims.iter().filter(|claim| !claims::was_bound(claim)).map(|claim| ObjectKey::of(&**claim))
 }

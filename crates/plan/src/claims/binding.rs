@@ -21,7 +21,7 @@ use super::{
 pub struct ClaimView<'a> {
     /// The claim.
     pub claim: &'a PersistentVolumeClaim,
-    /// Every volume.
+    /// The volumes that name the claim or no claim at all; every one where [`weighs_nodes`] says so.
     pub volumes: &'a [Arc<PersistentVolume>],
     /// The volume the claim names, read live when the cache lacked it; none when it does not exist.
     pub named: Option<&'a PersistentVolume>,
@@ -33,6 +33,12 @@ pub struct ClaimView<'a> {
     pub unscheduled_pods: &'a [String],
     /// The time, for phases.
     pub now: jiff::Timestamp,
+}
+
+/// Whether a node may have to be chosen for the claim by how many volumes it holds.
+pub fn weighs_nodes(claim: &PersistentVolumeClaim, classes: &[Arc<StorageClass>]) -> bool {
+    let class = classes.iter().find(|class| class.metadata.name.as_deref() == Some(class_of_claim(claim)));
+    class.is_some_and(|class| class.provisioner == LOCAL_PROVISIONER && !waits_for_consumer(class))
 }
 
 /// The next write that brings the claim nearer to what it should be.

@@ -1,5 +1,6 @@
 //! What a plan is made of: actions, the waits that explain its silence, and the order of both.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -392,6 +393,9 @@ pub(super) struct Draft {
     pub(super) wake_at: Option<Timestamp>,
     /// The outdated pods that the rollout would take down now.
     pub(super) in_line: Vec<Target>,
+    /// What is in `waits`, and whom `pods` deletes: sets have thousands of replicas.
+    waiting: HashSet<(Rule, String)>,
+    doomed: HashSet<Target>,
 }
 
 impl Draft {
@@ -404,7 +408,7 @@ impl Draft {
     }
 
     pub(super) fn wait_since(&mut self, on: &str, rule: Rule, since: Option<Timestamp>) {
-        if !self.waits.iter().any(|wait| wait.on == on && wait.rule == rule) {
+        if self.waiting.insert((rule, on.to_owned())) {
             self.waits.push(Wait { on: on.to_owned(), rule, since, detail: None });
         }
     }
@@ -423,6 +427,7 @@ impl Draft {
     /// deletion's precondition fail.
     pub(super) fn delete(&mut self, pod: &PodView, ordinal: Ordinal, why: Removal) {
         self.repairs.retain(|action| repaired_pod(action) != Some(&pod.target));
+        self.doomed.insert(pod.target.clone());
         self.pods.push(Action::DeletePod { target: pod.target.clone(), ordinal, why });
     }
 
@@ -435,16 +440,9 @@ impl Draft {
         self.bookkeeping.iter().any(|action| matches!(action, Action::AdoptPod(_)))
     }
 
-    /// The pods this draft deletes.
-    pub(super) fn doomed(&self) -> impl Iterator<Item = &Target> {
-        self.pods.iter().filter_map(|action| match action {
-            Action::DeletePod { target, .. } => Some(target),
-            _ => None,
-        })
-    }
-
+    /// Whether this draft deletes the pod.
     pub(super) fn is_doomed(&self, pod: &Target) -> bool {
-        self.doomed().any(|target| target == pod)
+        self.doomed.contains(pod)
     }
 
     /// The plan, with the status it leaves things in.

@@ -2,8 +2,9 @@
 //! do, and does it. It decides nothing.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -15,7 +16,7 @@ use stead_plan::pods::{adopted, released};
 use stead_plan::statefulset::ordinals::{claim_ordinal_of, ordinal_of};
 use stead_plan::statefulset::revisions::RevisionName;
 use stead_plan::statefulset::views::Volumes;
-use stead_plan::statefulset::{self, Action, Observed, Plan, conditions, events, render};
+use stead_plan::statefulset::{self, Action, Memory, Observed, Plan, conditions, events, render};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -23,6 +24,8 @@ use crate::framework::{Reconcile, WriteError, Writer, enqueue_owner, slow_start,
 use crate::own_writes::{OwnWrites, Tracked};
 
 const COMPONENT: &str = "statefulset-controller";
+/// Sets from this many replicas on have what their last plan was made of kept for the next one.
+const REPLICAS_REMEMBERED_MIN: i32 = 50;
 
 /// Works on StatefulSets until `shutdown`.
 pub async fn run(ctx: Context, shutdown: CancellationToken) {
@@ -33,7 +36,8 @@ pub async fn run(ctx: Context, shutdown: CancellationToken) {
         () = ctx.caches.synced() => {}
     }
     let recorder = ctx.recorder(COMPONENT);
-    let controller = Controller { ctx, queue: queue.clone(), recorder, own: OwnWrites::default() };
+    let (own, memories) = (OwnWrites::default(), Mutex::default());
+    let controller = Controller { ctx, queue: queue.clone(), recorder, own, memories };
     work(controller, queue, shutdown).await;
 }
 
@@ -42,13 +46,18 @@ struct Controller {
     queue: WorkQueue<ObjectKey>,
     recorder: Recorder,
     own: OwnWrites,
+    /// What the last plans for large sets were made of.
+    memories: Mutex<HashMap<ObjectKey, Memory>>,
 }
 
 impl Reconcile for Controller {
     async fn sync(&self, key: &ObjectKey) -> Result<(), WriteError> {
         let caches = &self.ctx.caches;
         self.own.visible(key, &self.ctx).await?;
-        let Some(set) = caches.stateful_sets.get_key(key) else { return Ok(()) };
+        let Some(set) = caches.stateful_sets.get_key(key) else {
+            lock(&self.memories).remove(key);
+            return Ok(());
+        };
         let pods = caches.pods.list_in(&key.namespace);
         let claims = caches.claims.list_in(&key.namespace);
         let revisions = caches.controller_revisions.list_in(&key.namespace);
@@ -61,7 +70,7 @@ impl Reconcile for Controller {
             nodes: &caches.nodes.list(),
             classes: &caches.storage_classes.list(),
         };
-        let plan = statefulset::plan(&set, &observed, now);
+        let plan = self.plan(key, &set, &observed, now);
         if let Some(at) = plan.wake_at {
             self.queue.add_after(key.clone(), until(at, now));
         }
@@ -75,6 +84,23 @@ impl Reconcile for Controller {
         };
         execution.carry_out(&plan).await
     }
+}
+
+impl Controller {
+    /// Plans for a set; a large one with what is remembered of it. A key is worked on by one worker at a time.
+    fn plan(&self, key: &ObjectKey, set: &StatefulSet, observed: &Observed<'_>, now: Timestamp) -> Plan {
+        let replicas = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        let mut memory = lock(&self.memories).remove(key).unwrap_or_default();
+        let plan = statefulset::plan_remembering(set, observed, now, &mut memory);
+        if replicas >= REPLICAS_REMEMBERED_MIN {
+            lock(&self.memories).insert(key.clone(), memory);
+        }
+        plan
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The volumes of the shared cache.

@@ -14,6 +14,7 @@ pub mod events;
 pub mod explain;
 mod growth;
 pub mod lint;
+mod memory;
 pub mod ordinals;
 mod pause;
 mod preparing;
@@ -32,6 +33,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 
 pub use actions::{Action, ClaimKeeper, Plan, Removal, Rule, Wait};
+pub use memory::Memory;
 pub use preparing::{Preparation, Terms, prepares};
 pub use views::{Observed, View};
 
@@ -54,7 +56,12 @@ pub const POD_INDEX_LABEL: &str = "apps.kubernetes.io/pod-index";
 /// What to do about `set` now, given what is observed around it in one snapshot. Total and
 /// deterministic; empty when there is nothing to do.
 pub fn plan(set: &StatefulSet, observed: &Observed<'_>, now: Timestamp) -> Plan {
-    let mut plan = decide(&View::new(set, observed), now);
+    plan_remembering(set, observed, now, &mut Memory::default())
+}
+
+/// The same plan, made with less work where `memory` was given to the last one for this set.
+pub fn plan_remembering(set: &StatefulSet, observed: &Observed<'_>, now: Timestamp, memory: &mut Memory) -> Plan {
+    let mut plan = decide(&View::remembering(set, observed, memory), now);
     plan.status.conditions = set.status.as_ref().and_then(|status| status.conditions.clone());
     let news = conditions::merge(&mut plan.status, &plan.conditions, now);
     plan.notes.extend(news);

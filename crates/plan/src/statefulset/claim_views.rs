@@ -2,6 +2,7 @@
 //! differs from its template today, and whether its data are still somewhere.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -63,15 +64,37 @@ pub struct ClaimView {
     pub lost: bool,
 }
 
-/// The view of `claim`, if it is one that `set` makes. The claims of the `placed` ordinals are in use, so
-/// their data are somewhere.
+/// What can be said of a claim whatever becomes of nodes and volumes.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    name: String,
+    ordinal: Ordinal,
+    view: Arc<ClaimView>,
+}
+
+impl Seen {
+    /// The claim's name and its view now. The claims of the `placed` ordinals are in use, so their data are
+    /// somewhere.
+    pub(super) fn now(
+        self,
+        claim: &PersistentVolumeClaim,
+        observed: &Observed<'_>,
+        placed: &BTreeSet<Ordinal>,
+    ) -> (String, Arc<ClaimView>) {
+        if placed.contains(&self.ordinal) || !is_lost(observed, claim) {
+            return (self.name, self.view);
+        }
+        (self.name, Arc::new(ClaimView { lost: true, ..ClaimView::clone(&self.view) }))
+    }
+}
+
+/// The view of `claim`, if it is one that `set` makes.
 pub(super) fn claim_view(
     set: &StatefulSet,
     view: &SetView,
     observed: &Observed<'_>,
-    placed: &BTreeSet<Ordinal>,
     claim: &PersistentVolumeClaim,
-) -> Option<(String, ClaimView)> {
+) -> Option<Seen> {
     let name = claim.metadata.name.clone().unwrap_or_default();
     let (template, ordinal) = view.claim_templates.iter().find_map(|template| {
         ordinals::claim_ordinal_of(template, &view.name, &name).map(|ordinal| (template, ordinal))
@@ -90,9 +113,9 @@ pub(super) fn claim_view(
         reset: claim.metadata.annotations.as_ref().and_then(|own| own.get(RESET_GENERATION)).cloned(),
         size,
         differences,
-        lost: !placed.contains(&ordinal) && is_lost(observed, claim),
+        lost: false,
     };
-    Some((name, view))
+    Some(Seen { name, ordinal, view: Arc::new(view) })
 }
 
 /// What `owner` on a claim of `ordinal` refers to.

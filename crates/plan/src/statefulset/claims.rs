@@ -6,6 +6,8 @@
 //! says by now and also when that owner was an older set of this name. The collector would take it
 //! away under the new pod (F7).
 
+use std::sync::Arc;
+
 use super::actions::{Action, ClaimKeeper, Draft, Rule};
 use super::events;
 use super::ordinals::{Ordinal, claim_name, pod_name};
@@ -87,7 +89,7 @@ pub(super) fn first_keeper(set: &SetView) -> ClaimKeeper {
 
 pub(super) fn existing(view: &View, ordinal: Ordinal) -> impl Iterator<Item = &ClaimView> {
     let names = view.set.claim_templates.iter().map(move |template| claim_name(template, &view.set.name, ordinal));
-    names.filter_map(|name| view.claims.get(&name))
+    names.filter_map(|name| view.claims.get(&name).map(Arc::as_ref))
 }
 
 /// The table of section F.

@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::claim_views::claim_view;
 pub use super::claim_views::{ClaimOwner, ClaimView, Size};
 use super::conditions::StoredProgress;
+use super::memory::{Lens, Memory};
 use super::ordinals::{self, Ordinal, Range};
 pub use super::preparing::{Preparation, Terms};
 use super::revisions::{self, RevisionLabel, RevisionName, RevisionView, TemplateView};
@@ -211,9 +212,9 @@ pub struct View {
     /// The set.
     pub set: SetView,
     /// Pods that are the set's, could become it, or stand on a name it needs.
-    pub pods: Vec<PodView>,
+    pub pods: Vec<Arc<PodView>>,
     /// Existing claims of the set by name.
-    pub claims: BTreeMap<String, ClaimView>,
+    pub claims: BTreeMap<String, Arc<ClaimView>>,
     /// Revisions that are the set's or could become it, oldest first (H4).
     pub revisions: Vec<RevisionView>,
     /// The set's template as a revision.
@@ -223,12 +224,20 @@ pub struct View {
 impl View {
     /// The view of `set` and of what is observed around it.
     pub fn new(set: &StatefulSet, observed: &Observed<'_>) -> Self {
+        Self::remembering(set, observed, &mut Memory::default())
+    }
+
+    /// The same, with the views of objects that have not changed since `memory` last saw them taken from
+    /// there.
+    pub fn remembering(set: &StatefulSet, observed: &Observed<'_>, memory: &mut Memory) -> Self {
         let view = set_view(set);
         let preparing = preparing_nodes(observed);
-        let pods = observed.pods.iter().filter_map(|pod| pod_view(set, &view, &preparing, pod)).collect();
+        memory.look_through(Lens::of(set, &view, observed, &preparing));
+        let pods = memory.pods.views(observed.pods, |pod| pod_view(set, &view, &preparing, pod).map(Arc::new));
+        let claims = memory.claims.views(observed.claims, |claim| claim_view(set, &view, observed, claim));
         let placed = placed(&view, observed);
-        let claims =
-            observed.claims.iter().filter_map(|claim| claim_view(set, &view, observed, &placed, claim)).collect();
+        let claims = claims.map(|(claim, seen)| seen.now(claim, observed, &placed)).collect();
+        let pods = pods.map(|(_, pod)| pod).collect();
         let revisions = revisions::views(set, observed.revisions);
         let template = revisions::template_view(set, observed.revisions);
         Self { set: view, pods, claims, revisions, template }

@@ -136,7 +136,8 @@ pub(super) fn check_status(facts: &Facts<'_>, flaws: &mut Flaws) {
         .view
         .pods
         .iter()
-        .filter(|pod| (facts.is_mine(pod) || facts.is_adoptable(pod)) && pod.ordinal.is_some())
+        .map(AsRef::as_ref)
+        .filter(|pod: &&PodView| (facts.is_mine(pod) || facts.is_adoptable(pod)) && pod.ordinal.is_some())
         .collect();
     let count = |wanted: &dyn Fn(&PodView) -> bool| {
         i32::try_from(replicas.iter().filter(|pod| wanted(pod)).count()).unwrap_or(i32::MAX)

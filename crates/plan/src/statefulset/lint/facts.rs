@@ -47,7 +47,7 @@ impl<'a> Facts<'a> {
 
     pub(super) fn mine(&self) -> impl Iterator<Item = (Ordinal, &'a PodView)> {
         let mine = self.view.pods.iter().filter(|pod| self.is_mine(pod));
-        mine.filter_map(|pod| pod.ordinal.map(|ordinal| (ordinal, pod)))
+        mine.filter_map(|pod| pod.ordinal.map(|ordinal| (ordinal, pod.as_ref())))
     }
 
     /// The set's own pod at `ordinal`.

@@ -69,7 +69,7 @@ fn belonging(facts: &Facts<'_>, flaws: &mut Flaws) {
 }
 
 pub(super) fn seen<'a>(facts: &Facts<'a>, target: &Target, flaws: &mut Flaws) -> Option<&'a PodView> {
-    let seen = facts.view.pods.iter().find(|pod| pod.target == *target);
+    let seen = facts.view.pods.iter().map(AsRef::as_ref).find(|pod: &&PodView| pod.target == *target);
     flaws.check(seen.is_some() && super::books::is_exact(target), Law::Exact, || format!("pod {target:?}"));
     seen
 }

@@ -15,6 +15,8 @@ use crate::report::Figure;
 
 /// Pods on one simulated node.
 const PODS_PER_NODE: u32 = 110;
+/// The size at which the cost of a pod is a row.
+const COST_AT: u32 = 1000;
 /// Longest wait for a set to become what it should be.
 const STATE_MAX: Duration = Duration::from_secs(1200);
 
@@ -81,8 +83,11 @@ pub(super) fn parallel(stead: &str, replicas: u32) -> anyhow::Result<Vec<Figure>
         bench.forget(&name)?;
     }
     println!("bench: {replicas} in parallel: {rates:.0?} pods/s, {costs:.2?} ms of the server's processor time each");
-    let cost = Figure::new("sts-cpu-per-pod", median(&costs), costs.len());
-    Ok(vec![Figure::new(parallel, median(&rates), rates.len()), cost])
+    let mut figures = vec![Figure::new(parallel, median(&rates), rates.len())];
+    if replicas == COST_AT {
+        figures.push(Figure::new("sts-cpu-per-pod", median(&costs), costs.len()));
+    }
+    Ok(figures)
 }
 
 /// A cluster with simulated nodes.

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use stead_client::kube;
+use tokio_util::sync::CancellationToken;
 
 pub use addresses::{Addresses, AddressesError};
 pub use fleet::Fleet;
@@ -50,28 +51,44 @@ pub async fn nodes(
     stop: impl Future<Output = ()>,
 ) -> Result<(), SimulateError> {
     let placed = fleet.place(&mut addresses)?;
+    let stopping = CancellationToken::new();
+    let life = live(&client, &fleet, &placed, addresses, &stopping);
+    tokio::pin!(life);
     let lived = tokio::select! {
-        lived = live(&client, &fleet, &placed, addresses) => lived,
-        () = stop => Ok(()),
+        lived = &mut life => lived,
+        () = stop => {
+            stopping.cancel();
+            life.await
+        }
     };
     let removed = fleet.remove(&client, &placed).await;
     lived.and(removed)
 }
 
-/// Registers the nodes and does their work for ever.
+/// Registers the nodes and does their work until `stopping`.
 async fn live(
     client: &kube::Client,
     fleet: &Fleet,
     placed: &[Placed],
     addresses: Addresses,
+    stopping: &CancellationToken,
 ) -> Result<(), SimulateError> {
     let started = Instant::now();
-    fleet.register(client, placed).await?;
+    fleet.register(client, placed, stopping).await?;
+    if stopping.is_cancelled() {
+        return Ok(());
+    }
     let agent = Agent::start(client.clone(), placed, addresses);
-    agent.synced().await;
-    let (count, ms) = (fleet.count, started.elapsed().as_millis());
-    println!("stead: {count} nodes simulated after {ms} ms; Ctrl-C takes them away");
-    tokio::join!(agent.work(), fleet::keep_leases(client, placed), tell(&agent));
+    let work = async {
+        agent.synced().await;
+        let (count, ms) = (fleet.count, started.elapsed().as_millis());
+        println!("stead: {count} nodes simulated after {ms} ms; Ctrl-C takes them away");
+        tokio::join!(agent.work(), fleet::keep_leases(client, placed), tell(&agent));
+    };
+    tokio::select! {
+        () = work => {}
+        () = stopping.cancelled() => {}
+    }
     Ok(())
 }
 

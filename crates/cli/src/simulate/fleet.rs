@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Owne
 use stead_client::kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use stead_client::kube::{self, Api, Client, ResourceExt};
 use stead_plan::nodes::{SIMULATED_LABEL, is_simulated};
+use tokio_util::sync::CancellationToken;
 
 use super::{Addresses, SimulateError};
 
@@ -54,14 +55,38 @@ impl Fleet {
         (0..self.count).map(place).collect()
     }
 
-    /// Makes the nodes and their leases. Nodes that an earlier run left are taken over.
-    pub(super) async fn register(&self, client: &Client, placed: &[Placed]) -> Result<(), SimulateError> {
-        let all = stream::iter(placed).map(|node| async move {
-            let made = self.register_one(client, node).await?;
-            let lease = renew(client, &node.name, made.uid().as_deref()).await;
-            lease.map_err(|source| failed(format!("make the lease of node {}", node.name), source))
-        });
-        all.buffer_unordered(AT_ONCE).try_collect().await
+    /// Makes the nodes and their leases, until `stopping`. Nodes that an earlier run left are taken over.
+    ///
+    /// What has been asked for is waited for, also when something fails: a request given up would be carried
+    /// out all the same, and a node could appear after all were taken away.
+    pub(super) async fn register(
+        &self,
+        client: &Client,
+        placed: &[Placed],
+        stopping: &CancellationToken,
+    ) -> Result<(), SimulateError> {
+        let failed_already = CancellationToken::new();
+        let register = |node: &'_ Placed| {
+            let (node, failed_already) = (node.clone(), failed_already.clone());
+            async move {
+                if stopping.is_cancelled() || failed_already.is_cancelled() {
+                    return Ok(());
+                }
+                let registered = self.register_with_lease(client, &node).await;
+                if registered.is_err() {
+                    failed_already.cancel();
+                }
+                registered
+            }
+        };
+        let outcomes: Vec<_> = stream::iter(placed).map(register).buffer_unordered(AT_ONCE).collect().await;
+        outcomes.into_iter().collect()
+    }
+
+    async fn register_with_lease(&self, client: &Client, node: &Placed) -> Result<(), SimulateError> {
+        let made = self.register_one(client, node).await?;
+        let lease = renew(client, &node.name, made.uid().as_deref()).await;
+        lease.map_err(|source| failed(format!("make the lease of node {}", node.name), source))
     }
 
     async fn register_one(&self, client: &Client, node: &Placed) -> Result<Node, SimulateError> {

@@ -23,9 +23,6 @@ const WORKERS: usize = 2;
 /// Deletions in flight at the same time while there are too many events.
 const DELETIONS_MAX: usize = 32;
 
-/// When there are too many, this part of what may be kept goes as well.
-const SLACK_PARTS: usize = 10;
-
 /// How long and how many events are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -128,12 +125,7 @@ impl Keeper {
 
     async fn thin_out(&self) -> Result<(), ExpiryError> {
         let all = self.all.list();
-        if all.len() <= self.limits.count_max {
-            return Ok(());
-        }
-        // Some more go at once: looking through all of them for each new one would cost more than they do.
-        let kept = self.limits.count_max - self.limits.count_max / SLACK_PARTS;
-        let surplus = events::surplus(all.iter().map(|event| &event.metadata), kept);
+        let surplus = events::surplus(all.iter().map(|event| &event.metadata), self.limits.count_max);
         let surplus: Vec<ObjectMeta> = surplus.into_iter().cloned().collect();
         if surplus.is_empty() {
             return Ok(());

@@ -2,9 +2,12 @@
 //! containers that outlives the agent.
 
 use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, Service};
 use kube::Client;
@@ -12,8 +15,8 @@ use stead_client::{Cache, Change, ObjectKey, Recorder};
 use stead_image::ImageStore;
 use stead_net::Network;
 use stead_runtime::{ContainerInfo, Inventory, Runtime, RuntimeError};
-use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::collecting;
@@ -77,6 +80,8 @@ pub(crate) struct Inner<R, N> {
     pub(crate) shutdown: CancellationToken,
     /// Told when nothing of a pod is left.
     pub(crate) pod_finished: Notify,
+    /// Which part of the agent has ended by itself.
+    failure: watch::Sender<Option<&'static str>>,
     workers: Mutex<HashMap<String, Arc<Worker>>>,
 }
 
@@ -128,19 +133,30 @@ impl<R: Runtime, N: Network> Agent<R, N> {
             started_at: Timestamp::now(),
             shutdown,
             pod_finished: Notify::new(),
+            failure: watch::Sender::new(None),
             workers: Mutex::default(),
         });
         let exits = inner.runtime.exits();
         let inventory = inner.runtime.list().await?;
-        tokio::spawn(node_object::keep_registered(Arc::clone(&inner)));
+        inner.run("keeping the node registered", node_object::keep_registered(Arc::clone(&inner)));
         inner.caches.synced().await;
         inner.take_back(&inventory)?;
         let agent = Self { inner };
         agent.follow_caches(inventory);
         // Only now does every container of the inventory have a worker that takes its exit.
-        tokio::spawn(follow_exits(Arc::clone(&agent.inner), exits));
-        tokio::spawn(collecting::keep_collected(Arc::clone(&agent.inner)));
+        agent.inner.run("following the ends of containers", follow_exits(Arc::clone(&agent.inner), exits));
+        agent.inner.run("collecting what is left over", collecting::keep_collected(Arc::clone(&agent.inner)));
         Ok(agent)
+    }
+
+    /// Returns, with its name, once a part that the agent cannot do without has ended by itself.
+    pub async fn failed(&self) -> &'static str {
+        let mut failure = self.inner.failure.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        match failure.wait_for(Option::is_some).await.ok().and_then(|part| *part) {
+            Some(part) => part,
+            None => std::future::pending().await,
+        }
     }
 
     /// The settings it was started with.
@@ -170,6 +186,17 @@ impl<R: Runtime, N: Network> Agent<R, N> {
 }
 
 impl<R: Runtime, N: Network> Inner<R, N> {
+    /// Runs a part of the agent until shutdown; that it ended before, or panicked, is told.
+    fn run(self: &Arc<Self>, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
+        let inner = Arc::clone(self);
+        tokio::spawn(async move {
+            let ended = AssertUnwindSafe(part).catch_unwind().await;
+            if ended.is_err() || !inner.shutdown.is_cancelled() {
+                inner.failure.send_replace(Some(name));
+            }
+        });
+    }
+
     /// Gives a worker to everything of an earlier run whose pod the API server no longer has.
     fn take_back(self: &Arc<Self>, inventory: &Inventory) -> Result<(), StartError> {
         let known = worker::known_pods(&self.config, inventory);

@@ -123,6 +123,7 @@ pub(crate) struct Cluster {
     proxy: JoinSet<()>,
     serving: JoinSet<io::Result<()>>,
     store: Arc<Embedded>,
+    agent: LocalAgent,
 }
 
 impl Cluster {
@@ -184,10 +185,10 @@ impl Cluster {
         proxying.spawn(proxy.run(shutdown.clone()));
         let agent = start_agent(data, &options, &record, &network_config, network, client.clone(), &context, &shutdown);
         let agent = agent.await.context("cannot start the node agent")?;
-        dialer.set(agent);
+        dialer.set(agent.clone());
         let kubeconfig = data.join("kubeconfig");
         write_private(&kubeconfig, &pki.kubeconfig(&format!("https://{}", reachable(listen))))?;
-        Ok(Self { client, kubeconfig, shutdown, controllers, dns, proxy: proxying, serving, store })
+        Ok(Self { client, kubeconfig, shutdown, controllers, dns, proxy: proxying, serving, store, agent })
     }
 
     /// The administrator's kubeconfig.
@@ -206,6 +207,7 @@ impl Cluster {
         tokio::select! {
             reason = self.store.failed() => anyhow::anyhow!("the store no longer accepts writes: {reason}"),
             () = self.controllers.failed() => anyhow::anyhow!("a controller ended by itself"),
+            part = self.agent.failed() => anyhow::anyhow!("the node agent failed at {part}"),
             Some(ended) = self.proxy.join_next() => match ended {
                 Err(error) => anyhow::Error::from(error).context("the Service proxy ended"),
                 Ok(()) => anyhow::anyhow!("the Service proxy ended by itself"),

@@ -25,9 +25,10 @@ macro_rules! planted {
 }
 
 /// All of them; `about` is the invariant.
-pub static ALL: [Scenario; 13] = [
+pub static ALL: [Scenario; 15] = [
     planted!("planted-twin", "I1", twin),
     planted!("planted-early-pod", "I2", early_pod),
+    planted!("planted-held-back-update", "I2", held_back_update),
     planted!("planted-lost-claim", "I3", lost_claim),
     planted!("planted-shared-claim", "I3", shared_claim),
     planted!("planted-revisions-again", "I4", revisions_again),
@@ -36,6 +37,7 @@ pub static ALL: [Scenario; 13] = [
     planted!("planted-stale-update", "I7", stale_update),
     planted!("planted-wrong-status", "I8", wrong_status),
     planted!("planted-needless-deletion", "I9", needless_deletion),
+    planted!("planted-namesake-taken", "I9", namesake_taken),
     planted!("planted-orphan-taken", "I10", orphan_taken),
     planted!("planted-stale-names", "I11", stale_names),
     planted!("planted-restlessness", "I12", restlessness),
@@ -156,6 +158,39 @@ async fn needless_deletion(world: World, _: Duration) {
     web(&world).await;
     let pods: Api<Pod> = api(&world);
     aftermath(pods.delete("web-0", &DeleteParams::default()).await).await;
+}
+
+/// The set is a new one of an old name: that the old one is gone is no reason.
+async fn namesake_taken(world: World, _: Duration) {
+    let user = web(&world).await;
+    user.delete_set("web", PropagationPolicy::Background).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    web(&world).await;
+    let pods: Api<Pod> = api(&world);
+    aftermath(pods.delete("web-0", &DeleteParams::default()).await).await;
+}
+
+/// A replica below the partition comes back at the revision that is held back.
+async fn held_back_update(world: World, _: Duration) {
+    let user = web(&world).await;
+    user.partition("web", 3).await;
+    user.set_image("web", "app:v1").await;
+    // Until nothing that was seen before that counts any more.
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    let (pods, sets): (Api<Pod>, Api<StatefulSet>) = (api(&world), api(&world));
+    let deed = async {
+        let mut pod = pods.get("web-2").await?;
+        let update = sets.get("web").await?.status.and_then(|status| status.update_revision);
+        world.kill_controllers();
+        user.delete_pod("web-2", false).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let labels = pod.metadata.labels.get_or_insert_default();
+        labels.extend(update.map(|update| ("controller-revision-hash".to_owned(), update)));
+        pod.metadata.resource_version = None;
+        pod.metadata.uid = None;
+        pods.create(&PostParams::default(), &pod).await
+    };
+    aftermath(deed.await).await;
 }
 
 async fn restlessness(world: World, _: Duration) {

@@ -113,12 +113,14 @@ impl Observer {
         self.story.tell(&change.writer, &format!("pod {} ({uid}, {revision}, on {node}): {what}", name.1));
     }
 
-    /// I2: the ordinals below must have been Ready and Available together, with nothing done to them since.
+    /// I2: the ordinals below must have been Ready and Available together in some recent state. I9: below the
+    /// partition replicas come back at the current revision.
     fn check_creation(&self, state: &State, set: &Name, name: &Name, pod: &PodFact) {
         let stepped = state.clocks_stepped;
         let allowed = |picture: &Picture| {
             let Some(asked) = picture.set.as_ref().filter(|asked| asked.uid == pod.owner) else { return false };
             asked.in_range(pod.ordinal)
+                && may_be_at(asked, pod)
                 && (!asked.ordered
                     || asked.ordinals().filter(|lower| *lower < pod.ordinal).all(|lower| {
                         picture.pods.get(&lower).is_some_and(|lower| {
@@ -127,7 +129,8 @@ impl Observer {
                     }))
         };
         if !moments(state, set).any(|picture| allowed(&picture)) {
-            self.story.violated("I2", format!("{} was created out of turn", name.1));
+            self.story
+                .violated("I2", format!("{} was created out of turn or at a revision that is not its own", name.1));
         }
     }
 
@@ -182,9 +185,10 @@ fn moments<'a>(state: &'a State, set: &'a Name) -> impl Iterator<Item = Picture>
 }
 
 fn may_delete(state: &State, name: &Name, picture: &Picture, pod: &PodFact) -> bool {
-    let Some(set) = picture.set.as_ref().filter(|set| set.uid == pod.owner && !set.deleting) else {
-        // Its owner is gone: the collector's business.
-        return true;
+    let alive = |set: &&SetFact| set.uid == pod.owner && !set.deleting;
+    let Some(set) = picture.set.as_ref().filter(alive) else {
+        // Its owner is gone: the collector's business. What is there now has been there all the time.
+        return state.sets.get(name).filter(alive).is_none();
     };
     let Some(seen) = picture.pods.get(&pod.ordinal).filter(|seen| seen.uid == pod.uid) else { return false };
     if seen.terminal {
@@ -204,6 +208,12 @@ fn may_delete(state: &State, name: &Name, picture: &Picture, pod: &PodFact) -> b
     }
     let outdated = if pod.ordinal >= set.updated_from { update } else { current };
     outdated && !set.on_delete && !set.paused && (set.recreate || has_room(state, name, picture, set, pod))
+}
+
+/// Whether a replica may be made at the revision that `pod` has.
+fn may_be_at(set: &SetFact, pod: &PodFact) -> bool {
+    let free = set.on_delete || set.recreate || set.paused || pod.ordinal >= set.updated_from;
+    free || set.current.is_none() || pod.revision == set.current
 }
 
 /// Whether a pod without an owner may go by itself: its node is gone or it never had one.

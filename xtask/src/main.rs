@@ -4,9 +4,8 @@
 //! checked, tested and measured, and nothing of the product.
 
 mod bench;
-mod model;
 mod mutants;
-mod simulate;
+mod sim;
 mod steps;
 mod test;
 mod tidy;
@@ -37,10 +36,9 @@ fn main() -> ExitCode {
     let done = match verb {
         "test" => test::run(rest),
         "tidy" => tidy::run(),
-        "model" => model::run(rest),
+        "model" | "simulate" => sim::run(verb, rest),
         "mutants" => mutants::run(rest),
         "bench" => bench::run(rest),
-        "simulate" => simulate::run(rest),
         "ci" => ci(),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -194,15 +194,19 @@ fn may_delete(state: &State, name: &Name, picture: &Picture, pod: &PodFact) -> b
     if seen.terminal {
         return true;
     }
+    let differs = |from: &Option<String>| from.is_some() && seen.revision != *from;
+    let (update, current) = (differs(&set.update), differs(&set.current));
     if !set.in_range(pod.ordinal) {
+        // Recreate lets all that are of an older revision go at once, wanted or not.
+        if set.recreate && !set.paused && update {
+            return true;
+        }
         let higher = || picture.pods.range(pod.ordinal + 1..).map(|(_, higher)| higher);
         return !set.ordered || higher().all(|higher| higher.owner != set.uid || set.in_range(higher.ordinal));
     }
     if set.resets(seen) {
         return true;
     }
-    let differs = |from: &Option<String>| from.is_some() && seen.revision != *from;
-    let (update, current) = (differs(&set.update), differs(&set.current));
     if seen.ready_since.is_none() {
         return !set.on_delete && !set.paused && (update || current);
     }

@@ -30,8 +30,9 @@ pub(crate) fn on_create(state: &State, job: &Job, slot: usize, template: u8) -> 
 pub(crate) fn on_reset(state: &mut State, job: &Job, slot: usize) -> Verdict {
     let asked = job.spec.wishes.resets[slot];
     let is_old = |of: Option<u8>| of.is_some_and(|generation| generation != asked);
-    let old =
-        is_old(state.live.pods[slot].map(|pod| pod.reset)) || is_old(state.live.claims[slot].map(|claim| claim.reset));
+    // A claim that somebody else has deleted meanwhile was old when this was decided.
+    let old = is_old(state.live.pods[slot].map(|pod| pod.reset))
+        || state.live.claims[slot].is_none_or(|claim| claim.reset != asked);
     ensure(asked > 0 && old, "I10", || format!("web-{slot} is reset, which nobody asked for"))?;
     alone(state, job, slot, |_| true)?;
     state.world.resetting.put(slot, true);

@@ -2,7 +2,7 @@
 //! processes only when those of its predecessor are gone, which is the node's promise, not the
 //! planner's.
 
-use super::objects::Life;
+use super::objects::{Life, Pod};
 use super::scenarios::Scenario;
 use super::state::State;
 use super::steps::{Step, slots};
@@ -62,6 +62,11 @@ pub(crate) fn change(state: &mut State, slot: usize, life: Life) {
 
 /// Time passes, for what is and for what caches show of it. Nobody writes anything.
 pub(crate) fn age(state: &mut State, slot: usize) {
+    let is_fresh = |pod: Option<Pod>| pod.is_some_and(|pod| pod.life == Life::Fresh);
+    if is_fresh(state.seen.pods[slot]) && !is_fresh(state.live.pods[slot]) {
+        // It is gone, but becomes available for a controller that has yet to see that.
+        state.world.starting.put(slot, false);
+    }
     for objects in [&mut state.live, &mut state.seen] {
         if let Some(pod) = objects.pods[slot].as_mut().filter(|pod| pod.life == Life::Fresh) {
             pod.life = Life::Ready;

@@ -111,6 +111,8 @@ impl Netlink {
     }
 
     /// Lets a bridge port send a frame back out of the port it came from, for pods that call themselves through a Service.
+    /// Ports are not isolated from each other: where the kernel's bridge filter is on (`br_netfilter`, which others on the
+    /// machine may load at any time), it passes what a Service's rule readdressed on directly from port to port.
     pub(crate) async fn hairpin(&self, port: u32) -> Result<(), NetError> {
         let request = LinkBridgePort::new(port).hairpin(true).build();
         self.handle.link().set_port(request).execute().await.map_err(|error| failed("set hairpin mode", error))

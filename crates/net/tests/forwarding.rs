@@ -1,4 +1,4 @@
-//! Services on a real kernel, through `nft`. Needs root. Where there is no `nft`, the tests say so and end.
+//! Services on a real kernel, through `nft`. Needs root and `nft`.
 
 mod common;
 
@@ -45,7 +45,6 @@ impl Node {
         Self { network, rules }
     }
 
-    /// Whether rules can be made. Said rather than passed over where they cannot: this machine cannot show the rest.
     /// Puts the rules in force; these stories are about what they do, so there has to be an `nft`.
     async fn apply(&self, ports: &[ServicePort]) {
         let applied = self.rules.apply(ports).await.expect("nft takes the rules");

@@ -95,8 +95,8 @@ pub(crate) enum Job {
     Start { dir: std::path::PathBuf, spec: Box<ContainerSpec>, sandbox: SandboxSpec, sandbox_dir: std::path::PathBuf },
     /// Runs a process in the container of `dir`; descriptors travel with the frame.
     Exec { dir: std::path::PathBuf, container: Box<ContainerSpec>, spec: ExecSpec, stdio: StdioSlots },
-    /// Unmounts and deletes what a container leaves in `dir`, and its cgroup.
-    Remove { dir: std::path::PathBuf, cgroup: std::path::PathBuf },
+    /// Unmounts and deletes what a container leaves in `dir`, and its cgroups.
+    Remove { dir: std::path::PathBuf, cgroups: Vec<std::path::PathBuf> },
 }
 
 /// A worker's one answer.

@@ -5,17 +5,18 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use jiff::Timestamp;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::records::{self, ContainerRecord, Phase, SandboxRecord};
 use super::table::{Entry, Process};
 use super::{Supervisor, exits, pump, sandboxes};
+use crate::layout::container_cgroup;
 use crate::logs::LogFile;
-use crate::types::{ContainerInfo, ContainerSpec, ContainerState};
+use crate::types::{ContainerId, ContainerInfo, ContainerState};
 
 impl Supervisor {
-    /// Reads every record and takes up what it tells of. What cannot be taken up is logged and left.
+    /// Reads every record and takes up what it tells of. What cannot be taken up is ended and cleared away:
+    /// nobody may run beside a successor of its own name.
     pub(super) async fn adopt(self: &Rc<Self>) {
         for dir in directories(&self.layout.sandboxes()) {
             if let Err(e) = self.adopt_sandbox(&dir).await {
@@ -23,14 +24,22 @@ impl Supervisor {
             }
         }
         for dir in directories(&self.layout.containers()) {
-            if let Err(e) = self.adopt_container(&dir).await {
+            let adopted = match records::read(&dir) {
+                Ok(record) => self.adopt_container(&dir, record).await,
+                Err(e) => self.clear_away_unknown(&dir, &e).await,
+            };
+            if let Err(e) = adopted {
                 tracing::error!(dir = %dir.display(), %e, "failed to adopt a container");
             }
         }
     }
 
     async fn adopt_sandbox(&self, dir: &Path) -> io::Result<()> {
-        let record: SandboxRecord = records::read(dir)?;
+        let record: SandboxRecord = match records::read(dir) {
+            // The first thing written into a directory is its record: there is nothing else to undo.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return std::fs::remove_dir_all(dir),
+            record => record?,
+        };
         let sandbox = record.sandbox;
         if record.boot == self.boot && sandboxes::is_pinned(dir) {
             self.table.borrow_mut().sandboxes.insert(sandbox.spec.id.clone(), sandbox);
@@ -39,45 +48,65 @@ impl Supervisor {
         self.discard_sandbox(dir, sandbox.spec).await.map_err(io::Error::other)
     }
 
-    async fn adopt_container(self: &Rc<Self>, dir: &Path) -> io::Result<()> {
-        let record: ContainerRecord = records::read(dir)?;
+    /// Ends whatever runs under the name of a container whose record is not there or cannot be read. A
+    /// supervisor killed before it had written the record leaves only the directory.
+    async fn clear_away_unknown(&self, dir: &Path, unread: &io::Error) -> io::Result<()> {
+        tracing::warn!(dir = %dir.display(), %unread, "cleared away: a container without a record");
+        let id = ContainerId(dir.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        let cgroups: Vec<PathBuf> =
+            self.table.borrow().sandboxes.values().map(|s| container_cgroup(&s.spec.cgroup, &id)).collect();
+        self.clear_away(dir, cgroups).await.map_err(io::Error::other)
+    }
+
+    async fn adopt_container(self: &Rc<Self>, dir: &Path, record: ContainerRecord) -> io::Result<()> {
         match record.phase {
-            Phase::Creating => self.clear_away(dir, &record.cgroup).await.map_err(io::Error::other),
+            Phase::Creating => self.clear_away(dir, vec![record.cgroup]).await.map_err(io::Error::other),
             Phase::Exited { info, unknown: _ } => {
                 self.insert(Entry::new(*info, record.cgroup, Process::Ended, Vec::new()));
                 Ok(())
             }
             Phase::Started { pid, start_ticks, boot, started_at } => {
-                let process = if boot == self.boot { find(pid, start_ticks)? } else { None };
-                self.adopt_started(dir, record.spec, record.cgroup, pid, started_at, process).await
+                let info = ContainerInfo { spec: record.spec, started_at, state: ContainerState::Running { pid } };
+                let found = if boot == self.boot { find(pid, start_ticks) } else { Ok(None) };
+                let taken_up = match found {
+                    Ok(Some(process)) => self.adopt_running(dir, &info, &record.cgroup, process),
+                    Ok(None) => Err(io::Error::other("ended while no supervisor ran")),
+                    Err(e) => Err(e),
+                };
+                match taken_up {
+                    Ok(()) => Ok(()),
+                    Err(reason) => self.give_up(info, record.cgroup, reason.to_string()).await,
+                }
             }
         }
     }
 
-    async fn adopt_started(
+    /// Takes up a container that runs: its output and its end are seen from now on.
+    fn adopt_running(
         self: &Rc<Self>,
         dir: &Path,
-        spec: ContainerSpec,
-        cgroup: PathBuf,
-        pid: i32,
-        started_at: Timestamp,
-        process: Option<OwnedFd>,
+        info: &ContainerInfo,
+        cgroup: &Path,
+        process: OwnedFd,
     ) -> io::Result<()> {
-        let id = spec.id.clone();
-        let log_path = spec.log_path.clone();
-        let info = ContainerInfo { spec, started_at, state: ContainerState::Running { pid } };
-        let Some(process) = process else {
-            self.insert(Entry::new(info, cgroup, Process::Ended, Vec::new()));
-            let reason = "ended while no supervisor ran".to_owned();
-            Rc::clone(self).conclude(id, exits::UNKNOWN_CODE, Some(reason)).await;
-            return Ok(());
-        };
+        let id = info.spec.id.clone();
         // A terminal's output is lost with the supervisor that held it; pipes are still there.
-        let pumps = pump::start(pump::open(dir)?, None, LogFile::open(&log_path)?)?;
+        let pumps = pump::start(pump::open(dir)?, None, LogFile::open(&info.spec.log_path)?)?;
         let process = Rc::new(process);
-        self.insert(Entry::new(info, cgroup, Process::Adopted(Rc::clone(&process)), pumps));
-        tracing::info!(container = %id.0, pid, "adopted");
-        self.watch_adopted(id, &process)
+        self.insert(Entry::new(info.clone(), cgroup.to_path_buf(), Process::Adopted(Rc::clone(&process)), pumps));
+        self.watch_adopted(id.clone(), &process)?;
+        tracing::info!(container = %id.0, "adopted");
+        Ok(())
+    }
+
+    /// Ends what is left of a container that cannot be taken up, and tells its end as one nobody saw.
+    async fn give_up(self: &Rc<Self>, info: ContainerInfo, cgroup: PathBuf, reason: String) -> io::Result<()> {
+        let id = info.spec.id.clone();
+        tracing::warn!(container = %id.0, reason, "given up");
+        self.insert(Entry::new(info, cgroup.clone(), Process::Ended, Vec::new()));
+        self.kill_cgroup(&cgroup).await.map_err(io::Error::other)?;
+        Rc::clone(self).conclude(id, exits::UNKNOWN_CODE, Some(reason)).await;
+        Ok(())
     }
 
     fn insert(&self, entry: Entry) {

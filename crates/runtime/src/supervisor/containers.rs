@@ -34,7 +34,10 @@ impl Supervisor {
             return Err(RuntimeError::Create("no command specified".into()));
         }
         let lock = self.lock_of(format!("container {}", spec.id.0));
-        let _guard = lock.lock().await;
+        let _guard = lock.write().await;
+        // The sandbox stays while anything is being started in it.
+        let sandbox_lock = self.lock_of(format!("sandbox {}", spec.sandbox.0));
+        let _sandbox_guard = sandbox_lock.read().await;
         let sandbox = {
             let table = self.table.borrow();
             if table.containers.contains_key(&spec.id) {
@@ -44,11 +47,15 @@ impl Supervisor {
             sandbox.ok_or_else(|| RuntimeError::NotFound(format!("sandbox {}", spec.sandbox.0)))?
         };
         let cgroup = container_cgroup(&sandbox.spec.cgroup, &spec.id);
+        // What is there but not known was left by a start whose clearing away failed.
+        if dir.exists() {
+            self.clear_away(&dir, vec![cgroup.clone()]).await?;
+        }
         self.expect_child();
         let started = self.start_in(&dir, spec, sandbox, &cgroup).await;
         self.child_settled();
         if started.is_err()
-            && let Err(e) = self.clear_away(&dir, &cgroup).await
+            && let Err(e) = self.clear_away(&dir, vec![cgroup]).await
         {
             tracing::error!(%e, dir = %dir.display(), "failed to clear away a container that did not start");
         }
@@ -110,7 +117,7 @@ impl Supervisor {
     pub(super) async fn remove_container(self: &Rc<Self>, id: &ContainerId) -> Result<(), RuntimeError> {
         let dir = self.layout.container(id)?;
         let lock = self.lock_of(format!("container {}", id.0));
-        let _guard = lock.lock().await;
+        let _guard = lock.write().await;
         let known = {
             let table = self.table.borrow();
             table.containers.get(id).map(|entry| (entry.cgroup.clone(), entry.gone.subscribe()))
@@ -124,20 +131,21 @@ impl Supervisor {
             return Err(RuntimeError::Other(format!("container {} does not die", id.0)));
         }
         drop(concluded);
-        self.workers.run(&Job::Remove { dir, cgroup }, Vec::new()).await?;
+        self.workers.run(&Job::Remove { dir, cgroups: vec![cgroup] }, Vec::new()).await?;
         self.table.borrow_mut().containers.remove(id);
         Ok(())
     }
 
     /// Undoes a start that failed, however far it came.
-    pub(super) async fn clear_away(&self, dir: &Path, cgroup: &Path) -> Result<(), RuntimeError> {
-        self.kill_cgroup(cgroup).await?;
-        let job = Job::Remove { dir: dir.to_path_buf(), cgroup: cgroup.to_path_buf() };
-        self.workers.run(&job, Vec::new()).await.map(drop)
+    pub(super) async fn clear_away(&self, dir: &Path, cgroups: Vec<PathBuf>) -> Result<(), RuntimeError> {
+        for cgroup in &cgroups {
+            self.kill_cgroup(cgroup).await?;
+        }
+        self.workers.run(&Job::Remove { dir: dir.to_path_buf(), cgroups }, Vec::new()).await.map(drop)
     }
 
     /// Kills every process of a cgroup and waits until they are gone.
-    async fn kill_cgroup(&self, cgroup: &Path) -> Result<(), RuntimeError> {
+    pub(super) async fn kill_cgroup(&self, cgroup: &Path) -> Result<(), RuntimeError> {
         let failed = |e: &dyn std::fmt::Display| RuntimeError::Other(format!("failed to kill processes: {e}"));
         for _ in 0..KILL_ROUNDS_MAX {
             let pids = self.cgroups.pids(cgroup).map_err(|e| failed(&e))?;

@@ -10,9 +10,9 @@ use rustix::process::{WaitOptions, WaitStatus};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Supervisor;
-use super::readiness;
 use super::records::{self, ContainerRecord, Durability, Phase};
 use super::table::{Owner, Process};
+use super::{readiness, signals};
 use crate::protocol::Message;
 use crate::types::{ContainerId, ContainerState};
 
@@ -52,6 +52,9 @@ impl Reaper {
 impl Supervisor {
     fn reaped(self: &Rc<Self>, pid: i32, status: WaitStatus) {
         let Some(code) = exit_code(status) else { return };
+        if self.workers.reaped(pid) {
+            return;
+        }
         let mut table = self.table.borrow_mut();
         if table.owners.contains_key(&pid) {
             drop(table);
@@ -67,7 +70,8 @@ impl Supervisor {
         table.owners.insert(pid, owner);
         let ended = table.unclaimed.remove(&pid);
         drop(table);
-        if let Some(code) = ended {
+        // An end noted for a number that still has a process was that of an earlier process.
+        if let Some(code) = ended.filter(|_| !signals::exists(pid)) {
             self.ended(pid, code);
         }
     }

@@ -20,13 +20,16 @@ impl Supervisor {
     pub(super) async fn create_sandbox(self: &Rc<Self>, spec: SandboxSpec) -> Result<Sandbox, RuntimeError> {
         let dir = self.layout.sandbox(&spec.id)?;
         let lock = self.lock_of(format!("sandbox {}", spec.id.0));
-        let _guard = lock.lock().await;
+        let _guard = lock.write().await;
         let known = self.table.borrow().sandboxes.get(&spec.id).cloned();
         if let Some(sandbox) = known {
             if is_pinned(&dir) {
                 return Ok(sandbox);
             }
             self.discard_sandbox(&dir, sandbox.spec).await?;
+        } else if dir.exists() {
+            // Left where the record could not be written or read.
+            self.discard_sandbox(&dir, spec.clone()).await?;
         }
         let sandbox =
             Sandbox { netns: (!spec.host_network).then(|| dir.join("net")), created_at: Timestamp::now(), spec };
@@ -53,7 +56,7 @@ impl Supervisor {
     pub(super) async fn remove_sandbox(self: &Rc<Self>, id: &SandboxId) -> Result<(), RuntimeError> {
         let dir = self.layout.sandbox(id)?;
         let lock = self.lock_of(format!("sandbox {}", id.0));
-        let _guard = lock.lock().await;
+        let _guard = lock.write().await;
         let spec = {
             let table = self.table.borrow();
             let Some(sandbox) = table.sandboxes.get(id) else { return Ok(()) };

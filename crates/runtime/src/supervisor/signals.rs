@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use rustix::process::Pid;
+
 /// Highest signal number there is.
 const SIGNAL_MAX: i32 = 64;
 
@@ -13,6 +15,11 @@ pub(super) fn send(pid: i32, signal: i32) -> io::Result<()> {
     #[allow(unsafe_code)]
     let result = if pid > 0 { unsafe { libc::kill(pid, signal) } } else { return Err(invalid("process")) };
     gone_is_success(result.into())
+}
+
+/// Whether there is a process of this number, be it one that waits to be reaped.
+pub(super) fn exists(pid: i32) -> bool {
+    Pid::from_raw(pid).is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 /// Signals the process a descriptor refers to. One that is gone is success.
@@ -55,5 +62,15 @@ mod tests {
             assert!(send(pid, libc::SIGTERM).is_err(), "process {pid}");
         }
         assert!(send(i32::MAX, libc::SIGTERM).is_ok(), "a process that is gone");
+    }
+
+    #[test]
+    fn a_process_exists_until_it_is_reaped() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id() as i32;
+        assert!(exists(pid), "running, or ended and not reaped");
+        child.wait().unwrap();
+        assert!(!exists(pid));
+        assert!(!exists(0));
     }
 }

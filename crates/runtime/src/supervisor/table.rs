@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{RwLock, watch};
 use tokio::task::JoinHandle;
 
 use super::Supervisor;
@@ -21,11 +21,11 @@ pub(super) struct Table {
     pub(super) owners: HashMap<i32, Owner>,
     /// Jobs under way whose process is not known yet.
     pub(super) starting: usize,
-    /// Exit codes of processes nobody owned when they ended; a job under way may yet claim one. Emptied
-    /// whenever none is under way, so it holds at most what ends within one start.
+    /// Exit codes of processes nobody owned when they ended, workers aside; a job under way may yet claim one.
+    /// Emptied whenever none is under way.
     pub(super) unclaimed: HashMap<i32, i32>,
-    /// One lock per sandbox or container with an operation under way.
-    locks: HashMap<String, Rc<Mutex<()>>>,
+    /// One lock per sandbox or container with an operation under way; a start shares its sandbox's.
+    locks: HashMap<String, Rc<RwLock<()>>>,
 }
 
 /// Whose a child process is.
@@ -78,7 +78,7 @@ impl Table {
 
 impl Supervisor {
     /// The lock that orders operations on one thing; `key` tells sandboxes from containers.
-    pub(super) fn lock_of(&self, key: String) -> Rc<Mutex<()>> {
+    pub(super) fn lock_of(&self, key: String) -> Rc<RwLock<()>> {
         let locks = &mut self.table.borrow_mut().locks;
         locks.retain(|_, lock| Rc::strong_count(lock) > 1);
         Rc::clone(locks.entry(key).or_default())

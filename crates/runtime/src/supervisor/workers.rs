@@ -1,5 +1,7 @@
 //! Running workers: one process, one job, one outcome.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -25,11 +27,13 @@ const JOB_LIMIT: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub(super) struct Workers {
     slots: Semaphore,
+    /// Those that have not been reaped.
+    processes: RefCell<HashSet<i32>>,
 }
 
 impl Workers {
     pub(super) fn new() -> Self {
-        Self { slots: Semaphore::new(WORKERS_MAX) }
+        Self { slots: Semaphore::new(WORKERS_MAX), processes: RefCell::default() }
     }
 
     /// Has a worker do `job`. The descriptors go with it; those of the outcome come back.
@@ -37,6 +41,7 @@ impl Workers {
         let failed = |e: io::Error| RuntimeError::Other(format!("worker failed: {e}"));
         let _slot = self.slots.acquire().await.map_err(|e| RuntimeError::Other(e.to_string()))?;
         let (socket, pid) = start().map_err(failed)?;
+        self.processes.borrow_mut().insert(pid);
         let job = Outgoing::new(job, fds).map_err(failed)?;
         let mut incoming = Incoming::default();
         let exchange = async {
@@ -56,6 +61,11 @@ impl Workers {
             Outcome::Failed(e) => Err(e),
             outcome @ (Outcome::Done | Outcome::Started { .. }) => Ok((outcome, frame.fds)),
         }
+    }
+
+    /// Whether the process that has been reaped was a worker.
+    pub(super) fn reaped(&self, pid: i32) -> bool {
+        self.processes.borrow_mut().remove(&pid)
     }
 }
 

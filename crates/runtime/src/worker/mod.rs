@@ -40,6 +40,9 @@ fn run() -> io::Result<()> {
     // A supervisor that dies takes its workers with it, so that its successor finds nothing half done.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let socket = take_stdin()?;
+    if !is_parents(&socket)? {
+        return Err(io::Error::other("the supervisor that wanted this is gone"));
+    }
     let Some(frame) = Incoming::default().receive(&socket)? else { return Ok(()) };
     let job: Job = frame.decode()?;
     let (outcome, fds) = match perform(job, frame.fds) {
@@ -62,8 +65,15 @@ fn perform(job: Job, fds: Vec<OwnedFd>) -> Result<(Outcome, Option<OwnedFd>), Ru
             let pid = container::exec(&dir, &container, &spec, container::Stdio::from_frame(stdio, fds))?;
             Ok((Outcome::Started { pid }, None))
         }
-        Job::Remove { dir, cgroup } => remove::container(&dir, &cgroup).map(|()| (Outcome::Done, None)),
+        Job::Remove { dir, cgroups } => remove::container(&dir, &cgroups).map(|()| (Outcome::Done, None)),
     }
+}
+
+/// Whether the process that made the socket is our parent: one that died before its death could be signalled
+/// is not, and its successor must not find us at work.
+fn is_parents(socket: &OwnedFd) -> io::Result<bool> {
+    let maker = rustix::net::sockopt::socket_peercred(socket)?.pid;
+    Ok(rustix::process::getppid() == Some(maker))
 }
 
 /// Moves the supervisor's socket away from descriptor 0, where a container's own standard input goes.

@@ -1,21 +1,22 @@
 //! Undoing what a container or a sandbox left on the node. Every step succeeds when there is nothing
 //! left to undo, so a removal that was interrupted is simply done again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-use crate::cgroup::Cgroups;
+use crate::cgroup::{CgroupError, Cgroups};
 use crate::layout::{RECORD, ROOT};
 use crate::types::RuntimeError;
 
-/// Unmounts a container's root and deletes its cgroup and directory. Its processes are gone already.
-pub(super) fn container(dir: &Path, cgroup: &Path) -> Result<(), RuntimeError> {
+/// Unmounts a container's root and deletes its cgroups and directory. Its processes are gone already.
+pub(super) fn container(dir: &Path, cgroups: &[PathBuf]) -> Result<(), RuntimeError> {
     unmount(&dir.join(ROOT), UnmountFlags::DETACH)?;
-    let cgroups = Cgroups::detect().map_err(|e| RuntimeError::Other(e.to_string()))?;
-    cgroups.remove(cgroup).map_err(|e| RuntimeError::Other(e.to_string()))?;
+    let failed = |e: CgroupError| RuntimeError::Other(e.to_string());
+    let hierarchies = Cgroups::detect().map_err(failed)?;
+    cgroups.iter().try_for_each(|cgroup| hierarchies.remove(cgroup)).map_err(failed)?;
     directory(dir)
 }
 

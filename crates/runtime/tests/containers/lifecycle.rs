@@ -170,6 +170,21 @@ pub(crate) async fn a_living_container_keeps_its_sandbox(node: Rc<Node>) -> Resu
     Ok(())
 }
 
+pub(crate) async fn a_start_under_way_keeps_its_sandbox(node: Rc<Node>) -> Result<()> {
+    let sandbox = node.make_sandbox("p").await?;
+    let spec = node.container(&sandbox, "main", "exec sleep 1000");
+    // Both calls travel on one connection, so the start is the first to be taken up.
+    let (started, removed) =
+        tokio::join!(node.runtime.start_container(spec.clone()), node.runtime.remove_sandbox(&sandbox.id));
+    pid_of(&started?)?;
+    ensure!(
+        removed == Err(RuntimeError::Other(format!("container {} of the sandbox lives", spec.id.0))),
+        "{removed:?}"
+    );
+    ensure!(node.exec(&spec.id, &["hostname"]).await?.1 == "p\n");
+    Ok(())
+}
+
 pub(crate) async fn removing_kills_and_leaves_nothing(node: Rc<Node>) -> Result<()> {
     let sandbox = node.make_sandbox("p").await?;
     let spec = node.container(&sandbox, "main", "(trap '' TERM; sleep 1000)& (sleep 1000)& echo up; wait");

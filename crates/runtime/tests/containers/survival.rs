@@ -1,7 +1,7 @@
 //! Killing what watches over containers.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
@@ -131,35 +131,88 @@ pub(crate) async fn the_log_goes_on_after_adoption(node: Rc<Node>) -> Result<()>
     Ok(())
 }
 
-pub(crate) async fn an_end_without_any_supervisor_is_reported_as_unknown(node: Rc<Node>) -> Result<()> {
-    let dir = node.dir.join("second");
-    let sandbox = SandboxSpec { cgroup: format!("{}/second", node.cgroup), ..node.sandbox("p") };
-    let spec = node.container(&sandbox, "main", "exec sleep 1000");
-    let pid = {
+/// A container whose supervisor was killed, with nobody left to start another one.
+struct Abandoned {
+    dir: PathBuf,
+    sandbox: SandboxSpec,
+    spec: ContainerSpec,
+    pid: i32,
+}
+
+impl Abandoned {
+    async fn new(node: &Node) -> Result<Self> {
+        let dir = node.dir.join("second");
+        let sandbox = SandboxSpec { cgroup: format!("{}/second", node.cgroup), ..node.sandbox("p") };
+        let spec = node.container(&sandbox, "main", "exec sleep 1000");
         let lonely = SupervisorRuntime::connect_or_start(&dir).await?;
         lonely.create_sandbox(sandbox.clone()).await?;
         let pid = pid_of(&lonely.start_container(spec.clone()).await?)?;
         let supervisor = lonely.supervisor_pid().await?;
-        // Nobody is left to start another one.
         drop(lonely);
         kill(supervisor)?;
         wait_for_end(supervisor).await?;
-        pid
-    };
-    kill(pid)?;
-    wait_for_end(pid).await?;
-    let again = SupervisorRuntime::connect_or_start(&dir).await?;
-    let listed = again.list().await?;
-    ensure!(
-        matches!(listed.containers[0].state, ContainerState::Exited { code: 137, oom_killed: false, .. }),
-        "{listed:?}"
-    );
-    let record = std::fs::read_to_string(dir.join("containers").join(&spec.id.0).join("record.json"))?;
-    ensure!(record.contains("ended while no supervisor ran"), "{record}");
-    again.remove_container(&spec.id).await?;
-    again.remove_sandbox(&sandbox.id).await?;
-    again.shutdown_supervisor().await?;
-    Ok(())
+        Ok(Self { dir, sandbox, spec, pid })
+    }
+
+    fn container_dir(&self) -> PathBuf {
+        self.dir.join("containers").join(&self.spec.id.0)
+    }
+
+    /// The end of a container nobody saw end is listed and written down with its reason.
+    async fn is_listed_as_ended(&self, runtime: &SupervisorRuntime, reason: &str) -> Result<()> {
+        let listed = runtime.list().await?;
+        let state = listed.containers.first().map(|c| &c.state);
+        ensure!(matches!(state, Some(ContainerState::Exited { code: 137, oom_killed: false, .. })), "{listed:?}");
+        let record = std::fs::read_to_string(self.container_dir().join("record.json"))?;
+        ensure!(record.contains(reason), "{record}");
+        Ok(())
+    }
+
+    async fn clean_up(&self, runtime: SupervisorRuntime) -> Result<()> {
+        for container in runtime.list().await?.containers {
+            runtime.remove_container(&container.spec.id).await?;
+        }
+        runtime.remove_sandbox(&self.sandbox.id).await?;
+        runtime.shutdown_supervisor().await?;
+        Ok(())
+    }
+}
+
+pub(crate) async fn an_end_without_any_supervisor_is_reported_as_unknown(node: Rc<Node>) -> Result<()> {
+    let abandoned = Abandoned::new(&node).await?;
+    kill(abandoned.pid)?;
+    wait_for_end(abandoned.pid).await?;
+    let again = SupervisorRuntime::connect_or_start(&abandoned.dir).await?;
+    abandoned.is_listed_as_ended(&again, "ended while no supervisor ran").await?;
+    abandoned.clean_up(again).await
+}
+
+pub(crate) async fn what_cannot_be_adopted_is_ended(node: Rc<Node>) -> Result<()> {
+    let abandoned = Abandoned::new(&node).await?;
+    std::fs::remove_file(abandoned.container_dir().join("stdout"))?;
+    let again = SupervisorRuntime::connect_or_start(&abandoned.dir).await?;
+    wait_for_end(abandoned.pid).await?;
+    abandoned.is_listed_as_ended(&again, "No such file").await?;
+    abandoned.clean_up(again).await
+}
+
+pub(crate) async fn what_has_no_record_is_cleared_away(node: Rc<Node>) -> Result<()> {
+    let abandoned = Abandoned::new(&node).await?;
+    std::fs::write(abandoned.container_dir().join("record.json"), "{")?;
+    // What a supervisor leaves that is killed while it writes a container's first record.
+    let half_made = node.container(&abandoned.sandbox, "half-made", "exec sleep 1000");
+    let dir = abandoned.dir.join("containers").join(&half_made.id.0);
+    std::fs::create_dir(&dir)?;
+    std::fs::write(dir.join(".record.next"), "{")?;
+
+    let again = SupervisorRuntime::connect_or_start(&abandoned.dir).await?;
+    wait_for_end(abandoned.pid).await.context("the one whose record cannot be read")?;
+    ensure!(again.list().await?.containers.is_empty());
+    ensure!(!dir.exists(), "the directory of a container that never was");
+    for spec in [&abandoned.spec, &half_made] {
+        again.start_container(spec.clone()).await.context("again under its name")?;
+    }
+    abandoned.clean_up(again).await
 }
 
 pub(crate) async fn a_lost_supervisor_comes_back_by_itself(node: Rc<Node>) -> Result<()> {
@@ -199,6 +252,8 @@ pub(crate) async fn a_supervisor_killed_during_a_start_leaves_all_or_nothing(nod
                 ensure!(node.exec(&spec.id, &["true"]).await? == (0, String::new()));
             }
             None => {
+                let dir = node.dir.join("runtime/containers").join(&spec.id.0);
+                ensure!(!dir.exists(), "left: {}", dir.display());
                 let left = cgroup_directories(&format!("{}/podp/{}", node.cgroup, spec.id.0));
                 ensure!(left.is_empty(), "groups left: {left:?}");
                 node.runtime.start_container(spec).await.context("again under its name")?;

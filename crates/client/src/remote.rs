@@ -150,23 +150,58 @@ fn check_supported(others: &BTreeMap<String, Value>) -> Result<(), KubeconfigErr
     UNSUPPORTED.iter().find(asked).map_or(Ok(()), |field| Err(KubeconfigError::Unsupported(field)))
 }
 
-/// A client for the current context of the kubeconfig at `path`. Its default namespace is the
-/// context's. Connects when first used.
-pub fn from_kubeconfig(path: &Path) -> Result<kube::Client, KubeconfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| KubeconfigError::Read { path: path.into(), source })?;
-    let config: Kubeconfig =
-        serde_yaml_ng::from_str(&text).map_err(|source| KubeconfigError::Parse { path: path.into(), source })?;
-    let find = |list: &[Named], what: &str, name: &str| {
-        let position = list.iter().position(|entry| entry.name == name);
-        position.ok_or_else(|| KubeconfigError::Missing(format!("{what} {name:?}")))
-    };
-    let context = &config.contexts[find(&config.contexts, "context", &config.current_context)?].context;
-    let cluster = &config.clusters[find(&config.clusters, "cluster", &context.cluster)?].cluster;
-    let user = &config.users[find(&config.users, "user", &context.user)?].user;
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let service = Remote::new(directory, cluster, user)?;
+/// Kubeconfigs that count as one, with the directories their files are named from. What stands in an earlier one goes
+/// before what stands in a later one.
+struct Merged(Vec<(PathBuf, Kubeconfig)>);
+
+impl Merged {
+    /// Reads them. Of several, one that is not there is passed over, as kubectl does.
+    fn read(paths: &[PathBuf]) -> Result<Self, KubeconfigError> {
+        let mut read = Vec::new();
+        for path in paths {
+            let text = match std::fs::read_to_string(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && paths.len() > 1 => continue,
+                text => text.map_err(|source| KubeconfigError::Read { path: path.clone(), source })?,
+            };
+            let config = serde_yaml_ng::from_str(&text)
+                .map_err(|source| KubeconfigError::Parse { path: path.clone(), source })?;
+            read.push((path.parent().unwrap_or(Path::new(".")).to_owned(), config));
+        }
+        Ok(Self(read))
+    }
+
+    fn current_context(&self) -> &str {
+        let mut named = self.0.iter().map(|(_, config)| config.current_context.as_str());
+        named.find(|name| !name.is_empty()).unwrap_or_default()
+    }
+
+    /// The first entry called `name`, and the directory that files it names are looked for in.
+    fn find(
+        &self,
+        what: &str,
+        name: &str,
+        list: impl Fn(&Kubeconfig) -> &[Named],
+    ) -> Result<(&Path, &Named), KubeconfigError> {
+        let mut found = self.0.iter().filter_map(|(directory, config)| {
+            list(config).iter().find(|entry| entry.name == name).map(|entry| (directory.as_path(), entry))
+        });
+        found.next().ok_or_else(|| KubeconfigError::Missing(format!("{what} {name:?}")))
+    }
+}
+
+/// A client for the current context of the kubeconfig at `paths`, of which several count as one, the first going before
+/// the others. Its default namespace is the context's. Connects when first used.
+pub fn from_kubeconfig(paths: &[PathBuf]) -> Result<kube::Client, KubeconfigError> {
+    let config = Merged::read(paths)?;
+    let context = &config.find("context", config.current_context(), |c| &c.contexts)?.1.context;
+    let (cluster_directory, cluster) = config.find("cluster", &context.cluster, |c| &c.clusters)?;
+    let (user_directory, user) = config.find("user", &context.user, |c| &c.users)?;
+    let service = Remote::new((cluster_directory, &cluster.cluster), (user_directory, &user.user))?;
     Ok(kube::Client::new(service, context.namespace.as_deref().unwrap_or("default")))
 }
+
+/// An entry and the directory that files it names are looked for in.
+type In<'a, T> = (&'a Path, &'a T);
 
 /// The service that sends requests to the server.
 #[derive(Clone)]
@@ -177,7 +212,10 @@ struct Remote {
 }
 
 impl Remote {
-    fn new(directory: &Path, cluster: &Cluster, user: &User) -> Result<Self, KubeconfigError> {
+    fn new(
+        (cluster_directory, cluster): In<'_, Cluster>,
+        (user_directory, user): In<'_, User>,
+    ) -> Result<Self, KubeconfigError> {
         let bad = |what, why: &dyn fmt::Display| KubeconfigError::Bad { what, why: why.to_string() };
         check_supported(&cluster.others)?;
         check_supported(&user.others)?;
@@ -188,7 +226,7 @@ impl Remote {
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
         let name = name.map_err(|error: InvalidDnsNameError| bad("server", &error))?;
         let address = format!("{host}:{}", server.port_u16().unwrap_or(443));
-        let tls = TlsConnector::from(Arc::new(tls_config(directory, cluster, user)?));
+        let tls = TlsConnector::from(Arc::new(tls_config((cluster_directory, cluster), (user_directory, user))?));
         let bearer = |token: &String| HeaderValue::from_str(&format!("Bearer {token}"));
         let authorization = user.token.as_ref().map(bearer).transpose();
         let authorization = authorization.map_err(|error: InvalidHeaderValue| bad("token", &error))?;
@@ -197,11 +235,13 @@ impl Remote {
     }
 }
 
-fn tls_config(directory: &Path, cluster: &Cluster, user: &User) -> Result<rustls::ClientConfig, KubeconfigError> {
+fn tls_config(
+    (cluster_directory, cluster): In<'_, Cluster>,
+    (user_directory, user): In<'_, User>,
+) -> Result<rustls::ClientConfig, KubeconfigError> {
     let bad = |what, why: &dyn fmt::Display| KubeconfigError::Bad { what, why: why.to_string() };
-    let pem =
-        |what, data: &Option<String>, file: &Option<PathBuf>| pem(directory, what, data.as_deref(), file.as_deref());
-    let authority = pem("certificate authority", &cluster.certificate_authority_data, &cluster.certificate_authority)?
+    let (data, file) = (&cluster.certificate_authority_data, &cluster.certificate_authority);
+    let authority = pem(cluster_directory, "certificate authority", data.as_deref(), file.as_deref())?
         .ok_or_else(|| KubeconfigError::Missing("certificate authority".to_owned()))?;
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&authority) {
@@ -213,6 +253,9 @@ fn tls_config(directory: &Path, cluster: &Cluster, user: &User) -> Result<rustls
         .with_safe_default_protocol_versions()
         .map_err(|error| bad("certificate authority", &error))?
         .with_root_certificates(roots);
+    let pem = |what, data: &Option<String>, file: &Option<PathBuf>| {
+        pem(user_directory, what, data.as_deref(), file.as_deref())
+    };
     let certificate = pem("client certificate", &user.client_certificate_data, &user.client_certificate)?;
     let key = pem("client key", &user.client_key_data, &user.client_key)?;
     let (certificate, key) = match (certificate, key) {
@@ -348,7 +391,7 @@ mod tests {
 
     fn refusal(text: &str) -> String {
         let (_directory, path) = written(text);
-        let error = from_kubeconfig(&path).err().expect("it is refused");
+        let error = from_kubeconfig(&[path.clone()]).err().expect("it is refused");
         error.to_string().replace(&path.display().to_string(), "FILE")
     }
 
@@ -409,7 +452,31 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_named() {
-        let error = from_kubeconfig(Path::new("/nowhere/kubeconfig")).err().expect("it is refused");
+        let error = from_kubeconfig(&["/nowhere/kubeconfig".into()]).err().expect("it is refused");
         assert_eq!(error.to_string(), "cannot read /nowhere/kubeconfig");
+    }
+
+    #[test]
+    fn of_several_files_the_first_goes_before_the_others() {
+        let (_one, contexts) = written(
+            "{current-context: a, contexts: [{name: a, context: {cluster: c, user: u, namespace: first}}], \
+             users: [{name: u, user: {token: t}}]}",
+        );
+        let (_two, clusters) = written(
+            "{current-context: b, contexts: [{name: a, context: {namespace: second}}], \
+             clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1', certificate-authority: ca.pem}}]}",
+        );
+        let absent = PathBuf::from("/nowhere/kubeconfig");
+        let refusal = |paths: &[&PathBuf]| {
+            let paths: Vec<_> = paths.iter().map(|path| path.to_path_buf()).collect();
+            from_kubeconfig(&paths).err().expect("it is refused").to_string()
+        };
+        assert_eq!(refusal(&[&contexts]), r#"the kubeconfig has no cluster "c""#);
+        let authority = clusters.with_file_name("ca.pem");
+        assert_eq!(refusal(&[&absent, &contexts, &clusters]), format!("cannot read {}", authority.display()));
+        std::fs::write(&authority, "").expect("written");
+        let client = from_kubeconfig(&[contexts.clone(), clusters.clone()]).expect("enough for a client");
+        assert_eq!(client.default_namespace(), "first");
+        assert_eq!(refusal(&[&clusters, &contexts]), r#"the kubeconfig has no context "b""#);
     }
 }

@@ -67,17 +67,21 @@ pub(crate) struct SetOptions {
     /// Its namespace; the kubeconfig's unless given.
     #[arg(short, long, value_name = "NAMESPACE")]
     pub(crate) namespace: Option<String>,
-    /// The kubeconfig; that of $KUBECONFIG, or else of the data directory, unless given.
+    /// The kubeconfig; those of $KUBECONFIG, or else of the data directory, unless given.
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) data: DataDirOption,
 }
 
-/// The kubeconfig to go by: the one given, `$KUBECONFIG`, or that of the data directory.
-pub(crate) fn kubeconfig(given: Option<&PathBuf>, data: &DataDirOption) -> PathBuf {
-    let of_environment = || std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
-    given.cloned().or_else(of_environment).unwrap_or_else(|| data.data_dir.join("kubeconfig"))
+/// The kubeconfigs to go by: the one given, those of `$KUBECONFIG`, or that of the data directory.
+pub(crate) fn kubeconfig(given: Option<&PathBuf>, data: &DataDirOption) -> Vec<PathBuf> {
+    if let Some(given) = given {
+        return vec![given.clone()];
+    }
+    let listed = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let of_environment: Vec<_> = std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty()).collect();
+    if of_environment.is_empty() { vec![data.data_dir.join("kubeconfig")] } else { of_environment }
 }
 
 /// What to do with a rollout.
@@ -125,7 +129,7 @@ pub(crate) struct NodesOptions {
     /// whose addresses never leave the machine.
     #[arg(long, value_name = "CIDR", default_value = "10.244.128.0/17")]
     pub(crate) cidr: Addresses,
-    /// The kubeconfig; that of $KUBECONFIG, or else of the data directory, unless given.
+    /// The kubeconfig; those of $KUBECONFIG, or else of the data directory, unless given.
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     #[command(flatten)]

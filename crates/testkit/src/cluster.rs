@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::Table;
 use crate::processes::{started, supervisor_of};
-use crate::run::{both, output, run};
+use crate::run::{both, output, run, within};
 
 /// Longest wait for a server to be ready or to end.
 const STATE_CHANGE_MAX: Duration = Duration::from_secs(60);
@@ -131,7 +131,9 @@ impl Cluster {
     pub fn purge(&mut self) {
         self.stead(&["down", "--purge"]);
         if let Some(mut child) = self.server.take() {
-            let ended = child.wait().expect("the server can be waited for");
+            let ended = crate::eventually("the server ends after down", STATE_CHANGE_MAX, || {
+                child.try_wait().expect("the server can be waited for")
+            });
             assert!(ended.success(), "stead up ended with {ended}:\n{}", self.log());
         }
     }
@@ -247,6 +249,18 @@ impl Cluster {
     }
 }
 
+/// Waits for a server that was asked to stop; one that does not in time is killed, so that a failed test ends.
+fn reap(child: &mut Child) -> std::io::Result<()> {
+    match within(STATE_CHANGE_MAX, || child.try_wait().transpose()) {
+        Some(ended) => ended.map(drop),
+        None => {
+            child.kill()?;
+            child.wait()?;
+            Err(std::io::ErrorKind::TimedOut.into())
+        }
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() && self.server.is_some() {
@@ -258,8 +272,8 @@ impl Drop for Cluster {
             if let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::TERM) {
                 eprintln!("cannot stop the server: {error}");
             }
-            if let Err(error) = child.wait() {
-                eprintln!("cannot wait for the server: {error}");
+            if let Err(error) = reap(&mut child) {
+                eprintln!("the server did not stop: {error}");
             }
         }
         if std::thread::panicking() {

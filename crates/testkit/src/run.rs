@@ -26,14 +26,19 @@ pub(crate) fn both(output: &Output) -> String {
 }
 
 /// Looks until `condition` gives something, at most so long. Panics with `what` when it never does.
+pub fn eventually<T>(what: &str, at_most: Duration, condition: impl FnMut() -> Option<T>) -> T {
+    within(at_most, condition).unwrap_or_else(|| panic!("waited {at_most:?} in vain: {what}"))
+}
+
+/// Looks until `condition` gives something; none when it does not in time.
 #[expect(clippy::disallowed_methods, reason = "the one place where tests look again and again at the outside")]
-pub fn eventually<T>(what: &str, at_most: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn within<T>(at_most: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + at_most;
     loop {
-        if let Some(found) = condition() {
+        let found = condition();
+        if found.is_some() || Instant::now() >= deadline {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited {at_most:?} in vain: {what}");
         std::thread::sleep(LOOK);
     }
 }

@@ -81,7 +81,16 @@ fn find(layer: &std::path::Path, relative: &str) -> Found {
     Found::Answer(read.ok().map(|_| content))
 }
 
-/// Resolves `user[:group]`, each a name or a number; the empty string is root.
+/// The largest user or group id: beyond are those that the kernel takes for "leave it as it is", which is root.
+const ID_MAX: u32 = i32::MAX as u32;
+
+/// A user or group id in decimal.
+fn id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id <= ID_MAX)
+}
+
+/// Resolves `user[:group]`, each a name or a number; the empty string is root. A number is that id, whatever
+/// the image calls by it: its files only add what they know of the id.
 ///
 /// # Errors
 /// A name that the image does not know. Unknown numbers are taken as they are, with group 0.
@@ -90,9 +99,9 @@ pub fn resolve(root: &impl RootReader, user: &str) -> Result<ResolvedUser, UserE
     let user = if user.is_empty() { "0" } else { user };
     let passwd = root.read("/etc/passwd").unwrap_or_default();
     let groups = root.read("/etc/group").unwrap_or_default();
-    let number: Option<u32> = user.parse().ok();
-    let entry =
-        lines(&passwd).filter_map(PasswdEntry::parse).find(|entry| entry.name == user || number == Some(entry.uid));
+    let number = id(user);
+    let meant = |entry: &PasswdEntry<'_>| number.map_or(entry.name == user, |uid| entry.uid == uid);
+    let entry = lines(&passwd).filter_map(PasswdEntry::parse).find(meant);
     let mut resolved = match (&entry, number) {
         (Some(entry), _) => ResolvedUser {
             uid: entry.uid,
@@ -121,9 +130,8 @@ pub fn resolve(root: &impl RootReader, user: &str) -> Result<ResolvedUser, UserE
 }
 
 fn gid_of(groups: &[u8], group: &str) -> Result<u32, UserError> {
-    let number: Option<u32> = group.parse().ok();
-    let named = lines(groups).filter_map(GroupEntry::parse).find(|entry| entry.name == group).map(|entry| entry.gid);
-    named.or(number).ok_or_else(|| UserError::NoGroup(group.to_owned()))
+    let named = || lines(groups).filter_map(GroupEntry::parse).find(|entry| entry.name == group);
+    id(group).or_else(|| named().map(|entry| entry.gid)).ok_or_else(|| UserError::NoGroup(group.to_owned()))
 }
 
 fn lines(content: &[u8]) -> impl Iterator<Item = &str> {
@@ -141,12 +149,9 @@ impl<'a> PasswdEntry<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let fields: Vec<&str> = line.split(':').collect();
         match fields.as_slice() {
-            [name, _, uid, gid, rest @ ..] => Some(Self {
-                name,
-                uid: uid.parse().ok()?,
-                gid: gid.parse().ok()?,
-                home: rest.get(1).copied().unwrap_or("/"),
-            }),
+            [name, _, uid, gid, rest @ ..] => {
+                Some(Self { name, uid: id(uid)?, gid: id(gid)?, home: rest.get(1).copied().unwrap_or("/") })
+            }
             [] | [_] | [_, _] | [_, _, _] => None,
         }
     }
@@ -162,7 +167,7 @@ impl<'a> GroupEntry<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let mut fields = line.splitn(4, ':');
         let (name, _, gid) = (fields.next()?, fields.next()?, fields.next()?);
-        Some(Self { name, gid: gid.parse().ok()?, members: fields.next().unwrap_or("") })
+        Some(Self { name, gid: id(gid)?, members: fields.next().unwrap_or("") })
     }
 
     fn has(&self, user: &str) -> bool {
@@ -174,22 +179,30 @@ impl<'a> GroupEntry<'a> {
 mod tests {
     use super::*;
 
-    struct Files;
+    /// An `/etc/passwd` and an `/etc/group`.
+    struct Files(&'static str, &'static str);
 
     impl RootReader for Files {
         fn read(&self, path: &str) -> Option<Vec<u8>> {
             match path {
-                "/etc/passwd" => {
-                    Some(b"root:x:0:0:root:/root:/bin/sh\nqdrant:x:1000:1001::/qdrant:/bin/false\nbroken\n".to_vec())
-                }
-                "/etc/group" => Some(b"root:x:0:\nqdrant:x:1001:\ndata:x:70:other,qdrant\nmore:x:60:qdrant\n".to_vec()),
+                "/etc/passwd" => Some(self.0.into()),
+                "/etc/group" => Some(self.1.into()),
                 _ => None,
             }
         }
     }
 
+    const QDRANT: Files = Files(
+        "root:x:0:0:root:/root:/bin/sh\nqdrant:x:1000:1001::/qdrant:/bin/false\nbroken\n",
+        "root:x:0:\nqdrant:x:1001:\ndata:x:70:other,qdrant\nmore:x:60:qdrant\n",
+    );
+
+    fn resolved_in(files: &Files, user: &str) -> Result<(u32, u32, Vec<u32>), UserError> {
+        resolve(files, user).map(|user| (user.uid, user.gid, user.additional_gids))
+    }
+
     fn resolved(user: &str) -> Result<(u32, u32, Vec<u32>), UserError> {
-        resolve(&Files, user).map(|user| (user.uid, user.gid, user.additional_gids))
+        resolved_in(&QDRANT, user)
     }
 
     #[test]
@@ -202,5 +215,24 @@ mod tests {
         assert_eq!(resolved("4711:4712"), Ok((4711, 4712, vec![])));
         assert_eq!(resolved("nobody"), Err(UserError::NoUser("nobody".to_owned())));
         assert_eq!(resolved("0:staff"), Err(UserError::NoGroup("staff".to_owned())));
+    }
+
+    #[test]
+    fn a_number_is_that_id_though_the_image_calls_another_by_it() {
+        let files = Files(
+            "1000:x:0:0::/root:/bin/sh\napp:x:1000:1001::/app:/bin/sh\n4711:x:0:0::/root:/bin/sh\n",
+            "1001:x:0:\napp:x:1001:\nroots:x:5:1000\ndata:x:70:app\n",
+        );
+        assert_eq!(resolved_in(&files, "1000"), Ok((1000, 1001, vec![70])));
+        assert_eq!(resolved_in(&files, "4711"), Ok((4711, 0, vec![])));
+        assert_eq!(resolved_in(&files, "app:1001"), Ok((1000, 1001, vec![70])));
+    }
+
+    #[test]
+    fn an_id_that_the_kernel_would_take_for_no_change_is_none() {
+        let files = Files("wide:x:4294967295:0::/:/bin/sh\n", "wide:x:4294967295:\n");
+        assert_eq!(resolved_in(&files, "4294967295"), Err(UserError::NoUser("4294967295".to_owned())));
+        assert_eq!(resolved_in(&files, "wide"), Err(UserError::NoUser("wide".to_owned())));
+        assert_eq!(resolved_in(&files, "7:4294967295"), Err(UserError::NoGroup("4294967295".to_owned())));
     }
 }

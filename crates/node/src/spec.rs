@@ -142,6 +142,7 @@ fn user(
     pod_security: &PodSecurityContext,
     security: &SecurityContext,
 ) -> Result<User, SpecError> {
+    // What the API server lets through fits.
     let number = |id: i64| u32::try_from(id).unwrap_or(u32::MAX);
     let run_as_user = security.run_as_user.or(pod_security.run_as_user);
     let of_image = image.config.user.clone().unwrap_or_default();
@@ -150,21 +151,11 @@ fn user(
         users::resolve(&users::Layers(&image.layers), &name).map_err(|error| SpecError::User(error.to_string()))?;
     let gid = security.run_as_group.or(pod_security.run_as_group).map_or(resolved.gid, number);
     if security.run_as_non_root.or(pod_security.run_as_non_root) == Some(true) {
-        let place = format!("(pod: \"{}\", container: {})", stead_plan::pod::long_name(pod), container.name);
-        let by_name =
-            !of_image.is_empty() && of_image.split(':').next().is_some_and(|user| user.parse::<u32>().is_err());
-        if run_as_user == Some(0) {
-            return Err(SpecError::Root(format!("container's runAsUser breaks non-root policy {place}")));
-        }
-        if run_as_user.is_none() && by_name {
-            let text = format!(
-                "container has runAsNonRoot and image has non-numeric user ({of_image}), cannot verify user is non-root {place}"
-            );
-            return Err(SpecError::Root(text));
-        }
-        if run_as_user.is_none() && resolved.uid == 0 {
-            return Err(SpecError::Root(format!("container has runAsNonRoot and image will run as root {place}")));
-        }
+        let named = run_as_user.is_none().then_some(of_image.as_str());
+        forbid_root(&resolved, named).map_err(|why| {
+            let place = format!("(pod: \"{}\", container: {})", stead_plan::pod::long_name(pod), container.name);
+            SpecError::Root(format!("{why} {place}"))
+        })?;
     }
     let mut additional_gids = resolved.additional_gids;
     additional_gids.extend(pod_security.supplemental_groups.iter().flatten().copied().map(number));
@@ -172,6 +163,24 @@ fn user(
     additional_gids.sort_unstable();
     additional_gids.dedup();
     Ok(User { uid: resolved.uid, gid, additional_gids })
+}
+
+/// Refuses root, and where the image names the user (`named`) also a name: what it stands for is the image's
+/// to say. Gives the reason (contract `pods.md` 6.3).
+fn forbid_root(resolved: &users::ResolvedUser, named: Option<&str>) -> Result<(), String> {
+    let user = named.and_then(|user| user.split(':').next()).filter(|user| !user.is_empty());
+    if let Some(user) = user.filter(|user| user.parse::<u32>().is_err()) {
+        return Err(format!(
+            "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root"
+        ));
+    }
+    if resolved.uid != 0 {
+        return Ok(());
+    }
+    Err(match named {
+        Some(_) => "container has runAsNonRoot and image will run as root".to_owned(),
+        None => "container's runAsUser breaks non-root policy".to_owned(),
+    })
 }
 
 /// Unset means the runtime's default profile: secure as delivered, where Kubernetes leaves it off.

@@ -8,4 +8,5 @@ mod preparing;
 mod probes;
 mod references;
 mod runtime;
+mod users;
 mod world;

@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) client: Client,
     /// What was asked of the API server, as paths with their queries.
     pub(crate) asked: Arc<Mutex<Vec<String>>>,
+    /// Requests with this in their path are never answered.
+    pub(crate) unanswered: Arc<Mutex<Option<&'static str>>>,
     pub(crate) runtime: Watched,
     pub(crate) network: Shared,
     pub(crate) pods: Cache<Pod>,
@@ -55,20 +57,20 @@ impl World {
         let store = Arc::new(Embedded::open(&directory.path().join("store"), Limits::default()).expect("a store"));
         let server = ApiServer::new(Config::default(), store, Arc::new(NoNodes));
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-        let log = Arc::clone(&asked);
+        let unanswered: Arc<Mutex<Option<&'static str>>> = Arc::default();
+        let (log, silent) = (Arc::clone(&asked), Arc::clone(&unanswered));
         let service = server.local_service(Identity::component("system:stead"));
-        let service = service.map_request(move |request: http::Request<kube::client::Body>| {
-            log.lock().expect("no test panics here").push(request.uri().to_string());
-            request
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let path = request.uri().to_string();
+            let is_silent = silent.lock().expect("no test panics here").is_some_and(|part| path.contains(part));
+            log.lock().expect("no test panics here").push(path);
+            let service = service.clone();
+            async move { if is_silent { std::future::pending().await } else { service.oneshot(request).await } }
         });
         let client = Client::new(service, "default");
         let mirrors = mirror.map(|url| ("slow.test".to_owned(), vec![Mirror { url }])).into_iter().collect();
         let registry = RegistryConfig { mirrors, ..RegistryConfig::default() };
         let images = ImageStore::open(&directory.path().join("images"), registry).expect("an image store");
-        let program = directory.path().join("program");
-        std::fs::write(&program, "#!").expect("written");
-        let config = ImageConfig { entrypoint: vec!["/bin/web".to_owned()], ..ImageConfig::default() };
-        images.install_builtin(IMAGE, &program, config).expect("an image");
         let world = Self {
             caches: caches(&client),
             pods: Cache::start(Api::all(client.clone()), ListScope::default()),
@@ -78,8 +80,10 @@ impl World {
             shutdown: CancellationToken::new(),
             client,
             asked,
+            unanswered,
             directory,
         };
+        world.image(IMAGE, None);
         for name in ["default", "kube-node-lease"] {
             let namespace = object::<Namespace>(json!({"metadata": {"name": name}}));
             Api::all(world.client.clone()).create(&PostParams::default(), &namespace).await.expect("a namespace");
@@ -122,6 +126,16 @@ impl World {
     pub(crate) fn take_everything_down(&mut self) {
         self.runtime = Watched::default();
         self.network = Shared::default();
+    }
+
+    /// Makes an image of its own content that runs as this user; gives the directory of its layer.
+    pub(crate) fn image(&self, name: &str, user: Option<&str>) -> PathBuf {
+        let program = self.dir().join("program");
+        std::fs::write(&program, format!("#! {name}")).expect("written");
+        let (entrypoint, user) = (vec!["/bin/web".to_owned()], user.map(str::to_owned));
+        let config = ImageConfig { entrypoint, user, ..ImageConfig::default() };
+        let image = self.images.install_builtin(name, &program, config).expect("an image");
+        image.layers.first().expect("a layer").clone()
     }
 
     pub(crate) fn dir(&self) -> &Path {

@@ -98,7 +98,8 @@ impl Layout {
                 Err(StoreError::Format { path: self.dir.clone(), found: found.trim().to_owned(), known: FORMAT })
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                write_durably(&path, FORMAT.as_bytes()).map_err(failed("write", &path))
+                let _adding = self.adding()?;
+                self.write_durably(&path, FORMAT.as_bytes())
             }
             Err(error) => Err(failed("read", &path)(error)),
         }
@@ -186,11 +187,26 @@ impl Layout {
         Ok(records)
     }
 
-    /// Makes a name stand for something; durable when it returns.
+    /// Makes a name stand for something; durable when it returns. To be called while
+    /// [`adding`](Self::adding).
     pub(crate) fn write_record(&self, record: &Record) -> Result<(), StoreError> {
         let path = self.name_path(&record.name);
         let bytes = serde_json::to_vec_pretty(record).map_err(|error| failed("write", &path)(error.into()))?;
-        write_durably(&path, &bytes).map_err(failed("write", &path))
+        self.write_durably(&path, &bytes)
+    }
+
+    /// Writes a file in a draft of its own, so that it appears whole, however many write it at once.
+    fn write_durably(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let draft = self.draft()?;
+        let fresh = draft.path().join("file");
+        let write = || {
+            let mut file = File::create(&fresh)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&fresh, path)?;
+            sync_parent(path)
+        };
+        write().map_err(failed("write", path))
     }
 
     /// Takes a name away; false where there was none.
@@ -268,15 +284,36 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, S
     }
 }
 
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension(format!("draft-{}", std::process::id()));
-    let mut file = File::create(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    sync_parent(path)
-}
-
 fn sync_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_several_write_at_once_stands_for_what_one_of_them_wrote() {
+        const WRITERS: u64 = 4;
+        let dir = tempfile::tempdir().expect("a directory");
+        let layout = Layout::open(dir.path()).expect("opens");
+        let name: ImageName = "app:v1".parse().expect("a name");
+        let record = |size_bytes| Record {
+            name: name.clone(),
+            id: ImageId("sha256:0".to_owned()),
+            digest: None,
+            size_bytes,
+            layers: Vec::new(),
+            config: ImageConfig::default(),
+        };
+        std::thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let (layout, record) = (&layout, record(writer));
+                scope.spawn(move || (0..50).for_each(|_| layout.write_record(&record).expect("written")));
+            }
+        });
+        assert!(layout.record(&name).expect("readable").expect("there").size_bytes < WRITERS);
+        assert_eq!(fs::read_dir(dir.path().join("names")).expect("readable").count(), 1, "no draft beside it");
+        assert_eq!(fs::read_dir(dir.path().join("draft")).expect("readable").count(), 0);
+    }
 }

@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use crate::config::Endpoint;
 use crate::digest::Digest;
 use crate::layers::{self, AddError, Locks};
-use crate::layout::{Layout, Record};
+use crate::layout::{Guard, Layout, Record};
 use crate::manifest::{ConfigFile, Descriptor, Document, Manifest, Platform};
 use crate::registry::{Refusal, Repository, digest_error};
 use crate::{Credential, ImageId, ImageName, LayerError, Progress, PullError, RegistryConfig, Secret, StoreError};
@@ -21,10 +21,19 @@ const PROGRESS_STEP_BYTES: u64 = 1 << 20;
 
 /// A pull under way.
 pub(crate) struct Pull<'a, P> {
+    /// Nothing that is found present may be collected until the name is written, nor a draft be cleared away while
+    /// a thread unpacks into it, which may outlive the pull.
+    pub(crate) adding: Arc<Guard>,
     pub(crate) layout: &'a Arc<Layout>,
     pub(crate) layer_locks: &'a Locks<Digest, ()>,
     pub(crate) name: &'a ImageName,
     pub(crate) progress: &'a P,
+}
+
+/// Keeps collections out while an image is pulled; waits for one under way.
+pub(crate) async fn adding(layout: &Arc<Layout>) -> Result<Arc<Guard>, StoreError> {
+    let layout = Arc::clone(layout);
+    blocking(move || layout.adding().map(Arc::new)).await
 }
 
 /// The documents of an image, and where they came from.
@@ -50,9 +59,6 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
         registries: &RegistryConfig,
         credentials: &[Credential],
     ) -> Result<Record, PullError> {
-        let layout = Arc::clone(self.layout);
-        // Held until the name is written: nothing that is found present may be collected meanwhile.
-        let _adding = blocking(move || layout.adding()).await?;
         let resolved = self.resolve(registries, credentials).await?;
         self.fetch_layers(&resolved).await?;
         let manifest = &resolved.manifest;
@@ -183,8 +189,12 @@ impl<P: Fn(Progress) + Send + Sync> Pull<'_, P> {
             repository.stream(descriptor).await.map_err(|refusal| self.pull_error(self.name.registry(), refusal))?
         );
         let (writer, reader) = layers::pipe();
-        let (layout, diff_id) = (Arc::clone(self.layout), diff_id.clone());
-        let unpacking = tokio::task::spawn_blocking(move || layers::add(&layout, &diff_id, reader));
+        let (layout, diff_id, adding) = (Arc::clone(self.layout), diff_id.clone(), Arc::clone(&self.adding));
+        let unpacking = tokio::task::spawn_blocking(move || {
+            let added = layers::add(&layout, &diff_id, reader);
+            drop(adding);
+            added
+        });
         let outcome = loop {
             match stream.try_next().await {
                 Ok(Some(bytes)) => {

@@ -1,15 +1,14 @@
 //! The image store of one data directory: what callers see of images.
 
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::layers::Locks;
-use crate::layout::{Layout, Record};
-use crate::pull::Pull;
+use crate::layout::{Guard, Layout, Record};
+use crate::pull::{self, Pull};
 use crate::{
-    Collected, ConfigError, Credential, Image, ImageConfig, ImageName, ImportError, Progress, PullError,
+    Collection, ConfigError, Credential, Image, ImageConfig, ImageName, ImportError, Progress, PullError,
     RegistryConfig, Secret, StoreError, builtin, import,
 };
 
@@ -27,6 +26,11 @@ struct Inner {
     /// Pulls under way, with what they found for those who wait.
     pulls: Locks<PullKey, Option<Record>>,
     layer_locks: Locks<Digest, ()>,
+}
+
+/// As long as it is there no layer is taken away. See [`ImageStore::using`].
+pub struct Using {
+    _guard: Guard,
 }
 
 /// Pulls are shared only between callers who show the same credentials: one must not get what the other was refused.
@@ -89,8 +93,14 @@ impl ImageStore {
             return Ok(self.image(image, record.clone()));
         }
         let credentials: Vec<Credential> = credentials.iter().chain(&self.inner.own_credentials).cloned().collect();
-        let pull =
-            Pull { layout: &self.inner.layout, layer_locks: &self.inner.layer_locks, name: &name, progress: &progress };
+        let layout = &self.inner.layout;
+        let pull = Pull {
+            adding: pull::adding(layout).await?,
+            layout,
+            layer_locks: &self.inner.layer_locks,
+            name: &name,
+            progress: &progress,
+        };
         let record = pull.run(&self.inner.registries, &credentials).await?;
         *found = Some(record.clone());
         Ok(self.image(image, record))
@@ -134,28 +144,22 @@ impl ImageStore {
         self.inner.layout.remove_record(&image.parse()?)
     }
 
-    /// Removes layers that no name and none of `in_use` (layer directories of containers that
-    /// exist, [`Image::layers`]) refers to, and half-done work that nobody is doing. Waits for pulls and
-    /// imports under way, in any process. Blocks.
+    /// Keeps every layer where it is until the answer is dropped: from before an image is looked up until a
+    /// container that uses its layers exists. Waits for a collection under way, in any process. Blocks.
     ///
     /// # Errors
-    /// The store cannot be read or a layer not removed.
-    pub fn collect(&self, in_use: &HashSet<PathBuf>) -> Result<Collected, StoreError> {
-        let layout = &self.inner.layout;
-        let _alone = layout.exclusive()?;
-        layout.clear_drafts()?;
-        let mut kept: HashSet<PathBuf> = in_use.clone();
-        kept.extend(layout.records()?.iter().flat_map(|record| &record.layers).map(|diff_id| layout.layer_fs(diff_id)));
-        let mut collected = Collected::default();
-        for layer in layout.layers()? {
-            let files = layer.join("fs");
-            if !kept.contains(&files) {
-                collected.bytes += layout.remove_layer(&layer)?;
-                collected.layers.push(files);
-            }
-        }
-        collected.layers.sort();
-        Ok(collected)
+    /// The store cannot be locked.
+    pub fn using(&self) -> Result<Using, StoreError> {
+        Ok(Using { _guard: self.inner.layout.adding()? })
+    }
+
+    /// Begins to collect: waits for pulls, imports and whoever is [`using`](Self::using) layers, in any process,
+    /// and keeps them out. What is in use is to be found out only now. Blocks.
+    ///
+    /// # Errors
+    /// The store cannot be locked.
+    pub fn collection(&self) -> Result<Collection, StoreError> {
+        Collection::begin(&self.inner.layout)
     }
 
     fn image(&self, reference: &str, record: Record) -> Arc<Image> {

@@ -36,6 +36,14 @@ pub struct Image {
     pub config: ImageConfig,
 }
 
+impl Image {
+    /// Whether its layers are still there. They may go once its name stands for nothing or for something else,
+    /// and nobody is [`using`](crate::ImageStore::using) layers. Looks on disk.
+    pub fn is_whole(&self) -> bool {
+        self.layers.iter().all(|layer| layer.is_dir())
+    }
+}
+
 /// What an image says about running it (contract/pods.md 6.2, 6.18). Empty where it says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageConfig {

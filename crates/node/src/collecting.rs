@@ -6,13 +6,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use stead_image::{Collected, StoreError};
 use stead_net::Network;
-use stead_runtime::Runtime;
+use stead_runtime::{Runtime, RuntimeError};
 
 use crate::agent::Inner;
 
 /// How often is looked without being told to (contract `pods.md` 6.23).
 const EVERY: Duration = Duration::from_secs(300);
+
+/// Why nothing was collected.
+#[derive(Debug, thiserror::Error)]
+enum CollectError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot tell which layers are in use: {0}")]
+    Runtime(#[from] RuntimeError),
+    #[error(transparent)]
+    Join(#[from] tokio::task::JoinError),
+}
 
 /// Collects until shutdown.
 pub(crate) async fn keep_collected<R: Runtime, N: Network>(inner: Arc<Inner<R, N>>) {
@@ -29,21 +41,23 @@ pub(crate) async fn keep_collected<R: Runtime, N: Network>(inner: Arc<Inner<R, N
 }
 
 async fn collect<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>) {
-    let inventory = match inner.runtime.list().await {
-        Ok(inventory) => inventory,
-        Err(error) => return tracing::warn!(%error, "cannot tell which layers are in use"),
-    };
-    let in_use: HashSet<PathBuf> =
-        inventory.containers.into_iter().flat_map(|container| container.spec.rootfs.layers).collect();
-    let images = Arc::clone(&inner.images);
-    match tokio::task::spawn_blocking(move || images.collect(&in_use)).await {
-        Ok(Ok(collected)) if collected.layers.is_empty() => {}
-        Ok(Ok(collected)) => tracing::info!(
+    match try_collect(inner).await {
+        Ok(collected) if collected.layers.is_empty() => {}
+        Ok(collected) => tracing::info!(
             layers = collected.layers.len(),
             bytes = collected.bytes,
             "gave back what images no longer need"
         ),
-        Ok(Err(error)) => tracing::warn!(%error, "cannot give back what images no longer need"),
-        Err(error) => tracing::error!(%error, "collecting layers failed"),
+        Err(error) => tracing::warn!(%error, "cannot give back what images no longer need"),
     }
+}
+
+async fn try_collect<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>) -> Result<Collected, CollectError> {
+    let images = Arc::clone(&inner.images);
+    let collection = tokio::task::spawn_blocking(move || images.collection()).await??;
+    // Only now does no container start: what is listed is all there is.
+    let inventory = inner.runtime.list().await?;
+    let in_use: HashSet<PathBuf> =
+        inventory.containers.into_iter().flat_map(|container| container.spec.rootfs.layers).collect();
+    Ok(tokio::task::spawn_blocking(move || collection.collect(&in_use)).await??)
 }

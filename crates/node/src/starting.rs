@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use stead_client::EventType;
-use stead_image::Image;
+use stead_image::{Image, StoreError, Using};
 use stead_net::Network;
 use stead_plan::pod::{Failure, ImageState};
 use stead_runtime::{ContainerSpec, ContainerState, Runtime, RuntimeError};
@@ -47,6 +47,8 @@ pub(crate) enum StartError {
     Io { path: String, source: std::io::Error },
     #[error("image is no longer present")]
     ImageGone,
+    #[error(transparent)]
+    Images(#[from] StoreError),
 }
 
 impl StartError {
@@ -56,9 +58,10 @@ impl StartError {
             | Self::Volume(_)
             | Self::SubPath(_)
             | Self::Spec(SpecError::Root(_) | SpecError::Seccomp(_)) => CONFIG_ERROR,
-            Self::Spec(SpecError::NoCommand | SpecError::User(_)) | Self::Io { .. } | Self::ImageGone => {
-                "CreateContainerError"
-            }
+            Self::Spec(SpecError::NoCommand | SpecError::User(_))
+            | Self::Io { .. }
+            | Self::ImageGone
+            | Self::Images(_) => "CreateContainerError",
             Self::Runtime(RuntimeError::Start(_)) => "RunContainerError",
             Self::Runtime(_) => "CreateContainerError",
         }
@@ -145,8 +148,11 @@ async fn try_start<R: Runtime, N: Network>(
     };
     let task_inner = Arc::clone(inner);
     let prepared = tokio::task::spawn_blocking(move || preparation.carry_out(&task_inner)).await;
-    let spec = prepared.map_err(|error| StartError::Runtime(RuntimeError::Other(error.to_string())))??;
-    let info = inner.runtime.start_container(spec).await?;
+    let (spec, layers) = prepared.map_err(|error| StartError::Runtime(RuntimeError::Other(error.to_string())))??;
+    let started = inner.runtime.start_container(spec).await;
+    // From now on the runtime tells that the container uses them.
+    drop(layers);
+    let info = started?;
     let mut state = worker.state();
     let earlier = state.containers.values().filter(|known| known.spec.name == name);
     if let Some(before) = earlier.max_by_key(|known| known.spec.attempt)
@@ -175,15 +181,18 @@ struct Preparation {
 }
 
 impl Preparation {
-    /// Puts the incarnation together and makes its files. Blocking.
-    fn carry_out<R, N>(self, inner: &Inner<R, N>) -> Result<ContainerSpec, StartError> {
+    /// Puts the incarnation together and makes its files. Its layers stay until the second part of the answer is
+    /// dropped. Blocking.
+    fn carry_out<R, N>(self, inner: &Inner<R, N>) -> Result<(ContainerSpec, Using), StartError> {
         let Self { pod, container, attempt, just_pulled, facts, named, paths } = self;
         let Some(container) = declaration(&pod, &container) else { return Err(SpecError::NoCommand.into()) };
         let meta = &pod.metadata;
         let [namespace, name, uid] =
             [&meta.namespace, &meta.name, &meta.uid].map(|part| part.as_deref().unwrap_or_default());
+        let layers = inner.images.using()?;
         let image = match just_pulled {
-            Some(image) => image,
+            Some(image) if image.is_whole() => image,
+            Some(_) => return Err(StartError::ImageGone),
             None => present_image(inner, &pod, container)?,
         };
         let env = env::environment(&pod, container, &facts, &lookups(inner, namespace, &named))?;
@@ -207,7 +216,7 @@ impl Preparation {
             node_memory_bytes: inner.capacity.memory_bytes,
             annotations,
         })?;
-        Ok(spec)
+        Ok((spec, layers))
     }
 }
 

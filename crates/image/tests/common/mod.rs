@@ -2,10 +2,11 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine;
@@ -15,7 +16,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
+use stead_image::{Collected, ImageStore};
 use tokio::net::TcpListener;
+
+/// Collects while containers use these layers.
+pub(crate) fn collect(store: &ImageStore, in_use: &HashSet<PathBuf>) -> Collected {
+    store.collection().expect("alone").collect(in_use).expect("collected")
+}
 
 /// How a layer is packed.
 #[derive(Clone, Copy)]

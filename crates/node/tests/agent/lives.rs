@@ -6,7 +6,7 @@ use kube::api::DeleteParams;
 use serde_json::json;
 use stead_runtime::FakeCall;
 
-use crate::world::{IMAGE, World, phase, status, waits, with_claim};
+use crate::world::{World, phase, status, waits, with_claim};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_comes_up_and_leaves_nothing_behind() {
@@ -165,21 +165,4 @@ async fn an_init_container_that_fails_is_restarted_and_then_backs_off() {
     world.delete("web-0", None).await;
     world.until_gone("web-0").await;
     world.assert_nothing_left().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn layers_go_with_the_last_pod_that_uses_them_once_their_image_has_no_name() {
-    let world = World::start().await;
-    let uid = world.pod("web-0", json!({})).await;
-    world.until_running("web-0", &uid).await;
-    let other = world.pod("web-1", json!({})).await;
-    world.until_running("web-1", &other).await;
-    let layers = world.images.get(IMAGE).expect("there").layers.clone();
-    assert!(world.images.remove(IMAGE).expect("removed"));
-    world.delete("web-0", None).await;
-    world.until_gone("web-0").await;
-    assert!(layers.iter().all(|layer| layer.exists()), "the other pod uses them");
-    world.delete("web-1", None).await;
-    world.until_gone("web-1").await;
-    world.eventually("the layers are gone", async || layers.iter().all(|layer| !layer.exists()).then_some(())).await;
 }

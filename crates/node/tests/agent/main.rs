@@ -2,6 +2,7 @@
 //! store. After every step of every story no identity runs twice and no claim has two users of one name.
 
 mod hooks;
+mod images;
 mod lives;
 mod losses;
 mod preparing;

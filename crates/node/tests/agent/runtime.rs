@@ -1,7 +1,8 @@
-//! A runtime that watches over what is asked of it, and that can be lost like a supervisor can.
+//! A runtime that watches over what is asked of it, that can be lost like a supervisor can, and that takes its
+//! time or panics when told to.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use stead_net::{FakeNetwork, NetError, Network, PodAddress, PodKey};
@@ -9,7 +10,7 @@ use stead_runtime::{
     ContainerId, ContainerInfo, ContainerSpec, ContainerState, ExecHandle, ExecSpec, ExecStdio, FakeRuntime, Inventory,
     Runtime, RuntimeError, Sandbox, SandboxId, SandboxSpec,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock, broadcast};
 
 /// Clones are the same runtime.
 #[derive(Clone, Default)]
@@ -17,6 +18,12 @@ pub(crate) struct Watched {
     pub(crate) fake: FakeRuntime,
     unreachable: Arc<AtomicBool>,
     forgotten: Arc<Mutex<BTreeSet<ContainerId>>>,
+    /// What the next list leaves out.
+    late: Arc<Mutex<BTreeSet<ContainerId>>>,
+    /// Calls that panic, once each.
+    stumbles: Arc<Mutex<BTreeSet<&'static str>>>,
+    starts: Arc<RwLock<()>>,
+    starts_asked: Arc<AtomicUsize>,
 }
 
 impl Watched {
@@ -28,6 +35,31 @@ impl Watched {
     /// Loses sight of a container: it is listed no more and its end is never told.
     pub(crate) fn lose_sight_of(&self, id: &ContainerId) {
         self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
+    }
+
+    /// Leaves a container out of the next list, as if its start were carried out only after that.
+    pub(crate) fn show_late(&self, id: &ContainerId) {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
+    }
+
+    /// Makes the next call of this name panic.
+    pub(crate) fn panic_once(&self, call: &'static str) {
+        self.stumbles.lock().unwrap_or_else(PoisonError::into_inner).insert(call);
+    }
+
+    /// Lets no container start until the answer is dropped.
+    pub(crate) async fn hold_starts(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.starts).write_owned().await
+    }
+
+    /// How many starts were asked for.
+    pub(crate) fn starts_asked(&self) -> usize {
+        self.starts_asked.load(Ordering::SeqCst)
+    }
+
+    fn stumble(&self, call: &'static str) {
+        let stumbles = self.stumbles.lock().unwrap_or_else(PoisonError::into_inner).remove(call);
+        assert!(!stumbles, "{call} panics as it was told to");
     }
 
     fn sees(&self, id: &ContainerId) -> bool {
@@ -67,11 +99,15 @@ impl Runtime for Watched {
 
     async fn remove_sandbox(&self, id: &SandboxId) -> Result<(), RuntimeError> {
         self.reach()?;
+        self.stumble("remove_sandbox");
         self.fake.remove_sandbox(id).await
     }
 
     async fn start_container(&self, spec: ContainerSpec) -> Result<ContainerInfo, RuntimeError> {
         self.reach()?;
+        self.stumble("start_container");
+        self.starts_asked.fetch_add(1, Ordering::SeqCst);
+        let _open = self.starts.read().await;
         let started = self.fake.start_container(spec).await;
         self.assert_no_identity_twice().await;
         started
@@ -79,6 +115,7 @@ impl Runtime for Watched {
 
     async fn kill_container(&self, id: &ContainerId, signal: i32) -> Result<(), RuntimeError> {
         self.reach()?;
+        self.stumble("kill_container");
         if self.sees(id) { self.fake.kill_container(id, signal).await } else { Ok(()) }
     }
 
@@ -95,7 +132,8 @@ impl Runtime for Watched {
     async fn list(&self) -> Result<Inventory, RuntimeError> {
         self.reach()?;
         let mut inventory = self.fake.list().await?;
-        inventory.containers.retain(|container| self.sees(&container.spec.id));
+        let late = std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
+        inventory.containers.retain(|container| self.sees(&container.spec.id) && !late.contains(&container.spec.id));
         Ok(inventory)
     }
 

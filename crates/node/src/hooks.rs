@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::about::{container_reference, declaration};
 use crate::agent::Inner;
 use crate::checks::{self, CheckError};
+use crate::panics::caught;
 use crate::worker::{HookRun, Step, Worker};
 
 const USER_AGENT: &str = "kube-lifecycle/1.36";
@@ -33,7 +34,9 @@ pub(crate) fn post_start<R: Runtime, N: Network>(
     let task = tokio::spawn(async move {
         let Some(declared) = declaration(&pod, &container) else { return };
         let Some(hook) = declared.lifecycle.as_ref().and_then(|life| life.post_start.as_ref()) else { return };
-        let outcome = match run(&inner, &runner, declared, &own_id, hook).await {
+        let ran = caught("a postStart hook", run(&inner, &runner, declared, &own_id, hook)).await;
+        let ran = ran.map_err(|panicked| panicked.to_string()).and_then(|ran| ran.map_err(|error| error.to_string()));
+        let outcome = match ran {
             Ok(()) => Hook::Done,
             Err(error) => {
                 tracing::info!(container = own_id.0, %error, "postStart hook failed");

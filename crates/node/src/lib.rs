@@ -14,6 +14,7 @@ mod lookups;
 mod mounting;
 mod news;
 mod node_object;
+mod panics;
 mod preparing;
 mod prober;
 mod proxy;

@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::about::{container_reference, declaration};
 use crate::agent::Inner;
 use crate::checks::{self, CheckError};
+use crate::panics::caught;
 use crate::pulling::{self, credentials};
 use crate::references::Named;
 use crate::retry;
@@ -39,7 +40,8 @@ pub(crate) fn fetch_images<R: Runtime, N: Network>(
     let preparing = Preparing { id: request.id.clone(), images: Part::Running { before }, hook: Part::Open };
     let (inner, done) = (Arc::clone(inner), Arc::clone(worker));
     let task = tokio::spawn(async move {
-        let outcome = fetch_all(&inner, &pod, &named, &request).await;
+        let fetched = caught("fetching images", fetch_all(&inner, &pod, &named, &request)).await;
+        let outcome = fetched.unwrap_or_else(|panicked| Err(panicked.to_string()));
         finish(&done, &request.id, outcome, |preparing| &mut preparing.images);
     });
     state.preparing = Some(PreparingRun { preparing, failures, _task: Some(AbortOnDropHandle::new(task)) });
@@ -63,8 +65,11 @@ pub(crate) fn run_hook<R: Runtime, N: Network>(
         let first = || pod.spec.as_ref().and_then(|spec| spec.containers.first()).map(|first| first.name.clone());
         let container = hook.container.clone().or_else(first).unwrap_or_default();
         let limit = Duration::from_secs(hook.timeout_seconds.into());
-        let ran = tokio::time::timeout(limit, run_now(&inner, &done, &pod, &container, &hook)).await;
-        let outcome = ran.unwrap_or_else(|_| Err(format!("it took longer than {limit:?}")));
+        let ran = caught("a prepare hook", run_now(&inner, &done, &pod, &container, &hook));
+        let outcome = match tokio::time::timeout(limit, ran).await {
+            Ok(ran) => ran.unwrap_or_else(|panicked| Err(panicked.to_string())),
+            Err(_) => Err(format!("it took longer than {limit:?}")),
+        };
         if let Err(why) = &outcome {
             let about = container_reference(&pod, &container);
             let text = format!("PrepareHook failed: {why}");

@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::about::{container_reference, declaration};
 use crate::agent::Inner;
+use crate::panics::caught;
 use crate::retry;
 use crate::worker::{Step, Worker};
 
@@ -44,8 +45,13 @@ pub(crate) fn pull<R: Runtime, N: Network>(
     let (inner, puller, named) = (Arc::clone(inner), Arc::clone(worker), state.named.clone());
     let (name, image) = (container.to_owned(), image.to_owned());
     let task = tokio::spawn(async move {
-        let credentials = credentials::of(&inner, &pod, &named, &[]);
-        pull_now(&inner, &puller, &about, &name, &image, &credentials).await;
+        let pulled = caught("a pull", async {
+            let credentials = credentials::of(&inner, &pod, &named, &[]);
+            pull_now(&inner, &puller, &about, &name, &image, &credentials).await;
+        });
+        if let Err(panicked) = pulled.await {
+            failed(&puller, &name, "ErrImagePull", panicked.to_string());
+        }
     });
     state.pulls.insert(container.to_owned(), AbortOnDropHandle::new(task));
     Step::Wait

@@ -32,25 +32,23 @@ impl References {
         Self { config_maps: Shelf::new(client), secrets: Shelf::new(client) }
     }
 
-    /// Sees to it that the worker holds what its pod names, as it is now; changes wake it from then on.
+    /// Sees to it that the worker holds what its pod names, as it is now, and waits until it is known what of
+    /// that exists; changes wake it from then on. May be given up and begun again.
     pub(crate) async fn hold(&self, worker: &Arc<Worker>) {
-        let (pod, held) = {
-            let state = worker.state();
-            (Arc::clone(&state.pod), state.named.clone())
-        };
-        let (config_maps, secrets) = (worker::config_maps(&pod), worker::secrets(&pod));
-        if held.is_of(&config_maps, &secrets) {
-            return;
+        self.take(worker).known().await;
+    }
+
+    fn take(&self, worker: &Arc<Worker>) -> Named {
+        let mut state = worker.state();
+        let (config_maps, secrets) = (worker::config_maps(&state.pod), worker::secrets(&state.pod));
+        if !state.named.is_of(&config_maps, &secrets) {
+            state.named = Named {
+                config_maps: self.config_maps.take(&state.pod, config_maps),
+                secrets: self.secrets.take(&state.pod, secrets),
+            };
+            state.named.wake(worker);
         }
-        let named =
-            Named { config_maps: self.config_maps.take(&pod, config_maps), secrets: self.secrets.take(&pod, secrets) };
-        for watched in named.config_maps.values() {
-            watched.join(worker).await;
-        }
-        for watched in named.secrets.values() {
-            watched.join(worker).await;
-        }
-        worker.state().named = named;
+        state.named.clone()
     }
 }
 
@@ -63,6 +61,20 @@ impl Named {
     /// The Secret called `name`, if the pod names it and it exists.
     pub(crate) fn secret(&self, name: &str) -> Option<Arc<Secret>> {
         self.secrets.get(name)?.object()
+    }
+
+    fn wake(&self, worker: &Arc<Worker>) {
+        self.config_maps.values().for_each(|watched| watched.wake(worker));
+        self.secrets.values().for_each(|watched| watched.wake(worker));
+    }
+
+    async fn known(&self) {
+        for watched in self.config_maps.values() {
+            watched.known().await;
+        }
+        for watched in self.secrets.values() {
+            watched.known().await;
+        }
     }
 
     fn is_of(&self, config_maps: &BTreeSet<String>, secrets: &BTreeSet<String>) -> bool {
@@ -104,7 +116,8 @@ where
 
 /// One object and the workers that are woken when it changes.
 struct Watched<K> {
-    cache: Cache<K>,
+    /// None where nothing can be called that.
+    cache: Option<Cache<K>>,
     workers: Arc<Mutex<Vec<Weak<Worker>>>>,
 }
 
@@ -114,25 +127,40 @@ where
     K: Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     fn start(client: &Client, namespace: &str, name: &str) -> Self {
-        let only = ListScope { fields: Some(format!("metadata.name={name}")), labels: None };
-        let cache = Cache::start(Api::namespaced(client.clone(), namespace), only);
         let workers: Arc<Mutex<Vec<Weak<Worker>>>> = Arc::default();
-        let woken = Arc::clone(&workers);
-        cache.on_change(move |_| lock(&woken).iter().filter_map(Weak::upgrade).for_each(|worker| worker.refresh()));
+        let cache = can_be_a_name(name).then(|| {
+            let only = ListScope { fields: Some(format!("metadata.name={name}")), labels: None };
+            let cache = Cache::start(Api::namespaced(client.clone(), namespace), only);
+            let woken = Arc::clone(&workers);
+            cache.on_change(move |_| lock(&woken).iter().filter_map(Weak::upgrade).for_each(|worker| worker.refresh()));
+            cache
+        });
         Self { cache, workers }
     }
 
-    /// Waits until it is known whether the object exists. What changes later wakes `worker`.
-    async fn join(&self, worker: &Arc<Worker>) {
-        self.cache.synced().await;
+    /// From now on changes wake `worker`.
+    fn wake(&self, worker: &Arc<Worker>) {
         let mut workers = lock(&self.workers);
         workers.retain(|known| known.strong_count() > 0 && !std::ptr::eq(known.as_ptr(), Arc::as_ptr(worker)));
         workers.push(Arc::downgrade(worker));
     }
 
-    fn object(&self) -> Option<Arc<K>> {
-        self.cache.list().pop()
+    /// Waits until it is known whether the object exists.
+    async fn known(&self) {
+        match &self.cache {
+            Some(cache) if !cache.is_synced() => cache.synced().await,
+            Some(_) | None => {}
+        }
     }
+
+    fn object(&self) -> Option<Arc<K>> {
+        self.cache.as_ref()?.list().pop()
+    }
+}
+
+/// Whether an object may have this name. Pods may name what cannot be, and a watch of that might be refused for ever.
+fn can_be_a_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::about::{container_reference, declaration};
 use crate::agent::Inner;
 use crate::hooks;
+use crate::panics::caught;
 use crate::worker::{Stop, Worker};
 
 /// Annotations of a container that say how it is to be stopped.
@@ -95,14 +96,9 @@ pub(crate) fn stop<R: Runtime, N: Network>(
     let signal = state.containers.get(&id.0).map_or(SIGTERM, |container| StopOrder::of(container).signal);
     let first = under_way.is_none();
     let grace = Duration::from_secs(grace_s.max(0).unsigned_abs());
-    let task = tokio::spawn(ask_then_kill(
-        Arc::clone(inner),
-        Arc::clone(worker),
-        pod,
-        id.clone(),
-        container.to_owned(),
-        Pace { signal, grace, first },
-    ));
+    let whom = Whom { pod, id: id.clone(), container: container.to_owned() };
+    let pace = Pace { signal, grace, first };
+    let task = tokio::spawn(stop_in_any_case(Arc::clone(inner), Arc::clone(worker), whom, pace));
     state.stops.insert(id.0.clone(), Stop { deadline, _task: AbortOnDropHandle::new(task) });
 }
 
@@ -121,6 +117,13 @@ fn stop_text(pod: &Pod, name: &str, cause: &StopCause) -> String {
     }
 }
 
+/// Who is stopped.
+struct Whom {
+    pod: Arc<Pod>,
+    id: ContainerId,
+    container: String,
+}
+
 /// How a stop goes about it.
 struct Pace {
     signal: i32,
@@ -129,33 +132,48 @@ struct Pace {
     first: bool,
 }
 
-async fn ask_then_kill<R: Runtime, N: Network>(
+/// Stops, and goes on after a panic: others wait for the container's end.
+async fn stop_in_any_case<R: Runtime, N: Network>(
     inner: Arc<Inner<R, N>>,
     worker: Arc<Worker>,
-    pod: Arc<Pod>,
-    id: ContainerId,
-    container: String,
-    pace: Pace,
+    whom: Whom,
+    mut pace: Pace,
 ) {
-    let Pace { signal, grace, first } = pace;
     let started = tokio::time::Instant::now();
-    let found = declaration(&pod, &container);
+    let grace = pace.grace;
+    while caught("a stop", ask_then_kill(&inner, &worker, &whom, &pace)).await.is_err() {
+        tokio::time::sleep(KILL_RETRY).await;
+        // Its hook has had its chance.
+        pace = Pace { grace: grace.saturating_sub(started.elapsed()), first: false, ..pace };
+    }
+}
+
+async fn ask_then_kill<R: Runtime, N: Network>(
+    inner: &Arc<Inner<R, N>>,
+    worker: &Arc<Worker>,
+    whom: &Whom,
+    pace: &Pace,
+) {
+    let Whom { pod, id, container } = whom;
+    let Pace { signal, grace, first } = *pace;
+    let started = tokio::time::Instant::now();
+    let found = declaration(pod, container);
     let hook = found.and_then(|found| Some((found, found.lifecycle.as_ref()?.pre_stop.as_ref()?)));
     let mut floor = Duration::ZERO;
     if let Some((found, hook)) = hook.filter(|_| first && !grace.is_zero()) {
         floor = GRACE_AFTER_HOOK_MIN;
-        let done = tokio::time::timeout(grace, hooks::run(&inner, &worker, found, &id, hook)).await;
+        let done = tokio::time::timeout(grace, hooks::run(inner, worker, found, id, hook)).await;
         let failure =
             done.map_or_else(|_| Some("it took too long".to_owned()), |done| done.err().map(|e| e.to_string()));
         if let Some(failure) = failure {
             tracing::info!(container = id.0, failure, "preStop hook failed");
-            let about = container_reference(&pod, &container);
+            let about = container_reference(pod, container);
             inner.recorder.event(&about, EventType::Warning, "FailedPreStopHook", "PreStopHook failed");
         }
     }
     let left = grace.saturating_sub(started.elapsed()).max(floor);
     let wait = async {
-        while let Err(error) = inner.runtime.kill_container(&id, signal).await {
+        while let Err(error) = inner.runtime.kill_container(id, signal).await {
             tracing::warn!(container = id.0, %error, "cannot signal a container, trying again");
             tokio::time::sleep(KILL_RETRY).await;
         }
@@ -165,7 +183,7 @@ async fn ask_then_kill<R: Runtime, N: Network>(
     if tokio::time::timeout(left, wait).await.is_err() {
         tracing::debug!(container = id.0, "a container did not end in its time");
     }
-    kill(&inner, &worker, &id).await;
+    kill(inner, worker, id).await;
 }
 
 /// Kills the container until it has ended: then the worker drops this task.

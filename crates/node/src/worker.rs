@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::agent::Inner;
 use crate::config::AgentConfig;
+use crate::panics::caught;
 use crate::{hooks, mounting, news, preparing, prober, pulling, sandbox, starting, stopping, teardown};
 
 pub(crate) use observe::{TERMINATION_LOG, config_maps, secrets, uses_claim};
@@ -120,13 +121,30 @@ pub(crate) enum Step {
     Wait,
 }
 
-/// Works on the pod until nothing of it is left, or the agent shuts down.
+/// Works on the pod until nothing of it is left, or the agent shuts down. A worker that panics begins again
+/// with what it knows: others wait for its end.
 pub(crate) async fn run<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) {
+    let mut retry = RETRY_FIRST;
+    loop {
+        let what = format!("the worker of pod {}", worker.key);
+        let worked = caught(&what, keep_and_work(inner, worker)).await;
+        // A stop or a hook that goes on would be nobody's.
+        worker.state().end_tasks();
+        if worked.is_ok() {
+            return;
+        }
+        tokio::select! {
+            () = inner.shutdown.cancelled() => return,
+            () = tokio::time::sleep(retry) => {}
+        }
+        retry = (retry * 2).min(RETRY_MAX);
+    }
+}
+
+async fn keep_and_work<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) {
     if records::keep(inner, worker).await {
         work(inner, worker).await;
     }
-    // A stop or a hook that goes on would be nobody's.
-    worker.state().end_tasks();
 }
 
 async fn work<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) {
@@ -134,8 +152,11 @@ async fn work<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Wor
     while !inner.shutdown.is_cancelled() {
         if !worker.state().is_ending() {
             tokio::select! {
+                biased;
                 () = inner.shutdown.cancelled() => return,
                 () = inner.references.hold(worker) => {}
+                // Perhaps the pod is to end, for which nothing it names is needed.
+                () = worker.wake.notified() => continue,
             }
         }
         if worker.refresh.swap(false, Ordering::Relaxed) {

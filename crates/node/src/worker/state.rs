@@ -160,18 +160,21 @@ impl State {
         self.reported.as_ref().is_some_and(|(asked, shown)| asked == status && *shown == self.pod.status)
     }
 
-    /// Takes in how a container stands; an end is never taken back.
+    /// Takes in how a container stands. An end is never taken back, and told again it is no news: what is done
+    /// about it may be under way.
     pub(crate) fn put_container(&mut self, container: ContainerInfo) {
         let id = container.spec.id.0.clone();
-        if matches!(container.state, ContainerState::Exited { .. }) {
+        let ended = |known: &ContainerInfo| matches!(known.state, ContainerState::Exited { .. });
+        if self.containers.get(&id).is_some_and(ended) {
+            return;
+        }
+        if ended(&container) {
             self.probers.remove(&id);
             self.stops.remove(&id);
             self.hooks.remove(&id);
             let message = super::observe::termination_message(&self.pod, &container);
             self.messages.insert(id.clone(), message);
             self.images.remove(&container.spec.name);
-        } else if self.containers.get(&id).is_some_and(|known| known.state != container.state) {
-            return;
         }
         self.containers.insert(id, container);
     }
@@ -190,12 +193,14 @@ impl State {
         }
     }
 
-    /// Ends everything that goes on beside the worker, and the watches only this pod needed.
+    /// Ends everything that goes on beside the worker, and the watches only this pod needed. What was not
+    /// through has not begun, should the worker go on.
     pub(crate) fn end_tasks(&mut self) {
         self.probers.clear();
         self.stops.clear();
         self.pulls.clear();
-        self.hooks.clear();
+        self.images.retain(|_, image| !matches!(image, ImageState::Pulling { .. }));
+        self.hooks.retain(|_, run| run.hook != Hook::Running);
         self.named = Named::default();
         self.preparing = None;
     }
@@ -263,4 +268,77 @@ fn hooks_through(pod: &Pod) -> BTreeMap<String, HookRun> {
     let running = shown.filter(|status| status.state.as_ref().is_some_and(|state| state.running.is_some()));
     let ids = running.filter_map(|status| status.container_id.as_deref()?.strip_prefix(CONTAINER_ID_SCHEME));
     ids.map(|id| (id.to_owned(), HookRun::over(Hook::Done))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use stead_image::{ImageConfig, ImageId};
+
+    use super::*;
+    use crate::spec::{Parts, container_spec};
+
+    /// A pod with one container, and how that stands.
+    fn pod_and_container(state: ContainerState) -> (Arc<Pod>, ContainerInfo) {
+        let pod = json!({"metadata": {"name": "web-0", "namespace": "default", "uid": "u"},
+            "spec": {"containers": [{"name": "c", "image": "web:1"}]}});
+        let pod: Pod = serde_json::from_value(pod).expect("a pod");
+        let config = ImageConfig { entrypoint: vec!["/bin/web".to_owned()], ..ImageConfig::default() };
+        let image = Image {
+            reference: "web:1".to_owned(),
+            name: "web:1".parse().expect("a name"),
+            id: ImageId("sha256:0".to_owned()),
+            digest: None,
+            size_bytes: 0,
+            layers: Vec::new(),
+            config,
+        };
+        let spec = container_spec(Parts {
+            pod: &pod,
+            container: declared(&pod)[0].spec,
+            attempt: 0,
+            image: &image,
+            env: Vec::new(),
+            hostname: "web-0",
+            mounts: Vec::new(),
+            log_path: "0.log".into(),
+            node_memory_bytes: 1 << 30,
+            annotations: BTreeMap::new(),
+        });
+        let info = ContainerInfo { spec: spec.expect("a spec"), started_at: Timestamp::UNIX_EPOCH, state };
+        (Arc::new(pod), info)
+    }
+
+    fn of(pod: &Arc<Pod>) -> State {
+        State::new(pod, Path::new("/nonexistent"), &Inventory::default(), Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn an_end_that_is_told_again_leaves_the_pull_for_the_next_start_alone() {
+        let ended = ContainerState::Exited { code: 1, oom_killed: false, finished_at: Timestamp::UNIX_EPOCH };
+        let (pod, ended) = pod_and_container(ended);
+        let mut state = of(&pod);
+        state.put_container(ContainerInfo { state: ContainerState::Running { pid: 1 }, ..ended.clone() });
+        state.images.insert("c".to_owned(), ImageState::Pulled);
+        state.put_container(ended.clone());
+        assert_eq!(state.images.get("c"), None, "the next start asks anew");
+        state.images.insert("c".to_owned(), ImageState::Pulling { before: None });
+        state.put_container(ended.clone());
+        assert_eq!(state.images.get("c"), Some(&ImageState::Pulling { before: None }));
+        state.put_container(ContainerInfo { state: ContainerState::Running { pid: 1 }, ..ended });
+        assert!(!state.runs("c"), "an end is never taken back");
+    }
+
+    #[test]
+    fn a_worker_whose_tasks_were_ended_waits_for_none_of_them() {
+        let (pod, _) = pod_and_container(ContainerState::Running { pid: 1 });
+        let mut state = of(&pod);
+        state.images.insert("c".to_owned(), ImageState::Pulling { before: None });
+        state.images.insert("d".to_owned(), ImageState::Pulled);
+        state.hooks.insert("u-c-0".to_owned(), HookRun::over(Hook::Running));
+        state.hooks.insert("u-d-0".to_owned(), HookRun::over(Hook::Done));
+        state.end_tasks();
+        assert_eq!(Vec::from_iter(state.images), [("d".to_owned(), ImageState::Pulled)]);
+        assert_eq!(Vec::from_iter(state.hooks.into_keys()), ["u-d-0"], "what was through stays so");
+    }
 }

@@ -5,6 +5,7 @@ mod hooks;
 mod images;
 mod lives;
 mod losses;
+mod panics;
 mod preparing;
 mod probes;
 mod references;

@@ -50,3 +50,27 @@ async fn what_a_pod_names_is_waited_for_followed_and_nothing_else_is_read() {
     world.until_gone("web-0").await;
     world.assert_nothing_left().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_object_can_be_called_does_not_exist() {
+    let world = World::start().await;
+    let secrets = json!([{"name": "a,b"}, {"name": "c!=d"}]);
+    let uid = world.pod("web-0", json!({"imagePullSecrets": secrets})).await;
+    world.until_running("web-0", &uid).await;
+    world.delete("web-0", None).await;
+    world.until_gone("web-0").await;
+    world.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_that_waits_for_an_answer_about_what_it_names_can_be_deleted() {
+    let world = World::start().await;
+    *world.unanswered.lock().expect("no test panics here") = Some("/secrets?");
+    let volumes = json!([{"name": "files", "secret": {"secretName": "settings"}}]);
+    world.pod("web-0", json!({"volumes": volumes})).await;
+    let asks = || world.asked.lock().expect("no test panics here").iter().any(|path| path.contains("/secrets?"));
+    world.eventually("asked for", async || asks().then_some(())).await;
+    world.delete("web-0", None).await;
+    world.until_gone("web-0").await;
+    world.assert_nothing_left().await;
+}

@@ -186,8 +186,16 @@ where
     /// Calls `handler` once for every object held now and then inline for every change. Handlers
     /// must be quick and must not call back into `on_change`: they put keys on a queue.
     pub fn on_change(&self, handler: impl Fn(Change<K>) + Send + Sync + 'static) {
+        self.on_change_after(|_| {}, handler);
+    }
+
+    /// The same, but `first` is shown everything held, as a whole, before `handler` is told of it: what is not
+    /// among it is gone, or will be told. Nothing changes meanwhile.
+    pub fn on_change_after(&self, first: impl FnOnce(&[Arc<K>]), handler: impl Fn(Change<K>) + Send + Sync + 'static) {
         let mut handlers = lock(&self.shared.handlers);
-        for object in self.list() {
+        let held = self.list();
+        first(&held);
+        for object in held {
             handler(Change::Applied { old: None, new: object });
         }
         handlers.push(Box::new(handler));

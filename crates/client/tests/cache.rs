@@ -143,6 +143,40 @@ async fn a_handler_that_panics_costs_neither_the_cache_nor_the_other_handlers_an
     assert_eq!((seen.load(Ordering::SeqCst), cache.list().len()), (3, 3));
 }
 
+#[tokio::test]
+async fn what_changes_while_everything_held_is_looked_at_is_told_afterwards() {
+    let (mut say, said) = futures::channel::mpsc::channel::<String>(4);
+    let said = Mutex::new(Some(said));
+    let client = Client::new(
+        tower::service_fn(move |_request: http::Request<kube::client::Body>| {
+            let said = said.lock().unwrap().take();
+            async move {
+                let lines = said.map_or_else(|| stream::pending().boxed(), StreamExt::boxed);
+                let frames = lines.map(|line| Ok::<_, Infallible>(Frame::data(Bytes::from(line + "\n"))));
+                Ok::<_, Infallible>(Response::new(StreamBody::new(frames)))
+            }
+        }),
+        "ns",
+    );
+    let cache: Cache<ConfigMap> = Cache::start(Api::all(client), ListScope::default());
+    for line in [event("ADDED", "a", "one", 1), event("ADDED", "b", "two", 2), end_of_state(2)] {
+        say.try_send(line).unwrap();
+    }
+    cache.synced().await;
+    let (shown, heard) = (Mutex::new(0), Arc::new(Mutex::new(Vec::new())));
+    let hears = Arc::clone(&heard);
+    cache.on_change_after(
+        |held| {
+            *shown.lock().unwrap() = held.len();
+            say.try_send(event("DELETED", "a", "one", 3)).unwrap();
+        },
+        move |change| hears.lock().unwrap().push(told(&change)),
+    );
+    cache.wait_revision(3).await;
+    assert_eq!(*shown.lock().unwrap(), 2);
+    assert_eq!(*heard.lock().unwrap(), ["one after nothing", "two after nothing", "one gone"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_index_shows_what_the_cache_has_been_waited_for() {
     let script = Script::default();

@@ -1,7 +1,7 @@
 //! The agent as a whole: one worker per pod UID, woken by what concerns it, and the inventory of
 //! containers that outlives the agent.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -140,9 +140,10 @@ impl<R: Runtime, N: Network> Agent<R, N> {
         let inventory = inner.runtime.list().await?;
         inner.run("keeping the node registered", node_object::keep_registered(Arc::clone(&inner)));
         inner.caches.synced().await;
-        inner.take_back(&inventory)?;
+        let known = worker::known_pods(&inner.config, &inventory);
+        let known = known.map_err(|(path, source)| StartError::Records { path, source })?;
         let agent = Self { inner };
-        agent.follow_caches(inventory);
+        agent.follow_caches(inventory, known);
         // Only now does every container of the inventory have a worker that takes its exit.
         agent.inner.run("following the ends of containers", follow_exits(Arc::clone(&agent.inner), exits));
         agent.inner.run("collecting what is left over", collecting::keep_collected(Arc::clone(&agent.inner)));
@@ -168,15 +169,19 @@ impl<R: Runtime, N: Network> Agent<R, N> {
         &self.inner
     }
 
-    fn follow_caches(&self, inventory: Inventory) {
+    /// Follows what concerns pods; `known` are those that something of may be left from an earlier run.
+    fn follow_caches(&self, inventory: Inventory, known: BTreeMap<String, Pod>) {
         let inner = Arc::clone(&self.inner);
         // What the runtime had at the start is for the pods there were at the start: those are told of first.
         let found = Arc::new(Mutex::new(Some(inventory)));
         let at_start = Arc::clone(&found);
-        self.inner.caches.pods.on_change(move |change| match change {
-            Change::Applied { new, .. } => inner.pod_changed(&new, lock(&at_start).as_ref()),
-            Change::Deleted { old } => inner.pod_gone(&old),
-        });
+        self.inner.caches.pods.on_change_after(
+            |current| self.inner.take_back(known, current, lock(&found).as_ref()),
+            move |change| match change {
+                Change::Applied { new, .. } => inner.pod_changed(&new, lock(&at_start).as_ref()),
+                Change::Deleted { old } => inner.pod_gone(&old),
+            },
+        );
         lock(&found).take();
         let inner = Arc::clone(&self.inner);
         self.inner.caches.claims.on_change(move |change| {
@@ -197,17 +202,14 @@ impl<R: Runtime, N: Network> Inner<R, N> {
         });
     }
 
-    /// Gives a worker to everything of an earlier run whose pod the API server no longer has.
-    fn take_back(self: &Arc<Self>, inventory: &Inventory) -> Result<(), StartError> {
-        let known = worker::known_pods(&self.config, inventory);
-        let known = known.map_err(|(path, source)| StartError::Records { path, source })?;
-        let current: HashSet<String> =
-            self.caches.pods.list().iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+    /// Gives a worker to everything of an earlier run whose pod is not among the current ones: the API server
+    /// no longer has it.
+    fn take_back(self: &Arc<Self>, known: BTreeMap<String, Pod>, current: &[Arc<Pod>], inventory: Option<&Inventory>) {
+        let current: HashSet<&String> = current.iter().filter_map(|pod| pod.metadata.uid.as_ref()).collect();
         for (_, pod) in known.into_iter().filter(|(uid, _)| !current.contains(uid)) {
             let pod = Arc::new(pod);
-            self.worker(&pod, Some(inventory)).gone(&pod);
+            self.worker(&pod, inventory).gone(&pod);
         }
-        Ok(())
     }
 
     fn pod_changed(self: &Arc<Self>, pod: &Arc<Pod>, inventory: Option<&Inventory>) {

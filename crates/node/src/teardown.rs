@@ -1,6 +1,7 @@
 //! The steps that take away what was made for a pod, each safe to repeat: a claim's lock is only given
 //! back once no process of the pod can be left.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -68,13 +69,16 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
 
 /// Removes every container, the sandbox, the address and the volumes, and gives the claims back.
 pub(crate) async fn tear_down<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) -> Outcome<Step> {
-    let ids: Vec<String> = {
+    let mut ids: BTreeSet<ContainerId> = {
         let mut state = worker.state();
         state.end_tasks();
-        state.containers.keys().cloned().collect()
+        state.containers.keys().cloned().map(ContainerId).collect()
     };
-    for id in ids {
-        inner.runtime.remove_container(&ContainerId(id)).await?;
+    // Also what an agent asked for that was killed before it was answered.
+    let listed = inner.runtime.list().await?.containers.into_iter().map(|container| container.spec);
+    ids.extend(listed.filter(|spec| spec.sandbox.0 == worker.uid).map(|spec| spec.id));
+    for id in &ids {
+        inner.runtime.remove_container(id).await?;
     }
     inner.network.detach(&PodKey(worker.uid.clone())).await?;
     inner.runtime.remove_sandbox(&SandboxId(worker.uid.clone())).await?;

@@ -105,6 +105,20 @@ async fn a_pod_whose_container_the_supervisor_lost_sight_of_can_be_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_that_an_agent_asked_for_and_never_saw_goes_with_its_pod() {
+    let mut world = World::start().await;
+    let uid = world.pod("web-0", json!({})).await;
+    world.until_running("web-0", &uid).await;
+    world.end_agent();
+    world.delete("web-0", None).await;
+    // It was killed while its request was on the way: its successor's first look came too early.
+    world.runtime.show_late(&world.container(&uid, "c").await.expect("it runs").spec.id);
+    world.start_agent().await;
+    world.until_gone("web-0").await;
+    world.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_record_keeps_neither_the_agent_from_starting_nor_the_pod_from_being_taken_away() {
     let mut world = World::start().await;
     world.claim("data-web-0").await;

@@ -155,12 +155,13 @@ fn check_supported(others: &BTreeMap<String, Value>) -> Result<(), KubeconfigErr
 struct Merged(Vec<(PathBuf, Kubeconfig)>);
 
 impl Merged {
-    /// Reads them. Of several, one that is not there is passed over, as kubectl does.
+    /// Reads them. One that is not there is passed over where another is, as kubectl does.
     fn read(paths: &[PathBuf]) -> Result<Self, KubeconfigError> {
+        let is_there = paths.iter().any(|path| path.exists());
         let mut read = Vec::new();
         for path in paths {
             let text = match std::fs::read_to_string(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && paths.len() > 1 => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && is_there => continue,
                 text => text.map_err(|source| KubeconfigError::Read { path: path.clone(), source })?,
             };
             let config = serde_yaml_ng::from_str(&text)
@@ -456,8 +457,8 @@ mod tests {
         assert_eq!(error.to_string(), "cannot read /nowhere/kubeconfig");
     }
 
-    #[test]
-    fn of_several_files_the_first_goes_before_the_others() {
+    #[tokio::test]
+    async fn of_several_files_the_first_goes_before_the_others() {
         let (_one, contexts) = written(
             "{current-context: a, contexts: [{name: a, context: {cluster: c, user: u, namespace: first}}], \
              users: [{name: u, user: {token: t}}]}",
@@ -477,6 +478,7 @@ mod tests {
         std::fs::write(&authority, "").expect("written");
         let client = from_kubeconfig(&[contexts.clone(), clusters.clone()]).expect("enough for a client");
         assert_eq!(client.default_namespace(), "first");
+        assert_eq!(refusal(&[&absent, &absent]), "cannot read /nowhere/kubeconfig");
         assert_eq!(refusal(&[&clusters, &contexts]), r#"the kubeconfig has no context "b""#);
     }
 }

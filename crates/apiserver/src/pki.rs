@@ -3,9 +3,9 @@
 //! what nears its end, or no longer covers the server's names, is issued anew.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use stead_disk::{Durability, replace};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::auth::MASTERS;
@@ -196,14 +197,7 @@ impl Pki {
 /// Writes a file that only its owner can read, at once or not at all.
 pub fn write_private(path: &Path, content: &str) -> Result<(), PkiError> {
     let fail = |source| PkiError::File { path: path.to_owned(), source };
-    let draft = path.with_extension("new");
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(fail)?;
-    file.write_all(content.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
-    fs::rename(&draft, path).map_err(fail)
+    replace(path, content.as_bytes(), 0o600, Durability::Machine).map_err(fail)
 }
 
 /// The directory of certificates at one instant.

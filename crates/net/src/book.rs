@@ -2,13 +2,14 @@
 //! Addresses are handed out in rotation, so one that was given back is used again as late as possible.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use stead_disk::{Durability, replace};
 
 use crate::{Cidr, NetError, PodKey};
 
@@ -114,14 +115,8 @@ fn next_free(page: &Page, cidr: Cidr, gateway: Ipv4Addr) -> Option<Ipv4Addr> {
 }
 
 fn write_durably(path: &Path, page: &Page) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(directory)?;
-    let draft = path.with_extension("draft");
-    let mut file = File::create(&draft)?;
-    file.write_all(&serde_json::to_vec_pretty(page)?)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    File::open(directory)?.sync_all()
+    fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+    replace(path, &serde_json::to_vec_pretty(page)?, 0o644, Durability::Machine)
 }
 
 fn book_error(path: &Path, source: io::Error) -> NetError {
@@ -167,7 +162,7 @@ mod tests {
         before.release(&PodKey("a".to_owned()));
         before.save().expect("saved");
         give(&before, "never saved");
-        fs::write(path.with_extension("draft"), b"{ torn").expect("written");
+        fs::write(stead_disk::draft_of(&path), b"{ torn").expect("written");
         drop(before);
 
         let after = book(&path);

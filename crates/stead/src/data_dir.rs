@@ -12,6 +12,7 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::process::PidfdFlags;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use serde::{Deserialize, Serialize};
+use stead_disk::{Durability, mounts, replace};
 
 /// Format of a data directory that this version writes, and the newest it can read. It grows whenever an
 /// older version could damage what a newer one wrote.
@@ -118,23 +119,15 @@ impl DataDir {
     /// Remembers what `up` is told. A process killed on the way leaves the old record or the new one.
     pub(crate) fn write_record(&self, record: &ClusterRecord) -> anyhow::Result<()> {
         let path = self.join(RECORD);
-        let fresh = self.join("cluster.json.new");
         let text = serde_json::to_vec_pretty(&Written { format: FORMAT, record })?;
-        let write = || -> io::Result<()> {
-            let mut file = File::create(&fresh)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&fresh, &path)?;
-            File::open(&self.path)?.sync_all()
-        };
-        write().with_context(|| format!("cannot write {}", path.display()))
+        replace(&path, &text, 0o644, Durability::Machine).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Moves this process into the directory's own network namespace, making it the first time. Must be
     /// called before any other thread exists.
     pub(crate) fn enter_netns(&self) -> anyhow::Result<()> {
         let path = self.join("netns");
-        if !is_mounted(&path)? {
+        if !mounts::is_mounted(&path)? {
             File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
             #[expect(unsafe_code, reason = "rustix marks leaving a namespace unsafe for what other threads may hold")]
             // SAFETY: no other thread exists yet, and no file descriptor is unshared.
@@ -151,7 +144,7 @@ impl DataDir {
     /// Lets the network namespace go.
     pub(crate) fn release_netns(&self) -> anyhow::Result<()> {
         let path = self.join("netns");
-        if is_mounted(&path)? {
+        if mounts::is_mounted(&path)? {
             rustix::mount::mount_change(&path, MountPropagationFlags::PRIVATE).ok();
             rustix::mount::unmount(&path, UnmountFlags::DETACH).context("cannot let the network namespace go")?;
         }
@@ -256,9 +249,4 @@ fn holder(lock: &mut File) -> String {
         Ok(_) if !text.trim().is_empty() => text.trim().to_owned(),
         Ok(_) | Err(_) => "unknown".to_owned(),
     }
-}
-
-fn is_mounted(path: &Path) -> anyhow::Result<bool> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
-    Ok(mounts.lines().filter_map(|line| line.split(' ').nth(4)).any(|point| Path::new(point) == path))
 }

@@ -5,11 +5,11 @@ mod stop;
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use rustix::mount::UnmountFlags;
+use stead_disk::mounts;
 use stead_net::KernelNetwork;
 use stead_runtime::{Runtime, SupervisorRuntime};
 
@@ -26,7 +26,8 @@ pub(crate) fn run(data_dir: &Path, purge: bool, grace_max: Option<Duration>) -> 
     let data = DataDir::take_over(data_dir)?;
     take_away(&data, grace_max)?;
     if purge {
-        fs::remove_dir_all(&data.path).with_context(|| format!("cannot delete {}", data.path.display()))?;
+        // Never into what is still mounted: it may be a directory of the node that a pod was shown.
+        stead_disk::remove_tree(&data.path).with_context(|| format!("cannot delete {}", data.path.display()))?;
     }
     Ok(())
 }
@@ -44,7 +45,8 @@ pub(crate) fn take_away(data: &DataDir, grace_max: Option<Duration>) -> anyhow::
         })?;
         remove_cgroups(&record.cgroup_root)?;
     }
-    unmount_below(&data.path)?;
+    // The network namespace goes last, with what belongs to it.
+    mounts::unmount_below(&data.path, |point| point == data.join("netns"))?;
     data.release_netns()?;
     match data.record()?.filter(|record| record.standing) {
         Some(record) => data.write_record(&ClusterRecord { standing: false, ..record }),
@@ -72,13 +74,12 @@ async fn stop_pods(data: &DataDir, grace_max: Option<Duration>) -> anyhow::Resul
 
 /// Removes the cluster's cgroups in every hierarchy, innermost first.
 fn remove_cgroups(root: &str) -> anyhow::Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let hierarchies = mounts.lines().filter(|line| line.contains(" - cgroup"));
-    for point in hierarchies.filter_map(|line| line.split(' ').nth(4)) {
-        let mut dir = Path::new(point).join(root);
-        remove_tree(&dir)?;
+    let hierarchies = mounts::table()?.into_iter().filter(|mount| mount.kind.starts_with("cgroup"));
+    for point in hierarchies.map(|mount| mount.point) {
+        let mut dir = point.join(root);
+        remove_groups(&dir)?;
         // The cluster's own cgroup may share its parent with other clusters.
-        while dir.pop() && dir != Path::new(point) {
+        while dir.pop() && dir != point {
             if fs::remove_dir(&dir).is_err() {
                 break;
             }
@@ -87,7 +88,7 @@ fn remove_cgroups(root: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn remove_tree(dir: &Path) -> anyhow::Result<()> {
+fn remove_groups(dir: &Path) -> anyhow::Result<()> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -96,22 +97,8 @@ fn remove_tree(dir: &Path) -> anyhow::Result<()> {
     for entry in entries {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            remove_tree(&entry.path())?;
+            remove_groups(&entry.path())?;
         }
     }
     fs::remove_dir(dir).with_context(|| format!("cannot remove cgroup {}", dir.display()))
-}
-
-/// Unmounts whatever is still mounted in the data directory but the network namespace.
-fn unmount_below(dir: &Path) -> anyhow::Result<()> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
-    let mut below: Vec<PathBuf> =
-        points.filter(|point| point.starts_with(dir) && *point != dir.join("netns")).collect();
-    below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
-    for point in below {
-        rustix::mount::unmount(&point, UnmountFlags::DETACH)
-            .with_context(|| format!("cannot unmount {}", point.display()))?;
-    }
-    Ok(())
 }

@@ -1,9 +1,11 @@
 //! The data directory around the log: who may use it, and which program can read it.
 
 use std::fs::{DirBuilder, File, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+
+use stead_disk::{Durability, replace};
 
 use crate::OpenError;
 
@@ -29,7 +31,7 @@ impl Directory {
     /// Says durably that `path` holds a complete store of this format.
     pub(crate) fn mark(&mut self, path: &Path) -> Result<(), OpenError> {
         if !self.marked {
-            write_whole(path, &path.join(FORMAT_FILE), format!("{FORMAT}\n").as_bytes())
+            replace(&path.join(FORMAT_FILE), format!("{FORMAT}\n").as_bytes(), 0o644, Durability::Machine)
                 .map_err(|source| io_error(path, source))?;
             self.marked = true;
         }
@@ -68,14 +70,4 @@ fn check_format(path: &Path) -> Result<bool, OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(source) => Err(io_error(path, source)),
     }
-}
-
-/// Writes a small file so that it exists with all its bytes or not at all.
-fn write_whole(directory: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = target.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, target)?;
-    File::open(directory)?.sync_all()
 }

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
+use stead_disk::mounts::{self, Mount};
+
 use crate::types::Resources;
 
 /// A group may stay busy for a moment after its last process has been reaped, and version 1 has no event
@@ -76,26 +78,24 @@ impl Cgroups {
     /// Reads the layout from this process's mounts.
     pub(crate) fn detect() -> Result<Self, CgroupError> {
         let path = Path::new("/proc/self/mountinfo");
-        let text = fs::read_to_string(path).map_err(CgroupError::at("read", path))?;
-        Self::from_mountinfo(&text)
+        Self::from_mounts(mounts::table().map_err(CgroupError::at("read", path))?)
             .ok_or_else(|| CgroupError::at("find control groups in", path)(io::Error::from(io::ErrorKind::NotFound)))
     }
 
-    /// The layout a `mountinfo` describes; none without any control group mount.
-    fn from_mountinfo(text: &str) -> Option<Self> {
+    /// The layout that mounts make; none without any control group mount.
+    fn from_mounts(mounts: Vec<Mount>) -> Option<Self> {
         let mut legacy: Vec<Hierarchy> = Vec::new();
         let mut unified = None;
-        for line in text.lines() {
-            let Some((left, right)) = line.split_once(" - ") else { continue };
-            let (Some(mount), mut right) = (left.split(' ').nth(4), right.split(' ')) else { continue };
-            match (right.next(), right.nth(1)) {
-                (Some("cgroup2"), _) => unified = unified.or(Some(PathBuf::from(mount))),
-                (Some("cgroup"), Some(options)) => {
+        for mount in mounts {
+            match mount.kind.as_str() {
+                "cgroup2" => unified = unified.or(Some(mount.point)),
+                "cgroup" => {
+                    let options = mount.options.split(',');
                     let controllers: Vec<String> =
-                        options.split(',').filter(|o| v1::CONTROLLERS.contains(o)).map(str::to_owned).collect();
+                        options.filter(|o| v1::CONTROLLERS.contains(o)).map(str::to_owned).collect();
                     let seen = legacy.iter().any(|h| h.controllers == controllers);
                     if !controllers.is_empty() && !seen {
-                        legacy.push(Hierarchy { controllers, mount: PathBuf::from(mount) });
+                        legacy.push(Hierarchy { controllers, mount: mount.point });
                     }
                 }
                 _ => {}
@@ -218,7 +218,7 @@ mod tests {
             mount: mount.into(),
         };
         assert_eq!(
-            Cgroups::from_mountinfo(HYBRID),
+            Cgroups::from_mounts(mounts::parse(HYBRID.as_bytes())),
             Some(Cgroups::Legacy(vec![
                 hierarchy(&["cpu", "cpuacct"], "/sys/fs/cgroup/cpu,cpuacct"),
                 hierarchy(&["memory"], "/sys/fs/cgroup/memory"),
@@ -229,7 +229,10 @@ mod tests {
     #[test]
     fn version_2_alone_is_recognised_and_nothing_is_nothing() {
         let text = "31 30 0:27 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
-        assert_eq!(Cgroups::from_mountinfo(text), Some(Cgroups::Unified("/sys/fs/cgroup".into())));
-        assert_eq!(Cgroups::from_mountinfo("22 1 0:4 / /proc rw - proc proc rw\n"), None);
+        assert_eq!(
+            Cgroups::from_mounts(mounts::parse(text.as_bytes())),
+            Some(Cgroups::Unified("/sys/fs/cgroup".into()))
+        );
+        assert_eq!(Cgroups::from_mounts(mounts::parse(b"22 1 0:4 / /proc rw - proc proc rw\n")), None);
     }
 }

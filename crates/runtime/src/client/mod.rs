@@ -3,6 +3,7 @@
 mod connection;
 mod launch;
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -200,10 +201,10 @@ impl Runtime for SupervisorRuntime {
             StdioSlots { stdin: stdio.stdin.is_some(), stdout: stdio.stdout.is_some(), stderr: stdio.stderr.is_some() };
         let fds = [stdio.stdin, stdio.stdout, stdio.stderr].into_iter().flatten().collect();
         let request = Request::Exec { id: id.clone(), spec, stdio: slots };
-        let (number, ended) = connection.exec(request, fds).await?;
-        let (exit_sender, exit) = oneshot::channel();
-        tokio::spawn(follow_exec(connection, number, ended, exit_sender));
-        Ok(ExecHandle { exit })
+        let (sender, started) = oneshot::channel();
+        // A task of its own sees it through: whoever asked may give up before the process has started.
+        tokio::spawn(run_exec(connection, request, fds, sender));
+        started.await.unwrap_or_else(|_| Err(RuntimeError::Unreachable("the client is shutting down".into())))
     }
 
     async fn list(&self) -> Result<Inventory, RuntimeError> {
@@ -215,6 +216,25 @@ impl Runtime for SupervisorRuntime {
 
     fn exits(&self) -> broadcast::Receiver<ContainerInfo> {
         self.inner.exits.subscribe()
+    }
+}
+
+/// Starts an exec and hands its handle on. Nobody who takes it is the same as a handle that is dropped.
+async fn run_exec(
+    connection: Arc<Connection>,
+    request: Request,
+    fds: Vec<OwnedFd>,
+    started: oneshot::Sender<Result<ExecHandle, RuntimeError>>,
+) {
+    match connection.exec(request, fds).await {
+        Ok((number, ended)) => {
+            let (exit_sender, exit) = oneshot::channel();
+            started.send(Ok(ExecHandle { exit })).ok();
+            follow_exec(connection, number, ended, exit_sender).await;
+        }
+        Err(e) => {
+            started.send(Err(e)).ok();
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
@@ -106,5 +107,30 @@ pub(crate) async fn dropping_the_handle_kills_the_process(node: Rc<Node>) -> Res
     drop(handle);
     wait_for_end(other).await?;
     ensure!(node.exec(&spec.id, &["true"]).await?.0 == 0, "the container goes on");
+    Ok(())
+}
+
+pub(crate) async fn giving_up_on_an_exec_that_is_starting_leaves_no_process(node: Rc<Node>) -> Result<()> {
+    let sandbox = node.make_sandbox("p").await?;
+    let (spec, first) = node.sleeper(&sandbox, "main").await?;
+    let (reader, writer) = std::io::pipe()?;
+    let stdio = ExecStdio { stdin: None, stdout: Some(writer.into()), stderr: None };
+    let args = ["sleep", "1000"].map(str::to_owned).to_vec();
+    {
+        let mut exec = pin!(node.runtime.exec(&spec.id, ExecSpec { args, tty: false }, stdio));
+        // Asked for, not answered: what a probe gives up that is out of time already.
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        ensure!(exec.as_mut().poll(&mut context).is_pending());
+    }
+    // Its output ends when the process does.
+    let mut output = tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into())?;
+    let mut read = Vec::new();
+    tokio::time::timeout(PATIENCE, tokio::io::AsyncReadExt::read_to_end(&mut output, &mut read))
+        .await
+        .context("the process lives on")??;
+    let group = format!("{}/podp/{}", node.cgroup, spec.id.0);
+    let dir = crate::support::cgroup_directories(&group).into_iter().next().context("no group")?;
+    let left = std::fs::read_to_string(dir.join("cgroup.procs"))?;
+    ensure!(left.trim() == first.to_string(), "{left}");
     Ok(())
 }

@@ -67,6 +67,7 @@ const TESTS: &[(&str, Test)] = tests![
     exec::a_terminal_controls_the_process,
     exec::standard_input_is_the_callers,
     exec::dropping_the_handle_kills_the_process,
+    exec::giving_up_on_an_exec_that_is_starting_leaves_no_process,
     survival::a_killed_client_leaves_containers_running,
     survival::an_exit_while_nobody_is_connected_is_known,
     survival::a_killed_supervisors_containers_are_adopted,

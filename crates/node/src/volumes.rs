@@ -2,27 +2,29 @@
 //! gone. Data of claims is never touched here; it belongs to the claim, not to the pod.
 
 mod atomic;
+mod claims;
 mod content;
 mod group;
+mod host_path;
 mod lock;
+mod once;
 mod sub_path;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Volume};
-use rustix::mount::{MountFlags, UnmountFlags};
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, Volume};
+use rustix::mount::MountFlags;
 use stead_api::amount::Amount;
+use stead_disk::mounts;
 
 use crate::env::{PodFacts, Sources};
+use once::Once;
 
 pub use content::ContentError;
 pub use lock::LockError;
 pub use sub_path::show;
-
-/// Where in a pod's directory it is noted which claims it may hold: links to their volumes.
-const CLAIMS: &str = "claims";
 
 /// Lookups that volumes need beyond those of the environment.
 pub trait VolumeSources: Sources {
@@ -108,62 +110,13 @@ pub fn refresh(
 /// Takes away what [`set_up`] made for the pod with this UID; claims keep their data and lose their lock.
 /// Needs nothing but what is on disk: claim and volume may be gone from the API by then. Blocking.
 pub fn tear_down(uid: &str, pod_dir: &Path) -> Result<(), VolumeError> {
-    for mount in mounts_below(pod_dir).map_err(io("read mounts"))? {
-        rustix::mount::unmount(&mount, UnmountFlags::DETACH).map_err(|error| VolumeError::Io {
-            action: format!("unmount {}", mount.display()),
-            source: error.into(),
-        })?;
+    mounts::unmount_below(pod_dir, |_| false).map_err(io(format!("unmount what is in {}", pod_dir.display())))?;
+    for part in [sub_path::DIR, once::DIR, "volumes"] {
+        let dir = pod_dir.join(part);
+        // Never into what is still mounted: it may be a claim's data.
+        stead_disk::remove_tree(&dir).map_err(io(format!("remove {}", dir.display())))?;
     }
-    remove(&pod_dir.join(sub_path::DIR))?;
-    remove(&pod_dir.join("volumes"))?;
-    give_back(uid, &pod_dir.join(CLAIMS))
-}
-
-fn remove(dir: &Path) -> Result<(), VolumeError> {
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(io(format!("remove {}", dir.display()))(error))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// Takes a claim's volume for the pod, noting first, as a link in the pod's directory, that it may have it.
-fn take(pod: &Pod, claims: &Path, name: &str, volume: &Path) -> Result<(), VolumeError> {
-    std::fs::create_dir_all(claims).map_err(io(format!("create {}", claims.display())))?;
-    let note = claims.join(name);
-    match std::os::unix::fs::symlink(volume, &note) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(io(format!("create {}", note.display()))(error));
-        }
-        Ok(()) | Err(_) => {}
-    }
-    Ok(lock::acquire(volume, pod)?)
-}
-
-/// Gives back every claim that was noted.
-fn give_back(uid: &str, claims: &Path) -> Result<(), VolumeError> {
-    let failed = || io(format!("read {}", claims.display()));
-    let notes = match std::fs::read_dir(claims) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        notes => notes.map_err(failed())?,
-    };
-    for note in notes {
-        let note = note.map_err(failed())?.path();
-        lock::release(&std::fs::read_link(&note).map_err(failed())?, uid)?;
-        std::fs::remove_file(&note).map_err(failed())?;
-    }
-    Ok(())
-}
-
-/// Mounts at or below a directory, innermost first.
-fn mounts_below(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let points =
-        table.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| PathBuf::from(point.replace("\\040", " ")));
-    let mut below: Vec<PathBuf> = points.filter(|point| point.starts_with(dir)).collect();
-    below.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
-    Ok(below)
+    claims::give_back(uid, pod_dir)
 }
 
 fn one(
@@ -174,34 +127,43 @@ fn one(
     sources: &impl VolumeSources,
 ) -> Result<PathBuf, VolumeError> {
     if let Some(host) = &volume.host_path {
-        check_host_path(&host.path, host.type_.as_deref().unwrap_or_default())?;
+        host_path::check(&host.path, host.type_.as_deref().unwrap_or_default())?;
         return Ok(PathBuf::from(&host.path));
     }
     if let Some(claim) = &volume.persistent_volume_claim {
-        let path = claim_path(&claim.claim_name, sources)?;
-        if !path.is_dir() {
-            return Err(VolumeError::Claim(format!("path {} does not exist", path.display())));
-        }
-        take(pod, &pod_dir.join(CLAIMS), &volume.name, &path)?;
-        group::apply(pod, &path)?;
-        return Ok(path);
+        return claims::set_up(pod, pod_dir, volume, claim, sources);
     }
     let dir = pod_dir.join("volumes").join(kind_of(volume)?).join(&volume.name);
     std::fs::create_dir_all(&dir).map_err(io(format!("create {}", dir.display())))?;
     if let Some(empty) = &volume.empty_dir {
-        if empty.medium.as_deref() == Some("Memory") {
-            mount_tmpfs(&dir, empty.size_limit.as_ref().map(Amount::of).map(Amount::units))?;
-        }
-        set_mode(&dir, 0o777)?;
-    } else {
-        if volume.config_map.is_none() {
-            mount_tmpfs(&dir, None)?;
-        }
-        let files = content::render(pod, volume, facts, sources)?;
-        atomic::write(&dir, &files).map_err(io(format!("write {}", dir.display())))?;
+        set_up_empty(pod, pod_dir, &volume.name, empty, &dir)?;
+        return Ok(dir);
     }
-    group::apply(pod, &dir)?;
+    if volume.config_map.is_none() {
+        mount_tmpfs(&dir, None)?;
+    }
+    let files = content::render(pod, volume, facts, sources)?;
+    atomic::write(&dir, &files, group::of(pod)).map_err(io(format!("write {}", dir.display())))?;
     Ok(dir)
+}
+
+fn set_up_empty(
+    pod: &Pod,
+    pod_dir: &Path,
+    name: &str,
+    empty: &EmptyDirVolumeSource,
+    dir: &Path,
+) -> Result<(), VolumeError> {
+    let once = Once::of(pod_dir, name);
+    if empty.medium.as_deref() == Some("Memory")
+        && mount_tmpfs(dir, empty.size_limit.as_ref().map(Amount::of).map(Amount::units))?
+    {
+        once.forget()?;
+    }
+    once.run(|| {
+        set_mode(dir, 0o777)?;
+        group::apply(pod, dir)
+    })
 }
 
 fn kind_of(volume: &Volume) -> Result<&'static str, VolumeError> {
@@ -215,61 +177,22 @@ fn kind_of(volume: &Volume) -> Result<&'static str, VolumeError> {
     kinds.into_iter().find(|(is, _)| *is).map(|(_, name)| name).ok_or(VolumeError::Unsupported)
 }
 
-fn claim_path(name: &str, sources: &impl VolumeSources) -> Result<PathBuf, VolumeError> {
-    let claim =
-        sources.claim(name).ok_or_else(|| VolumeError::Claim(format!("persistentvolumeclaim {name:?} not found")))?;
-    let bound = claim.spec.as_ref().and_then(|spec| spec.volume_name.clone()).filter(|name| !name.is_empty());
-    let bound = bound.ok_or_else(|| VolumeError::Claim(format!("persistentvolumeclaim {name:?} is not bound")))?;
-    let volume =
-        sources.volume(&bound).ok_or_else(|| VolumeError::Claim(format!("persistentvolume {bound:?} not found")))?;
-    let owner = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref()).and_then(|claim| claim.uid.as_ref());
-    if owner != claim.metadata.uid.as_ref() {
-        return Err(VolumeError::Claim(format!("persistentvolume {bound:?} is bound to another claim")));
-    }
-    let spec = volume.spec.as_ref();
-    let local = spec.and_then(|spec| spec.local.as_ref()).map(|local| &local.path);
-    let path = local.or_else(|| spec.and_then(|spec| spec.host_path.as_ref()).map(|host| &host.path));
-    path.map(PathBuf::from).ok_or(VolumeError::Unsupported)
-}
-
 fn set_mode(path: &Path, mode: u32) -> Result<(), VolumeError> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
         .map_err(io(format!("chmod {}", path.display())))
 }
 
-fn mount_tmpfs(dir: &Path, size_bytes: Option<i64>) -> Result<(), VolumeError> {
-    let mounted = mounts_below(dir).map_err(io("read mounts"))?.iter().any(|mount| mount == dir);
-    if mounted {
-        return Ok(());
+/// Mounts memory at a directory; whether there was none before.
+fn mount_tmpfs(dir: &Path, size_bytes: Option<i64>) -> Result<bool, VolumeError> {
+    if mounts::is_mounted(dir).map_err(io("read mounts"))? {
+        return Ok(false);
     }
     let options = size_bytes.filter(|size| *size > 0).map(|size| format!("size={size}")).unwrap_or_default();
     let options = std::ffi::CString::new(options).map_err(|error| io("mount tmpfs")(error.into()))?;
     rustix::mount::mount("tmpfs", dir, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options.as_c_str())
-        .map_err(|error| io(format!("mount tmpfs on {}", dir.display()))(error.into()))
+        .map_err(|error| io(format!("mount tmpfs on {}", dir.display()))(error.into()))?;
+    Ok(true)
 }
 
-fn check_host_path(path: &str, wanted: &str) -> Result<(), VolumeError> {
-    use std::os::unix::fs::FileTypeExt;
-    let refused = || VolumeError::HostPath { path: path.to_owned(), wanted: wanted.to_owned() };
-    let found = std::fs::metadata(path).ok().map(|meta| meta.file_type());
-    let holds = match wanted {
-        "" => true,
-        "DirectoryOrCreate" if found.is_none() => {
-            std::fs::create_dir_all(path).map_err(io(format!("create {path}")))?;
-            set_mode(Path::new(path), 0o755)?;
-            true
-        }
-        "FileOrCreate" if found.is_none() => {
-            std::fs::write(path, []).map_err(io(format!("create {path}")))?;
-            set_mode(Path::new(path), 0o644)?;
-            true
-        }
-        "Directory" | "DirectoryOrCreate" => found.is_some_and(|kind| kind.is_dir()),
-        "File" | "FileOrCreate" => found.is_some_and(|kind| kind.is_file()),
-        "Socket" => found.is_some_and(|kind| kind.is_socket()),
-        "CharDevice" => found.is_some_and(|kind| kind.is_char_device()),
-        "BlockDevice" => found.is_some_and(|kind| kind.is_block_device()),
-        _ => false,
-    };
-    if holds { Ok(()) } else { Err(refused()) }
-}
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,11 @@
 //!
 //! One line is `<time> <stdout|stderr> <P|F> <content>`; `P` says that more of the line follows
 //! (contract `pods.md` 7.1). A file that grew past its limit is renamed with the time and a new one
-//! begun (7.3); older ones are kept uncompressed.
+//! begun (7.3); older ones are kept uncompressed. An entry that was cut short, by a full disk or a crash,
+//! gets a line of its own: whoever reads takes the next one for no part of it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -16,6 +17,8 @@ const ENTRY_BYTES_MAX: usize = 16 << 10;
 const FILE_BYTES_MAX: u64 = 10 << 20;
 /// Files kept per container, with the current one.
 const FILES_MAX: usize = 5;
+/// Most that is put aside in one second, beyond the first. More than a disk takes: the file grows on instead.
+const NUMBER_MAX: u32 = 999;
 
 /// Which of a container's outputs a line is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +94,8 @@ pub(crate) struct LogFile {
     file: File,
     bytes: u64,
     bytes_max: u64,
+    /// The last entry has no end.
+    torn: bool,
     /// Whether the last write failed; the first failure of a streak is logged, what it held is lost.
     failing: bool,
 }
@@ -101,9 +106,10 @@ impl LogFile {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self { path: path.to_path_buf(), file, bytes, bytes_max: FILE_BYTES_MAX, failing: false })
+        let torn = bytes > 0 && last_byte(&mut file)? != b'\n';
+        Ok(Self { path: path.to_path_buf(), file, bytes, bytes_max: FILE_BYTES_MAX, torn, failing: false })
     }
 
     /// Appends whole entries. A disk that takes no more loses them; the container must not notice.
@@ -111,11 +117,8 @@ impl LogFile {
         if entries.is_empty() {
             return;
         }
-        match self.file.write_all(entries) {
-            Ok(()) => {
-                self.failing = false;
-                self.bytes += entries.len() as u64;
-            }
+        match self.write(entries) {
+            Ok(()) => self.failing = false,
             Err(e) => {
                 if !self.failing {
                     tracing::error!(path = %self.path.display(), %e, "log entries are being lost");
@@ -130,15 +133,53 @@ impl LogFile {
         }
     }
 
+    /// Writes whole entries; remembers where one was cut short.
+    fn write(&mut self, entries: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.file.write_all(b"\n")?;
+            self.bytes += 1;
+            self.torn = false;
+        }
+        let mut rest = entries;
+        while !rest.is_empty() {
+            match self.file.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.torn = rest[written - 1] != b'\n';
+                    self.bytes += written as u64;
+                    rest = &rest[written..];
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
     /// Renames the current file, begins a new one and deletes the oldest beyond the limit.
     fn rotate(&mut self, now: Timestamp) -> io::Result<()> {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{}", now.strftime("%Y%m%d-%H%M%S")));
-        fs::rename(&self.path, &name)?;
+        fs::rename(&self.path, self.free_name(now)?)?;
         *self = Self { bytes_max: self.bytes_max, ..Self::open(&self.path)? };
         let old = self.rotated()?;
         let excess = (old.len() + 1).saturating_sub(FILES_MAX);
         old.iter().take(excess).try_for_each(fs::remove_file)
+    }
+
+    /// A name for the current file that no other has. What is put aside in one second is numbered, so that the
+    /// names still sort by time.
+    fn free_name(&self, now: Timestamp) -> io::Result<PathBuf> {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{}", now.strftime("%Y%m%d-%H%M%S")));
+        for number in 0..=NUMBER_MAX {
+            let mut free = name.clone();
+            if number > 0 {
+                free.push(format!("-{number:03}"));
+            }
+            if !Path::new(&free).try_exists()? {
+                return Ok(free.into());
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     /// Rotated files, oldest first: their names sort by time.
@@ -155,6 +196,13 @@ impl LogFile {
         old.sort();
         Ok(old)
     }
+}
+
+fn last_byte(file: &mut File) -> io::Result<u8> {
+    let mut byte = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut byte)?;
+    Ok(byte[0])
 }
 
 #[cfg(test)]
@@ -209,6 +257,29 @@ mod tests {
         assert!(rotated[0].ends_with("0.log.20231114-221323"), "{rotated:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "");
         assert_eq!(fs::read_to_string(&rotated[3]).unwrap(), "entry 6....\n");
+    }
+
+    #[test]
+    fn nothing_is_lost_when_two_files_are_full_within_a_second() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = LogFile::open(&dir.path().join("0.log")).unwrap();
+        log.bytes_max = 10;
+        for entry in 0..4 {
+            log.append(format!("entry {entry}....\n").as_bytes(), at(0));
+        }
+        let kept: String = log.rotated().unwrap().iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+        assert_eq!(kept, "entry 0....\nentry 1....\nentry 2....\nentry 3....\n");
+    }
+
+    #[test]
+    fn an_entry_that_was_cut_short_has_a_line_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        fs::write(&path, "whole\ncut sh").unwrap();
+        let mut log = LogFile::open(&path).unwrap();
+        log.append(b"next\n", at(0));
+        log.append(b"more\n", at(0));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "whole\ncut sh\nnext\nmore\n");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod hooks;
 mod images;
 mod lives;
+mod logs;
 mod losses;
 mod panics;
 mod preparing;

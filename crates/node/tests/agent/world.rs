@@ -41,6 +41,7 @@ pub(crate) struct World {
     pub(crate) pods: Cache<Pod>,
     caches: NodeCaches,
     pub(crate) images: Arc<ImageStore>,
+    agent: Mutex<Option<Agent<Watched, Shared>>>,
     directory: TempDir,
     shutdown: CancellationToken,
 }
@@ -81,6 +82,7 @@ impl World {
             client,
             asked,
             unanswered,
+            agent: Mutex::default(),
             directory,
         };
         world.image(IMAGE, None);
@@ -96,6 +98,7 @@ impl World {
     /// Ends the agent as a kill does: containers, files and objects stay as they are.
     pub(crate) fn end_agent(&mut self) {
         self.shutdown.cancel();
+        self.agent = Mutex::default();
         self.shutdown = CancellationToken::new();
         self.caches = caches(&self.client);
     }
@@ -119,7 +122,13 @@ impl World {
             network: self.network.clone(),
             images: Arc::clone(&self.images),
         };
-        Agent::start(parts, self.shutdown.clone()).await.expect("an agent");
+        let agent = Agent::start(parts, self.shutdown.clone()).await.expect("an agent");
+        *self.agent.lock().expect("no test panics here") = Some(agent);
+    }
+
+    /// The agent that was started last.
+    pub(crate) fn agent(&self) -> Agent<Watched, Shared> {
+        self.agent.lock().expect("no test panics here").clone().expect("one was started")
     }
 
     /// What `stead down` leaves: files and objects, and nothing that runs. To be called without an agent.

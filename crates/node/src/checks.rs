@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use crate::agent::Inner;
 
 pub(crate) use grpc::grpc_check;
-pub(crate) use http::http_get;
+pub(crate) use http::{Answer as HttpAnswer, http_get};
 
 /// Most output of a command or body of an answer that is kept.
 const OUTPUT_BYTES_MAX: usize = 10 << 10;

@@ -158,8 +158,8 @@ async fn run_now<R: Runtime, N: Network>(
     let Some(get) = &hook.http_get else { return Err(CheckError::Handler.to_string()) };
     let ip = worker.state().sandbox.as_ref().map(|sandbox| sandbox.ip);
     match checks::http_get(declared, get, ip, USER_AGENT).await {
-        Ok((200..=399, _)) => Ok(()),
-        Ok((code, body)) => Err(format!("the answer was {code}: {}", body.trim_end())),
+        Ok(answer) if (200..=399).contains(&answer.status) => Ok(()),
+        Ok(answer) => Err(format!("the answer was {}: {}", answer.status, answer.body.trim_end())),
         Err(error) => Err(error.to_string()),
     }
 }

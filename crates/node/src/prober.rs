@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::about::container_reference;
 use crate::agent::Inner;
-use crate::checks::{self, CheckError};
+use crate::checks::{self, CheckError, HttpAnswer};
 use crate::worker::Worker;
 
 const USER_AGENT: &str = "kube-probe/1.36";
@@ -147,16 +147,17 @@ impl<R: Runtime, N: Network> ProbeTask<R, N> {
     }
 
     fn tell(&self, outcome: Outcome, output: &str, counted: bool) {
-        if !counted || outcome == Outcome::Success {
-            return;
-        }
         let kind = self.kind.as_str();
-        let text = match outcome {
-            Outcome::Error => format!("{kind} probe errored and resulted in unknown state: {output}"),
-            Outcome::Failure | Outcome::Success => format!("{kind} probe failed: {output}"),
+        let (reason, text) = match outcome {
+            Outcome::Success => return,
+            Outcome::Warning => ("ProbeWarning", format!("{kind} probe warning: {output}")),
+            Outcome::Error => ("Unhealthy", format!("{kind} probe errored and resulted in unknown state: {output}")),
+            Outcome::Failure => ("Unhealthy", format!("{kind} probe failed: {output}")),
         };
-        let about = container_reference(&self.worker.pod(), &self.container.name);
-        self.inner.recorder.event(&about, EventType::Warning, "Unhealthy", text);
+        if counted {
+            let about = container_reference(&self.worker.pod(), &self.container.name);
+            self.inner.recorder.event(&about, EventType::Warning, reason, text);
+        }
     }
 
     fn timeout(&self) -> Duration {
@@ -190,8 +191,7 @@ impl<R: Runtime, N: Network> ProbeTask<R, N> {
         }
         if let Some(get) = &self.probe.http_get {
             return match checks::http_get(&self.container, get, ip, USER_AGENT).await {
-                Ok((200..=399, body)) => (Outcome::Success, body),
-                Ok((code, _)) => (Outcome::Failure, format!("HTTP probe failed with statuscode: {code}")),
+                Ok(answer) => judge(answer),
                 Err(error @ CheckError::Port(_)) => (Outcome::Error, error.to_string()),
                 Err(error) => (Outcome::Failure, error.to_string()),
             };
@@ -218,6 +218,15 @@ impl<R: Runtime, N: Network> ProbeTask<R, N> {
             };
         }
         (Outcome::Error, "probe has no handler this version knows".to_owned())
+    }
+}
+
+/// What an answer over HTTP means (contract `pods.md` 3.7, 3.9).
+fn judge(answer: HttpAnswer) -> (Outcome, String) {
+    match answer.status {
+        200..=299 => (Outcome::Success, answer.body),
+        300..=399 => (Outcome::Warning, format!("Probe terminated redirects, Response body: {}", answer.body)),
+        code => (Outcome::Failure, format!("HTTP probe failed with statuscode: {code}")),
     }
 }
 

@@ -26,8 +26,9 @@ const GRACE: &str = "stead.dev/grace-seconds";
 /// How long a pod gets that does not say.
 const GRACE_DEFAULT: Duration = Duration::from_secs(30);
 
-/// What is left to a container after its hook, at least.
-const GRACE_AFTER_HOOK_MIN: Duration = Duration::from_secs(2);
+/// What a container gets between being asked to end and being killed, at least, also when its grace period is
+/// shorter or its hook has used it up (contract `pods.md` 1.37).
+const GRACE_MIN: Duration = Duration::from_secs(2);
 /// Pause between kills that the runtime refused.
 const KILL_RETRY: Duration = Duration::from_millis(500);
 const SIGKILL: i32 = 9;
@@ -159,9 +160,7 @@ async fn ask_then_kill<R: Runtime, N: Network>(
     let started = tokio::time::Instant::now();
     let found = declaration(pod, container);
     let hook = found.and_then(|found| Some((found, found.lifecycle.as_ref()?.pre_stop.as_ref()?)));
-    let mut floor = Duration::ZERO;
     if let Some((found, hook)) = hook.filter(|_| first && !grace.is_zero()) {
-        floor = GRACE_AFTER_HOOK_MIN;
         let done = tokio::time::timeout(grace, hooks::run(inner, worker, found, id, hook)).await;
         let failure =
             done.map_or_else(|_| Some("it took too long".to_owned()), |done| done.err().map(|e| e.to_string()));
@@ -171,7 +170,7 @@ async fn ask_then_kill<R: Runtime, N: Network>(
             inner.recorder.event(&about, EventType::Warning, "FailedPreStopHook", "PreStopHook failed");
         }
     }
-    let left = grace.saturating_sub(started.elapsed()).max(floor);
+    let left = grace.saturating_sub(started.elapsed()).max(GRACE_MIN);
     let wait = async {
         while let Err(error) = inner.runtime.kill_container(id, signal).await {
             tracing::warn!(container = id.0, %error, "cannot signal a container, trying again");

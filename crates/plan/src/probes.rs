@@ -41,6 +41,8 @@ impl ProbeKind {
 pub enum Outcome {
     /// The container answered well.
     Success,
+    /// It sent the check elsewhere, which is none of its business: as good as an answer, but worth an event.
+    Warning,
     /// It answered badly, or not in time.
     Failure,
     /// The probe itself could not be made; counts for nothing.
@@ -52,7 +54,7 @@ pub enum Outcome {
 pub struct Judgement {
     /// The published result is now this, and was not before.
     pub became: Option<bool>,
-    /// The try is worth an event when it failed.
+    /// The try is worth an event unless it was a plain success.
     pub counted: bool,
 }
 
@@ -128,7 +130,7 @@ impl ProbeState {
         self.schedule(outcome, now);
         let success = match outcome {
             Outcome::Error => return Judgement { became: None, counted },
-            Outcome::Success => true,
+            Outcome::Success | Outcome::Warning => true,
             Outcome::Failure if !counted => return Judgement::default(),
             Outcome::Failure => false,
         };
@@ -146,7 +148,8 @@ impl ProbeState {
     }
 
     fn schedule(&mut self, outcome: Outcome, now: Timestamp) {
-        let hurried = !self.passed_once && self.kind != ProbeKind::Liveness && outcome != Outcome::Success;
+        let passed = matches!(outcome, Outcome::Success | Outcome::Warning);
+        let hurried = !self.passed_once && self.kind != ProbeKind::Liveness && !passed;
         if hurried {
             self.next_try = later(now, self.early).min(self.next_counted);
             self.early = (self.early * 2).min(self.period);
@@ -199,6 +202,13 @@ mod tests {
         assert_eq!((counted, now), (1, at(1000)));
         assert_eq!(state.record(Outcome::Failure, now).became, Some(false), "the second counted failure decides");
         assert!(state.is_settled());
+    }
+
+    #[test]
+    fn an_answer_from_elsewhere_counts_as_success() {
+        let mut state = ProbeState::new(ProbeKind::Readiness, &probe(10, 3), at(0));
+        assert_eq!(state.record(Outcome::Warning, at(0)), Judgement { became: Some(true), counted: true });
+        assert_eq!(state.next_try(), at(10_000));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use stead_runtime::RuntimeError;
+use stead_runtime::{FakeCall, RuntimeError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::world::{IMAGE, World, status, waits};
@@ -80,4 +81,18 @@ async fn a_pre_stop_hook_that_fails_is_told_and_the_container_ends_all_the_same(
     world.delete("web-0", None).await;
     world.until_gone("web-0").await;
     world.until_told("web-0", "FailedPreStopHook: PreStopHook failed").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_has_two_seconds_to_end_however_short_its_grace_is() {
+    let world = World::start().await;
+    world.runtime.fake.ignore_signals("c");
+    let uid = world.pod("web-0", json!({})).await;
+    world.until_running("web-0", &uid).await;
+    let id = world.container(&uid, "c").await.expect("runs").spec.id;
+    let asked = Instant::now();
+    world.delete("web-0", Some(1)).await;
+    let kill = FakeCall::KillContainer(id, 9);
+    world.eventually("killed", async || world.runtime.fake.calls().contains(&kill).then_some(())).await;
+    assert!(asked.elapsed() >= Duration::from_secs(2), "after {:?}", asked.elapsed());
 }

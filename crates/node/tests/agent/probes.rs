@@ -65,6 +65,44 @@ async fn a_pod_that_answers_over_tls_with_a_certificate_of_its_own_is_ready() {
     server.abort();
 }
 
+/// Answers every request with one of these, chosen by the path asked for.
+async fn serve(listener: TcpListener, answer: impl Fn(&str) -> String + Send + 'static) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut request = [0; 1024];
+        let read = stream.read(&mut request).await.expect("a request");
+        let request = String::from_utf8_lossy(&request[..read]).into_owned();
+        let answer = answer(request.split(' ').nth(1).expect("a path"));
+        stream.write_all(answer.as_bytes()).await.expect("answered");
+        stream.shutdown().await.expect("closed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_is_sent_on_within_its_host_and_no_further() {
+    let world = World::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let away = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&away);
+    let server = tokio::spawn(serve(listener, move |path| match (path, seen.load(Ordering::SeqCst)) {
+        ("/", false) => "HTTP/1.1 302 Found\r\nlocation: /login\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        ("/", true) => {
+            "HTTP/1.1 302 Found\r\nlocation: http://elsewhere.test/\r\ncontent-length: 5\r\n\r\nmoved".to_owned()
+        }
+        _ => "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_owned(),
+    }));
+    let probe = json!({"httpGet": {"host": "127.0.0.1", "port": port}, "periodSeconds": 1, "failureThreshold": 1});
+    let uid = world.pod("web-0", json!({"containers": [{"name": "c", "image": IMAGE, "readinessProbe": probe}]})).await;
+    let pod = world.until_running("web-0", &uid).await;
+    world.until_told("web-0", "Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 503").await;
+    assert!(!is_ready(Some(&pod)), "what it is sent to is not well");
+    away.store(true, Ordering::SeqCst);
+    world.until("ready", "web-0", is_ready).await;
+    let warning = "ProbeWarning: Readiness probe warning: Probe terminated redirects, Response body: moved";
+    world.until_told("web-0", warning).await;
+    server.abort();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_whose_liveness_probe_fails_is_restarted() {
     let world = World::start().await;

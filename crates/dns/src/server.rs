@@ -25,8 +25,9 @@ use crate::zone::Zone;
 const CONNECTIONS_MAX: usize = 256;
 /// A TCP connection may be silent for so long.
 const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(10);
-/// After a failure to accept, for want of file descriptors as a rule, some get the time to be closed.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// After a failure to accept, for want of file descriptors as a rule, some get the time to be closed. What
+/// fails to receive may go on failing.
+const FAILURE_PAUSE: Duration = Duration::from_millis(100);
 /// Datagrams of requests are never longer; what is cut off makes the packet malformed.
 const REQUEST_BYTES_MAX: usize = 4096;
 /// Room for requests that wait, in the kernel's accounting: some 20,000. Used only while they do.
@@ -138,9 +139,9 @@ impl Server {
         loop {
             let (length, client) = match socket.recv_from(&mut buffer).await {
                 Ok(received) => received,
-                // An earlier response that found nobody; the socket itself is fine.
                 Err(error) => {
-                    tracing::debug!(%error, "nothing received");
+                    tracing::warn!(%error, "cannot receive requests");
+                    tokio::time::sleep(FAILURE_PAUSE).await;
                     continue;
                 }
             };
@@ -174,7 +175,7 @@ impl Server {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    tokio::time::sleep(FAILURE_PAUSE).await;
                 }
             }
         }
@@ -266,4 +267,31 @@ async fn read_packet(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     let mut packet = vec![0; length.into()];
     stream.read_exact(&mut packet).await?;
     Ok(Some(packet))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_fails_for_good_leaves_the_processor_to_others() {
+        // To receive on it is an error each time, at once: it is connected to nobody.
+        let broken = rustix::net::socket_with(
+            rustix::net::AddressFamily::INET,
+            rustix::net::SocketType::STREAM,
+            rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC,
+            None,
+        )
+        .expect("a socket");
+        let broken = UdpSocket::from_std(broken.into()).expect("watched");
+        let zone = Arc::new(ArcSwap::from_pointee(Zone::new("cluster.local", [])));
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let server = Server::new(zone, Vec::new(), tasks.clone(), shutdown.clone());
+        server.spawn(Arc::clone(&server).serve_udp(Arc::new(broken)));
+        // The clock stands still unless nothing is left to do: with a loop that spins it would for ever.
+        tokio::time::sleep(FAILURE_PAUSE * 100).await;
+        shutdown.cancel();
+        tasks.close();
+        tasks.wait().await;
+    }
 }

@@ -57,7 +57,7 @@ async fn answer<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, request: Reque
             if *verb == "exec" {
                 exec::answer(inner, &worker, container, request).await
             } else {
-                logs::answer(inner, &worker, container, request.uri().query().unwrap_or_default())
+                logs::answer(inner, &worker, container, request.uri().query().unwrap_or_default()).await
             }
         }
         _ => text(StatusCode::NOT_FOUND, "404 page not found"),

@@ -6,12 +6,10 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSecurityContext, SecurityContext};
 use stead_image::{Image, users};
-use stead_runtime::{BindMount, ContainerId, ContainerSpec, RootFs, SandboxId, Seccomp, User};
+use stead_runtime::{BindMount, ContainerId, ContainerSpec, DEFAULT_PATH, RootFs, SandboxId, Seccomp, User};
 
 use crate::env;
 use crate::resources;
-
-const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Why a container cannot be put together; shown as `CreateContainerConfigError` or
 /// `CreateContainerError`.
@@ -105,7 +103,7 @@ pub fn container_spec(parts: Parts<'_>) -> Result<ContainerSpec, SpecError> {
 /// Image environment, then the pod's, then what is filled in when nobody set it.
 fn full_environment(parts: &Parts<'_>) -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> =
-        vec![("PATH".to_owned(), PATH_DEFAULT.to_owned()), ("HOSTNAME".to_owned(), parts.hostname.to_owned())];
+        vec![("PATH".to_owned(), DEFAULT_PATH.to_owned()), ("HOSTNAME".to_owned(), parts.hostname.to_owned())];
     if parts.container.tty == Some(true) {
         all.push(("TERM".to_owned(), "xterm".to_owned()));
     }

@@ -97,8 +97,9 @@ pub(crate) async fn finish<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, wor
     let logs = inner.config.log_dir(&worker.key.namespace, &worker.key.name, &worker.uid);
     // The record goes last: without it a successor would not know of the rest.
     for dir in [logs, inner.config.pod_dir(&worker.uid)] {
-        let removed = tokio::fs::remove_dir_all(&dir).await;
-        if let Err(source) = gone(removed) {
+        let tree = dir.clone();
+        let removed = tokio::task::spawn_blocking(move || stead_disk::remove_tree(&tree)).await;
+        if let Err(source) = removed.unwrap_or_else(|error| Err(io::Error::other(error))) {
             let error = StepError::Io { action: format!("remove {}", dir.display()), source };
             tracing::warn!(pod = %worker.key, %error, "something of a pod is left");
         }

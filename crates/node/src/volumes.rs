@@ -73,8 +73,17 @@ fn io(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> VolumeError {
     move |source| VolumeError::Io { action, source }
 }
 
-/// Where each of the pod's volumes is on the node.
-pub type Paths = BTreeMap<String, PathBuf>;
+/// Where a volume is on the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its directory, or the file that a path of the node names.
+    pub path: PathBuf,
+    /// No container may write to it, whatever its mount says.
+    pub read_only: bool,
+}
+
+/// The pod's volumes by name.
+pub type Paths = BTreeMap<String, Place>;
 
 /// Sets every volume up, or brings what is set up already up to date. Blocking.
 pub fn set_up(
@@ -86,9 +95,21 @@ pub fn set_up(
     let mut paths = Paths::new();
     for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
         let path = one(pod, pod_dir, volume, facts, sources).map_err(|error| (volume.name.clone(), error))?;
-        paths.insert(volume.name.clone(), path);
+        paths.insert(volume.name.clone(), Place { path, read_only: is_read_only(volume) });
     }
     Ok(paths)
+}
+
+/// Volumes made from the API are the agent's to write; a claim may be asked for to be read only.
+fn is_read_only(volume: &Volume) -> bool {
+    is_from_api(volume) || volume.persistent_volume_claim.as_ref().is_some_and(|claim| claim.read_only == Some(true))
+}
+
+fn is_from_api(volume: &Volume) -> bool {
+    volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.downward_api.is_some()
+        || volume.projected.is_some()
 }
 
 /// Brings the volumes whose content comes from the API up to date; the others are left alone. Blocking.
@@ -99,8 +120,7 @@ pub fn refresh(
     sources: &impl VolumeSources,
 ) -> Result<(), (String, VolumeError)> {
     for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
-        let own = volume.host_path.is_some() || volume.persistent_volume_claim.is_some() || volume.empty_dir.is_some();
-        if !own {
+        if is_from_api(volume) {
             one(pod, pod_dir, volume, facts, sources).map_err(|error| (volume.name.clone(), error))?;
         }
     }

@@ -29,6 +29,7 @@ use std::os::fd::OwnedFd;
 
 pub use client::{Launch, SupervisorRuntime};
 pub use fake::{ExecScript, FakeCall, FakeRuntime};
+pub use spec::DEFAULT_PATH;
 pub use types::*;
 
 /// All that the node agent asks of containers. Implemented by the supervisor's client and by a fake.

@@ -16,7 +16,7 @@ use libcontainer::oci_spec::runtime::{
 use crate::types::{ContainerSpec, Propagation};
 
 /// Search path of a container whose environment has none.
-pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Hidden from containers (contract `pods.md` 6.7).
 const MASKED_PATHS: [&str; 12] = [

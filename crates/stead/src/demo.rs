@@ -1,7 +1,6 @@
 //! `stead demo`: a cluster of its own in a temporary directory and a network namespace without a way
 //! out; the story is `stead_cli::demo`, the cleaning up is `down`.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -44,7 +43,7 @@ pub(crate) fn run(once: bool) -> anyhow::Result<()> {
         told
     });
     let cleaned = down::take_away(&data, None);
-    let removed = fs::remove_dir_all(&data.path).with_context(|| format!("cannot delete {}", data.path.display()));
+    let removed = stead_disk::remove_tree(&data.path).with_context(|| format!("cannot delete {}", data.path.display()));
     told.and(cleaned).and(removed)
 }
 

@@ -28,7 +28,7 @@ const HOUSE: [Room; 17] = [
     room("apiserver", &["api", "store", "disk"]),
     room("client", &["api"]),
     // Its tests run the loops against a real server.
-    Room { name: "controllers", uses: &["client", "plan", "api"], tests_use: &["apiserver", "store"] },
+    Room { name: "controllers", uses: &["client", "plan", "api", "disk"], tests_use: &["apiserver", "store"] },
     room("runtime", &["disk"]),
     room("image", &["disk"]),
     room("net", &["disk"]),

@@ -114,10 +114,7 @@ fn make(path: &Path) -> io::Result<()> {
 }
 
 fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
+    stead_disk::remove_tree(path)
 }
 
 #[cfg(test)]

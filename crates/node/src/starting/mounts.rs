@@ -21,12 +21,12 @@ pub(super) fn of_volumes(
 ) -> Result<Vec<BindMount>, StartError> {
     let mut mounts = Vec::new();
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
-        let Some(volume) = paths.get(&mount.name) else { continue };
+        let Some(place) = paths.get(&mount.name) else { continue };
         let sub_path = sub_path(mount, env)?;
         mounts.push(BindMount {
-            source: volumes::show(volume, pod_dir, &container.name, index, mount, &sub_path)?,
+            source: volumes::show(&place.path, pod_dir, &container.name, index, mount, &sub_path)?,
             destination: PathBuf::from(&mount.mount_path),
-            readonly: mount.read_only.unwrap_or(false),
+            readonly: place.read_only || mount.read_only.unwrap_or(false),
             propagation: match mount.mount_propagation.as_deref() {
                 Some("HostToContainer") => Propagation::HostToContainer,
                 Some("Bidirectional") => Propagation::Bidirectional,

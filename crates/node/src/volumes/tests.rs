@@ -102,7 +102,7 @@ fn a_claims_data_outlives_its_pod_whatever_the_data_directory_is_called() {
     let pod = pod("web-0", json!([{"name": "keys", "secret": {"secretName": "keys"}}]));
     let paths = node.set_up(&pod);
     let mount = made(json!({"name": "data", "mountPath": "/data", "subPath": "part"}));
-    let shown = show(&paths["data"], &node.pod_dir(&pod), "main", 0, &mount, "part").expect("shown");
+    let shown = show(&paths["data"].path, &node.pod_dir(&pod), "main", 0, &mount, "part").expect("shown");
     assert_eq!(fs::read_to_string(shown.join("data")).expect("the same file"), "d");
     node.tear_down(&pod);
     assert_eq!(mounts::below(&node.data).expect("read"), [] as [&Path; 0]);
@@ -119,13 +119,13 @@ fn an_agent_that_comes_back_leaves_what_processes_have_made_of_their_volumes() {
     let pod = pod("web-0", json!([{"name": "scratch", "emptyDir": {}}]));
     let paths = node.set_up(&pod);
     let file = node.claim_dir().join("part/data");
-    assert_eq!(owner(&paths["scratch"]), (GROUP, 0o2777));
+    assert_eq!(owner(&paths["scratch"].path), (GROUP, 0o2777));
     assert_eq!(owner(&file).0, GROUP);
-    for (path, mode) in [(&paths["scratch"], 0o700), (&file, 0o600)] {
+    for (path, mode) in [(&paths["scratch"].path, 0o700), (&file, 0o600)] {
         fs::set_permissions(path, Permissions::from_mode(mode)).expect("set");
     }
     node.set_up(&pod);
-    assert_eq!((owner(&paths["scratch"]).1, owner(&file).1), (0o700, 0o600));
+    assert_eq!((owner(&paths["scratch"].path).1, owner(&file).1), (0o700, 0o600));
     node.tear_down(&pod);
 }
 
@@ -134,9 +134,9 @@ fn memory_that_the_machine_forgot_is_prepared_again() {
     let node = Node::new("data", "local");
     let pod = pod("web-0", json!([{"name": "scratch", "emptyDir": {"medium": "Memory"}}]));
     let paths = node.set_up(&pod);
-    rustix::mount::unmount(&paths["scratch"], rustix::mount::UnmountFlags::DETACH).expect("unmounted");
+    rustix::mount::unmount(&paths["scratch"].path, rustix::mount::UnmountFlags::DETACH).expect("unmounted");
     node.set_up(&pod);
-    assert_eq!(owner(&paths["scratch"]), (GROUP, 0o2777));
+    assert_eq!(owner(&paths["scratch"].path), (GROUP, 0o2777));
     node.tear_down(&pod);
 }
 
@@ -165,10 +165,11 @@ fn a_group_may_read_a_secret_but_not_write_it() {
     let node = Node::new("data", "local");
     let pod = pod("web-0", json!([{"name": "keys", "secret": {"secretName": "keys", "defaultMode": 0o400}}]));
     let paths = node.set_up(&pod);
-    let key = paths["keys"].join("key");
+    assert!(paths["keys"].read_only && !paths["data"].read_only);
+    let key = paths["keys"].path.join("key");
     assert_eq!((owner(&key), fs::read(&key).expect("there")), ((GROUP, 0o440), b"k".to_vec()));
-    let before = fs::read_link(paths["keys"].join("..data")).expect("a link");
+    let before = fs::read_link(paths["keys"].path.join("..data")).expect("a link");
     refresh(&pod, &node.pod_dir(&pod), &PodFacts::default(), &node).expect("up to date");
-    assert_eq!(fs::read_link(paths["keys"].join("..data")).expect("a link"), before, "nothing was rewritten");
+    assert_eq!(fs::read_link(paths["keys"].path.join("..data")).expect("a link"), before, "nothing was rewritten");
     node.tear_down(&pod);
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use stead_disk::{Durability, replace};
 use stead_net::Network;
 use stead_runtime::{Inventory, Runtime};
 
@@ -46,10 +47,7 @@ pub(super) async fn keep<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worke
 fn record(config: &AgentConfig, pod: &Pod) -> io::Result<()> {
     let dir = config.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default());
     fs::create_dir_all(&dir)?;
-    let path = dir.join(RECORD);
-    let fresh = dir.join(format!("{RECORD}.new"));
-    fs::write(&fresh, serde_json::to_vec(pod)?)?;
-    fs::rename(fresh, path)
+    replace(&dir.join(RECORD), &serde_json::to_vec(pod)?, 0o600, Durability::Process)
 }
 
 /// Every pod that an earlier agent made something for, by UID: those with a record and those with a

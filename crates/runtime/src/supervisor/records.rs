@@ -1,12 +1,13 @@
 //! What the supervisor writes down, so that its successor knows what runs and how what ended ended.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+pub(super) use stead_disk::Durability;
 
 use crate::layout::RECORD;
 use crate::types::{ContainerInfo, ContainerSpec, Sandbox};
@@ -50,28 +51,9 @@ pub(super) struct SandboxRecord {
     pub(super) boot: String,
 }
 
-/// Whether a record must survive the machine, or only this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Durability {
-    /// A crash of the machine ends what it describes anyway.
-    Process,
-    /// On disk before anyone is told.
-    Machine,
-}
-
-/// Replaces the record in `dir`, in one step.
+/// Replaces the record in `dir`, in one step. It holds the container's environment: nobody else reads it.
 pub(super) fn write(dir: &Path, record: &impl Serialize, durability: Durability) -> io::Result<()> {
-    let next = dir.join(".record.next");
-    let file = File::create(&next)?;
-    serde_json::to_writer(io::BufWriter::new(&file), record)?;
-    if durability == Durability::Machine {
-        file.sync_all()?;
-    }
-    fs::rename(&next, dir.join(RECORD))?;
-    if durability == Durability::Machine {
-        File::open(dir)?.sync_all()?;
-    }
-    Ok(())
+    stead_disk::replace(&dir.join(RECORD), &serde_json::to_vec(record)?, 0o600, durability)
 }
 
 /// Reads the record of `dir`.
@@ -117,5 +99,20 @@ mod tests {
         write(dir.path(), &"two", Durability::Machine).unwrap();
         assert_eq!(read::<String>(dir.path()).unwrap(), "two");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_record_that_a_full_disk_does_not_take_leaves_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = c"size=16k";
+        rustix::mount::mount("none", dir.path(), "tmpfs", rustix::mount::MountFlags::empty(), options).unwrap();
+        write(dir.path(), &"one", Durability::Process).unwrap();
+        let filled = fs::write(dir.path().join("filler"), vec![0; 1 << 16]);
+        let refused = write(dir.path(), &"two", Durability::Process);
+        let left = read::<String>(dir.path());
+        rustix::mount::unmount(dir.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+        filled.unwrap_err();
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(left.unwrap(), "one");
     }
 }

@@ -226,7 +226,9 @@ fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStateWaiting, PodStatus};
+    use k8s_openapi::api::core::v1::{
+        ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, PodStatus,
+    };
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn at(second: i64) -> Time {
@@ -302,11 +304,53 @@ mod tests {
     }
 
     #[test]
+    fn a_run_is_short_below_ten_seconds() {
+        assert!(is_crash_looping(&crashed_after(pod("False", 152), 9)));
+        assert!(!is_crash_looping(&crashed_after(pod("False", 152), 10)));
+        let back_at = |run_s| {
+            let mut pod = crashed_after(pod("True", 200), run_s);
+            for container in pod.status.get_or_insert_default().container_statuses.iter_mut().flatten() {
+                let running = Some(ContainerStateRunning { started_at: Some(at(200)) });
+                container.state = Some(ContainerState { running, ..ContainerState::default() });
+            }
+            steady_at(&pod)
+        };
+        assert_eq!(back_at(9), Some(at(210).0));
+        assert_eq!(back_at(10), None);
+    }
+
+    #[test]
+    fn the_controller_is_one_owner_among_others_and_can_be_let_go() {
+        let owner = |uid: &str, controller| OwnerReference {
+            uid: uid.to_owned(),
+            controller: Some(controller),
+            ..OwnerReference::default()
+        };
+        let (theirs, ours) = (owner("x", false), owner("set", true));
+        let meta = ObjectMeta { owner_references: Some(vec![theirs.clone(), ours]), ..ObjectMeta::default() };
+        assert!(is_controlled_by(&meta, &Uid("set".to_owned())));
+        assert!(!is_controlled_by(&meta, &Uid("x".to_owned())), "an owner, but not the controller");
+        let left = released(&meta, &Uid("set".to_owned()));
+        assert_eq!(left.owner_references, Some(vec![theirs]));
+        assert_eq!(released(&left, &Uid("x".to_owned())).owner_references, None, "no empty list");
+    }
+
+    #[test]
+    fn the_restarts_of_a_pod_are_those_of_the_container_with_the_most() {
+        let mut pod = pod("True", 100);
+        assert_eq!(restarts_max(&pod), 0);
+        let restarted = |restart_count| ContainerStatus { restart_count, ..ContainerStatus::default() };
+        pod.status.get_or_insert_default().container_statuses = Some([2, 7, 3].map(restarted).into());
+        assert_eq!(restarts_max(&pod), 7);
+    }
+
+    #[test]
     fn availability_counts_from_the_last_change() {
         let ready = pod("True", 100);
         assert!(!is_available(&ready, 30, at(129).0));
         assert!(is_available(&ready, 30, at(130).0));
         assert_eq!(available_at(&ready, 30), Some(at(130).0));
         assert_eq!(available_at(&pod("False", 100), 0), None);
+        assert_eq!(readiness_changed(&pod("False", 100)), Some(at(100).0));
     }
 }

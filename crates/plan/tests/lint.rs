@@ -3,7 +3,7 @@
 mod world;
 
 use stead_plan::ids::{ResourceVersion, Uid};
-use stead_plan::statefulset::lint::{Law, lint};
+use stead_plan::statefulset::lint::{Flaw, Law, lint};
 use stead_plan::statefulset::ordinals::Ordinal;
 use stead_plan::statefulset::revisions::RevisionName;
 use stead_plan::statefulset::{Action, ClaimKeeper, Plan, Removal, Rule, View, Wait};
@@ -246,4 +246,10 @@ fn a_set_that_goes_is_left_alone() {
     world.sync();
     let laws = broken(&world, |view, plan| plan.batches.push(vec![delete(view, 0, Removal::Condemned)]));
     assert!(laws.contains(&Law::Deleting), "{laws:?}");
+}
+
+#[test]
+fn a_flaw_names_its_law() {
+    let flaw = Flaw { law: Law::FromBelow, about: "2 is made while 1 does not stand".to_owned() };
+    assert_eq!(flaw.to_string(), "FromBelow: 2 is made while 1 does not stand");
 }

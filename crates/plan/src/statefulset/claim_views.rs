@@ -201,3 +201,63 @@ fn is_lost(observed: &Observed<'_>, claim: &PersistentVolumeClaim) -> bool {
     let volume = claims::volume_name(claim).and_then(|name| observed.volumes.named(name));
     volume.is_some_and(|volume| !observed.nodes.iter().any(|node| node_selector::volume_reaches(&volume, node)))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
+        serde_json::from_value(value).expect("an object")
+    }
+
+    #[test]
+    fn owners_are_told_apart_by_all_they_are_called() {
+        let set: StatefulSet = read(json!({"metadata": {"name": "web", "uid": "set-1"}}));
+        let view = super::super::views::set_view(&set);
+        let owner = |version: &str, kind: &str, name: &str, uid: &str| {
+            let owner = json!({"apiVersion": version, "kind": kind, "name": name, "uid": uid});
+            claim_owner(&view, Ordinal(1), &read(owner))
+        };
+        assert_eq!(owner("apps/v1", "StatefulSet", "web", "set-1"), ClaimOwner::Set);
+        assert_eq!(owner("apps/v1", "StatefulSet", "web", "set-0"), ClaimOwner::StaleSet);
+        assert_eq!(owner("v1", "Pod", "web-1", "p"), ClaimOwner::Pod(Uid("p".to_owned())));
+        for (version, kind, name) in [
+            ("apps/v1", "StatefulSet", "other"),
+            ("apps/v1", "Deployment", "web"),
+            ("example.com/v1", "StatefulSet", "web"),
+            ("v1", "Pod", "web-2"),
+            ("v1", "ConfigMap", "web-1"),
+            ("v2", "Pod", "web-1"),
+        ] {
+            assert_eq!(owner(version, kind, name, "set-1"), ClaimOwner::Foreign, "{version} {kind} {name}");
+        }
+    }
+
+    #[test]
+    fn a_claim_grows_only_to_what_is_more_and_is_growing_only_while_it_has_less() {
+        let class = read(json!({"metadata": {"name": "standard"}, "allowVolumeExpansion": true, "provisioner": "p"}));
+        let observed = Observed { classes: &[Arc::new(class)], ..Observed::default() };
+        let grows = Size::MayGrow("2Gi".to_owned());
+        for (capacity, has, asked, wanted) in [
+            ("1Gi", "1Gi", "1Gi", Size::Settled),
+            ("1Gi", "1Gi", "2Gi", grows.clone()),
+            ("1Gi", "1Gi", "1024Mi", Size::Settled),
+            ("1Gi", "1Gi", "512Mi", Size::Settled),
+            ("1Gi", "2Gi", "2Gi", Size::Growing),
+            ("1Gi", "2Gi", "3Gi", Size::Growing),
+            ("1024Mi", "1Gi", "1Gi", Size::Settled),
+            ("10Gi", "1Gi", "1Gi", Size::Settled),
+            ("10Gi", "1Gi", "2Gi", grows),
+        ] {
+            let claim: PersistentVolumeClaim = read(json!({
+                "metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+                "spec": {"storageClassName": "standard", "volumeName": "v"},
+                "status": {"phase": "Bound", "capacity": {"storage": capacity}},
+            }));
+            let found = size(&observed, &claim, Some(has), Some(asked));
+            assert_eq!(found, wanted, "{capacity} there, {has} asked, the template says {asked}");
+        }
+    }
+}

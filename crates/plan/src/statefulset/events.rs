@@ -142,3 +142,57 @@ fn claim_failed(verb: &str, set: &str, claim: &str, ordinal: Ordinal, error: &st
 fn pod_failed(verb: &str, set: &str, pod: &str, error: &str) -> String {
     format!("{verb} Pod {pod} in StatefulSet {set} failed error: {error}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Target;
+    use crate::statefulset::revisions::RevisionName;
+    use crate::statefulset::{ClaimKeeper, Removal};
+
+    #[test]
+    fn what_failed_is_told_and_bookkeeping_is_not() {
+        let named = |name: &str| Target { name: name.to_owned(), ..Target::default() };
+        let (pod, claim, ordinal) = (named("web-1"), named("data-web-1"), Ordinal(1));
+        let (to, from) = (RevisionName("web-a".to_owned()), RevisionName("web-b".to_owned()));
+        for (action, wanted) in [
+            (
+                Action::CreatePod { ordinal, revision: to.clone() },
+                "FailedCreate Create Pod web-1 in StatefulSet web failed error: no",
+            ),
+            (
+                Action::RelabelPod { target: pod.clone(), ordinal },
+                "FailedUpdate Update Pod web-1 in StatefulSet web failed error: no",
+            ),
+            (
+                Action::DeletePod { target: pod.clone(), ordinal, why: Removal::Ended },
+                "FailedDelete Delete Pod web-1 in StatefulSet web failed error: no",
+            ),
+            (
+                Action::CreateClaim { name: claim.name.clone(), template: "data".to_owned(), ordinal },
+                "FailedCreate Create Claim data-web-1 for Pod web-1 in StatefulSet web failed error: no",
+            ),
+            (
+                Action::OwnClaim { target: claim.clone(), ordinal, owner: ClaimKeeper::Set },
+                "FailedUpdate Update Pod web-1 in StatefulSet web failed error: no",
+            ),
+            (
+                Action::DeleteClaim { target: claim.clone(), ordinal },
+                "FailedDelete Delete Claim data-web-1 for Pod web-1 in StatefulSet web failed error: no",
+            ),
+            (
+                Action::GrowClaim { target: claim, ordinal, storage: "2Gi".to_owned() },
+                "FailedUpdate Update Claim data-web-1 for Pod web-1 in StatefulSet web failed error: no",
+            ),
+            (
+                Action::RollBack { to, from },
+                "FailedRollback StatefulSet web cannot go back from revision web-b to web-a: no",
+            ),
+        ] {
+            let note = failed("web", &action, "no").expect("it is told");
+            assert!(note.warning);
+            assert_eq!(format!("{} {}", note.reason, note.message), wanted);
+        }
+        assert_eq!(failed("web", &Action::AdoptPod(pod), "no"), None);
+    }
+}

@@ -134,3 +134,14 @@ fn u23_a_claim_controlled_by_somebody_else_survives_scaling_down() {
         ],
     );
 }
+
+#[test]
+fn a_claim_that_is_gone_is_made_again_only_for_a_pod_that_has_yet_to_start() {
+    let mut world = World::running(1);
+    world.scale(2);
+    world.settle();
+    world.claims.clear();
+    world.settle();
+    assert!(world.claims.contains_key("data-web-1"));
+    assert!(!world.claims.contains_key("data-web-0"), "its pod runs on what is mounted");
+}

@@ -165,7 +165,14 @@ fn a_claim_whose_data_are_on_a_lost_node_is_named() {
     })];
     world.pods.remove("web-1");
     world.settle();
-    check(&world.condition("Blocked"), expect!["Blocked=False NothingBlocks: "]);
+    // The scheduler finds no node for it.
+    let pod = world.pods.get_mut("web-1").expect("made again");
+    pod.spec.get_or_insert_default().node_name = None;
+    world.settle();
+    check(
+        &world.condition("Blocked"),
+        expect!["Blocked=True VolumeLost: data-web-1 has its data on a node that is no more"],
+    );
     // The way out: the replica starts anew.
     world.annotate("stead.dev/reset", "1=1");
     world.tell();
@@ -177,4 +184,27 @@ fn a_claim_whose_data_are_on_a_lost_node_is_named() {
         create web-1@a
     "#]]);
     check(&world.condition("Blocked"), expect!["Blocked=False NothingBlocks: "]);
+}
+
+#[test]
+fn an_annotation_that_cannot_be_read_is_told_once_and_again_when_it_changes() {
+    let mut world = World::running(1);
+    world.events.clear();
+    let told = |world: &mut World, value: &str| {
+        world.annotate("stead.dev/paused", value);
+        world.run();
+        world.run();
+        std::mem::take(&mut world.events).join("\n")
+    };
+    check(
+        &told(&mut world, "yes"),
+        expect![[r#"Warning InvalidAnnotation stead.dev/paused: "yes" is ignored: must be 'true' or 'false'"#]],
+    );
+    check(
+        &told(&mut world, "no"),
+        expect![[r#"Warning InvalidAnnotation stead.dev/paused: "no" is ignored: must be 'true' or 'false'"#]],
+    );
+    check(&told(&mut world, "no"), expect![""]);
+    check(&told(&mut world, "false"), expect![""]);
+    check(&world.condition("AnnotationsValid"), expect!["AnnotationsValid=True AllRead: "]);
 }

@@ -3,7 +3,7 @@
 use expect_test::expect;
 
 use crate::check;
-use crate::world::World;
+use crate::world::{World, web};
 
 #[test]
 fn a_rollout_that_is_stuck_is_explained() {
@@ -78,4 +78,20 @@ fn a_set_at_rest_has_nothing_to_say() {
             looks again when something changes
         "#]],
     );
+}
+
+#[test]
+fn what_has_only_just_come_is_not_given_an_age() {
+    let mut set = web(1);
+    set.spec.get_or_insert_default().min_ready_seconds = Some(30);
+    let mut world = World::new(set);
+    let state = |world: &World| world.explain().lines().find(|line| line.contains(" 0: ")).map(str::to_owned);
+    world.settle();
+    assert_eq!(state(&world).as_deref(), Some("  0: not ready, and never was, a; data-web-0"));
+    world.ready("web-0");
+    assert_eq!(state(&world).as_deref(), Some("  0: ready, not yet available, a; data-web-0"));
+    world.wait_s(5);
+    assert_eq!(state(&world).as_deref(), Some("  0: ready for 5 s, not yet available, a; data-web-0"));
+    world.wait_s(-10);
+    assert_eq!(state(&world).as_deref(), Some("  0: ready, not yet available, a; data-web-0"), "a clock set back");
 }

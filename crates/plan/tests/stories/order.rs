@@ -75,3 +75,18 @@ fn a_parallel_set_keeps_the_order_too() {
             replace web-1@b (outdated)
         "#]]);
 }
+
+#[test]
+fn one_that_becomes_the_leader_while_it_is_replaced_is_waited_for() {
+    let mut world = led_by("web-0");
+    world.image("b");
+    world.settle();
+    world.told(expect![[r#"
+        delete web-2 (outdated)
+    "#]]);
+    label(&mut world, "web-0", "follower");
+    label(&mut world, "web-2", "leader");
+    world.settle();
+    assert_eq!(world.tell(), "\n");
+    assert_eq!(world.waits(), ["web-2 is terminating and holds its ordinal until it is gone"]);
+}

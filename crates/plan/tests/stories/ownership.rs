@@ -85,3 +85,39 @@ fn an_ownerless_pod_that_ends_is_not_adopted() {
     world.settle();
     assert_eq!(world.tell(), "\n");
 }
+
+#[test]
+fn a_pod_that_another_controls_is_nothing_to_the_set_though_its_labels_match() {
+    let mut world = World::running(1);
+    let mut theirs = world.pods["web-0"].clone();
+    theirs.metadata.name = Some("web-1".to_owned());
+    theirs.metadata.owner_references.get_or_insert_default()[0].uid = "set-9".to_owned();
+    world.pods.insert("web-1".to_owned(), theirs.clone());
+    theirs.metadata.name = Some("other".to_owned());
+    world.pods.insert("other".to_owned(), theirs);
+    world.scale(2);
+    world.settle();
+    assert_eq!(world.tell(), "\n");
+    assert_eq!(world.waits(), ["web-1 is not this set's pod, but has its name"]);
+    let seen: Vec<_> = world.decide().0.pods.iter().map(|pod| pod.target.name.clone()).collect();
+    assert_eq!(seen, ["web-0", "web-1"], "the other one is not even looked at");
+}
+
+#[test]
+fn s12_a_pod_without_the_claims_of_its_ordinal_is_named_and_left() {
+    let mut world = World::running(1);
+    world.events.clear();
+    for volume in world.pods.get_mut("web-0").expect("there").spec.get_or_insert_default().volumes.iter_mut().flatten()
+    {
+        volume.persistent_volume_claim.get_or_insert_default().claim_name = "data-web-7".to_owned();
+    }
+    world.sync();
+    assert_eq!(world.tell(), "\n");
+    assert_eq!(world.waits(), ["web-0 does not mount the claims of its ordinal, which cannot be changed"]);
+    check(
+        &world.events.join("\n"),
+        expect![
+            "Warning FailedUpdate Update Pod web-0 in StatefulSet web failed error: the pod does not mount the claims of its ordinal, and volumes of a pod cannot be changed"
+        ],
+    );
+}

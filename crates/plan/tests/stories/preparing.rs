@@ -1,8 +1,11 @@
 //! A replica is made ready before an update stops it: the images first, then the hook, then the pod goes.
 
+use std::sync::Arc;
+
 use expect_test::expect;
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use stead_api::preparation::Prefetch;
+use stead_api::preparation::{PREPARES, Prefetch};
 
 use crate::world::{World, web};
 use crate::{check, on_delete};
@@ -356,4 +359,30 @@ fn a_request_that_cannot_be_read_is_replaced_or_taken_away() {
         prepare web-0 for b
     "#]],
     );
+}
+
+#[test]
+fn a_node_that_does_not_say_it_prepares_is_not_asked() {
+    let mut world = World::preparing(web(1));
+    let mut node = Node::clone(&world.nodes[0]);
+    node.metadata.annotations.get_or_insert_default().insert(PREPARES.to_owned(), "false".to_owned());
+    world.nodes = vec![Arc::new(node)];
+    world.image("b");
+    world.sync();
+    assert_eq!(world.tell(), "delete web-0 (outdated)\n");
+}
+
+#[test]
+fn what_was_asked_stands_while_an_updated_replica_is_down() {
+    let mut world = World::preparing(web(3));
+    world.image("b");
+    while world.request("web-1").is_none() {
+        world.settle();
+        world.node();
+    }
+    world.tell();
+    world.unready("web-2");
+    world.settle();
+    assert_eq!(world.tell(), "\n", "it is still next once web-2 is back");
+    assert!(world.request("web-1").is_some());
 }

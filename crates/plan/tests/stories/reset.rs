@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use crate::check;
 use crate::world::{World, claim_spec, web};
@@ -159,4 +159,36 @@ fn a_replica_that_is_down_goes_first() {
     world.annotate(RESET, "0=1,1=1");
     world.sync();
     assert_eq!(world.tell(), "delete web-0 (reset)\n");
+}
+
+#[test]
+fn a_reset_whose_claim_takes_its_time_to_go_is_finished_before_another_one_begins() {
+    let mut world = World::running(2);
+    world.wait_s(60);
+    world.annotate(RESET, "1=1");
+    world.settle();
+    world.gone("web-1");
+    let mut going = world.claims["data-web-1"].clone();
+    world.sync();
+    // Something still protects the claim.
+    going.metadata.deletion_timestamp = Some(Time(world.now));
+    world.claims.insert("data-web-1".to_owned(), going);
+    world.unready("web-0");
+    world.annotate(RESET, "0=1,1=1");
+    world.tell();
+    world.settle();
+    assert_eq!(world.tell(), "\n");
+    assert!(world.waits().contains(&"web-1 is being made anew with its claims".to_owned()), "{:?}", world.waits());
+}
+
+#[test]
+fn a_replica_that_is_replaced_anyway_is_deleted_once() {
+    let mut world = World::running(2);
+    world.image("broken");
+    world.run_but(&["web-1"]);
+    world.tell();
+    world.image("c");
+    world.annotate(RESET, "1=1");
+    world.sync();
+    assert_eq!(world.tell(), "delete web-1 (broken)\n");
 }

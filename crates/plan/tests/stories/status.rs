@@ -44,7 +44,8 @@ fn u24_conditions_that_came_while_it_was_planned_survive_the_write() {
         ..StatefulSetCondition::default()
     };
     let mut world = World::running(1);
-    let planned = world.set.status.clone().unwrap_or_default();
+    let mut planned = world.set.status.clone().unwrap_or_default();
+    planned.conditions.get_or_insert_default().push(condition("Theirs", "False"));
     let status = world.set.status.get_or_insert_default();
     status.conditions = Some(vec![condition("Theirs", "True"), condition("Available", "False")]);
     let written = onto(world.set.status.as_ref(), &planned).conditions.unwrap_or_default();

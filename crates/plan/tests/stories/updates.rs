@@ -214,3 +214,44 @@ fn two_templates_with_one_hash_get_two_names() {
     assert_eq!(world.set.status.clone().unwrap_or_default().collision_count, Some(1));
     assert_ne!(world.set.status.unwrap_or_default().update_revision, Some(name.0));
 }
+
+#[test]
+fn a_replica_that_is_back_from_a_short_run_is_trusted_only_after_a_while() {
+    let mut world = World::running(3);
+    world.image("b");
+    world.settle();
+    world.gone("web-2");
+    world.settle();
+    world.crash("web-2", 1);
+    world.back("web-2");
+    world.settle();
+    assert_eq!(world.waits(), ["web-2 has not been up for long enough to be trusted"]);
+    let wake_at = world.plan().wake_at.expect("it looks again");
+    assert_eq!(wake_at.duration_since(world.now).as_secs(), 10);
+    world.tell();
+    world.wait_s(9);
+    world.settle();
+    assert_eq!(world.tell(), "\n");
+    world.wait_s(1);
+    world.settle();
+    assert_eq!(world.tell(), "delete web-1 (outdated)\n");
+}
+
+#[test]
+fn the_last_replica_of_a_rollout_is_looked_at_again_though_nothing_waits_for_it() {
+    let mut world = World::running(2);
+    world.partition(1);
+    world.image("b");
+    world.settle();
+    world.gone("web-1");
+    world.settle();
+    world.crash("web-1", 1);
+    world.back("web-1");
+    world.settle();
+    assert!(world.condition("Progressing").contains("RollingOut"), "it has been up for a moment only");
+    let wake_at = world.plan().wake_at.expect("it looks again");
+    assert_eq!(wake_at.duration_since(world.now).as_secs(), 10);
+    world.wait_s(10);
+    world.settle();
+    assert!(world.condition("Progressing").contains("RolloutComplete"));
+}

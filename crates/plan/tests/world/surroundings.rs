@@ -2,7 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateTerminated, ContainerStatus, PersistentVolumeClaimStatus, PodCondition, PodStatus,
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStatus, PersistentVolumeClaimStatus,
+    PodCondition, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use stead_plan::pods;
@@ -83,6 +84,18 @@ impl World {
             let state = ContainerState { terminated: Some(ended), ..ContainerState::default() };
             let container = ContainerStatus { state: Some(state), ..ContainerStatus::default() };
             status.container_statuses = Some(vec![container]);
+        });
+    }
+
+    /// The container that ended last runs again, and is Ready.
+    pub(crate) fn back(&mut self, name: &str) {
+        self.status(name, |status, now| {
+            set_ready(status, true, now);
+            for container in status.container_statuses.iter_mut().flatten() {
+                let running = ContainerStateRunning { started_at: Some(Time(now)) };
+                let state = ContainerState { running: Some(running), ..ContainerState::default() };
+                container.last_state = container.state.replace(state);
+            }
         });
     }
 

@@ -47,3 +47,13 @@ impl Target {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_are_shown_as_they_are() {
+        assert_eq!(format!("{} {}", Uid("u-1".to_owned()), ResourceVersion("7".to_owned())), "u-1 7");
+    }
+}

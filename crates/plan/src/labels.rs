@@ -65,5 +65,7 @@ mod tests {
         }
         assert!(matches(&expression("tier", "NotIn", &["db"]), Some(&web)), "an absent label is not in any list");
         assert!(!matches(&expression("app", "In", &["web"]), None));
+        assert!(matches(&expression("tier", "DoesNotExist", &[]), Some(&web)));
+        assert!(is_empty(&LabelSelector::default()) && !is_empty(&expression("tier", "Exists", &[])));
     }
 }

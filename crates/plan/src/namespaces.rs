@@ -224,7 +224,6 @@ fn status(namespace: &Namespace, stage: Stage, survey: &Survey, now: Timestamp) 
         };
         match conditions.iter_mut().find(|condition| condition.type_ == wanted.type_) {
             None => conditions.push(wanted),
-            Some(held) if is_same(held, &wanted) => {}
             Some(held) if held.status == wanted.status => {
                 *held = NamespaceCondition { last_transition_time: held.last_transition_time.clone(), ..wanted };
             }
@@ -233,10 +232,6 @@ fn status(namespace: &Namespace, stage: Stage, survey: &Survey, now: Timestamp) 
     }
     let wanted = NamespaceStatus { conditions: Some(conditions), phase: Some("Terminating".to_owned()) };
     (wanted != held).then(|| Namespace { status: Some(wanted), ..namespace.clone() })
-}
-
-fn is_same(held: &NamespaceCondition, wanted: &NamespaceCondition) -> bool {
-    held.status == wanted.status && held.reason == wanted.reason && held.message == wanted.message
 }
 
 #[cfg(test)]

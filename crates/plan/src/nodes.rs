@@ -120,3 +120,88 @@ fn is_out_of_service(node: &Node) -> bool {
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     !is_ready(node) && taints.iter().any(|taint| taint.key == OUT_OF_SERVICE_TAINT)
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Node;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(name: &str, meta: Value, status: Value) -> Pod {
+        let mut pod = json!({"metadata": {"name": name, "generation": 2}, "status": status});
+        for (key, value) in meta.as_object().expect("fields") {
+            pod["metadata"][key] = value.clone();
+        }
+        serde_json::from_value(pod).expect("a pod")
+    }
+
+    fn node(ready: &str, taint: &str) -> Node {
+        serde_json::from_value(json!({
+            "spec": {"taints": [{"key": taint, "effect": "NoExecute"}]},
+            "status": {"conditions": [{"type": "Ready", "status": ready}, {"type": "Pressure", "status": "True"}]},
+        }))
+        .expect("a node")
+    }
+
+    #[test]
+    fn a_pod_goes_without_its_node_only_when_that_is_certain() {
+        let stays = pod("a", json!({}), json!({"phase": "Running"}));
+        let going = pod("a", json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}), json!({"phase": "Running"}));
+        let out = "node.kubernetes.io/out-of-service";
+        let (lost, tainted, down) = (node("Unknown", out), node("True", out), node("False", "other"));
+        for (fact, living, leaving) in [
+            (NodeFact::Gone, Some(Reason::NodeGone), Some(Reason::NodeGone)),
+            (NodeFact::Unbound, None, Some(Reason::NeverScheduled)),
+            (NodeFact::Exists(&lost), None, Some(Reason::OutOfService)),
+            (NodeFact::Exists(&tainted), None, None),
+            (NodeFact::Exists(&down), None, None),
+            (NodeFact::Missing, None, None),
+        ] {
+            assert_eq!((collect(&stays, fact), collect(&going, fact)), (living, leaving), "{fact:?}");
+        }
+        assert!(is_ready(&tainted) && !is_ready(&lost) && !is_ready(&down) && !is_ready(&Node::default()));
+    }
+
+    #[test]
+    fn a_pod_that_had_not_finished_has_failed_and_says_of_what() {
+        let now = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let disrupted = json!([{"type": "DisruptionTarget", "status": "False"}, {"type": "Ready", "status": "True"}]);
+        let running = pod("a", json!({}), json!({"phase": "Running", "conditions": disrupted}));
+        let failed = status_before_deletion(&running, Reason::NodeGone, now).expect("it had not finished");
+        let wanted = json!({"phase": "Failed", "conditions": [
+            {"type": "Ready", "status": "True"},
+            {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC", "observedGeneration": 2,
+                "message": "PodGC: node no longer exists", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+        ]});
+        assert_eq!(serde_json::to_value(failed.status).expect("it can be written"), wanted);
+        let other = status_before_deletion(&running, Reason::OutOfService, now).expect("it had not finished");
+        assert_eq!(
+            other.status.and_then(|status| status.conditions),
+            running.status.and_then(|status| status.conditions)
+        );
+        let ended = pod("a", json!({}), json!({"phase": "Succeeded"}));
+        assert_eq!(status_before_deletion(&ended, Reason::NodeGone, now), None);
+    }
+
+    #[test]
+    fn of_too_many_finished_pods_the_evicted_and_the_oldest_go() {
+        let ended = |name: &str, second: u32, reason: &str| {
+            let meta = json!({"creationTimestamp": format!("2026-01-01T00:00:0{second}Z")});
+            pod(name, meta, json!({"phase": "Failed", "reason": reason}))
+        };
+        let going = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
+        let pods = [
+            ended("young", 9, "Error"),
+            ended("old", 1, "Error"),
+            ended("evicted", 8, "Evicted"),
+            pod("running", json!({}), json!({"phase": "Running"})),
+            pod("going", going, json!({"phase": "Failed"})),
+        ];
+        let names =
+            |kept| surplus_finished(&pods, kept).iter().filter_map(|pod| pod.metadata.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(3), Vec::<String>::new());
+        assert_eq!(names(2), ["evicted"]);
+        assert_eq!(names(1), ["evicted", "old"]);
+    }
+}

@@ -212,6 +212,24 @@ mod tests {
     }
 
     #[test]
+    fn one_that_has_passed_or_asks_whether_to_restart_is_not_hurried() {
+        let mut ready = ProbeState::new(ProbeKind::Readiness, &probe(10, 1), at(0));
+        ready.record(Outcome::Success, at(0));
+        ready.record(Outcome::Failure, at(10_000));
+        assert_eq!(ready.next_try(), at(20_000));
+        let mut alive = ProbeState::new(ProbeKind::Liveness, &probe(10, 2), at(0));
+        alive.record(Outcome::Failure, at(0));
+        assert_eq!((alive.next_try(), alive.is_settled()), (at(10_000), false));
+        alive.record(Outcome::Failure, at(10_000));
+        assert!(alive.is_settled(), "it is going to be restarted");
+        assert!(!ready.is_settled(), "readiness comes and goes");
+        assert_eq!(
+            [ProbeKind::Startup, ProbeKind::Liveness, ProbeKind::Readiness].map(ProbeKind::as_str),
+            ["Startup", "Liveness", "Readiness"]
+        );
+    }
+
+    #[test]
     fn liveness_fails_only_after_its_threshold_in_a_row() {
         let mut state = ProbeState::new(ProbeKind::Liveness, &probe(10, 3), at(0));
         let outcomes = [Outcome::Failure, Outcome::Failure, Outcome::Success, Outcome::Failure, Outcome::Error];

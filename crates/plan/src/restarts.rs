@@ -97,6 +97,8 @@ mod tests {
         let long = start + SignedDuration::from_secs(601);
         assert_eq!(Backoff { restarts: 5 }.due(start, long, long), long);
         assert_eq!(Backoff { restarts: 5 }.restarted(start, long), Backoff { restarts: 1 });
+        let short = start + SignedDuration::from_secs(600);
+        assert_eq!(Backoff { restarts: 5 }.restarted(start, short), Backoff { restarts: 6 });
     }
 
     #[test]
@@ -104,12 +106,22 @@ mod tests {
         let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
         let backoff = Backoff { restarts: 1 };
         assert_eq!(backoff.due(at(100), at(101), at(102)), at(111));
+        assert_eq!(backoff.due(at(100), at(101), at(101)), at(111), "the very moment it ended");
         assert_eq!(backoff.due(at(100), at(101), at(61)), at(61), "40 s back: at once");
         assert_eq!(Backoff::default().due(at(100), at(101), at(61)), at(61));
     }
 
     #[test]
     fn durations_read_as_in_go() {
-        assert_eq!([10, 80, 300].map(go_seconds), ["10s", "1m20s", "5m0s"]);
+        assert_eq!([10, 59, 60, 80, 300].map(go_seconds), ["10s", "59s", "1m0s", "1m20s", "5m0s"]);
+    }
+
+    #[test]
+    fn a_policy_says_after_which_ends_a_container_starts_again() {
+        let restarts = |policy: Option<&str>| [0, 1].map(|code| RestartPolicy::parse(policy).restarts(code));
+        assert_eq!(restarts(Some("OnFailure")), [false, true]);
+        assert_eq!(restarts(Some("Never")), [false, false]);
+        assert_eq!(restarts(Some("Always")), [true, true]);
+        assert_eq!(restarts(None), [true, true]);
     }
 }

@@ -96,5 +96,10 @@ mod tests {
         let with = template(Container::default(), Some(vec![volume(Some(EmptyDirVolumeSource::default()))]));
         let without = template(Container::default(), Some(vec![volume(None)]));
         assert!(!alike(&with, &without));
+        let args = |args: &[&str]| {
+            let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+            template(Container { args: Some(args), ..Container::default() }, None)
+        };
+        assert!(!alike(&args(&["a"]), &args(&["b"])), "what is in a list counts");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetSpec};
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetSpec, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, Time};
 use stead_plan::replicaset::{self, Action, Failure, Observed, Plan};
@@ -108,7 +108,8 @@ fn the_least_useful_pods_go_first() {
         conditions[0].last_transition_time = Some(at(NOW - 10));
     });
     let old = pod("old");
-    let pods = [old, lonely, young, cheap, unready, pending, unassigned];
+    // The lonely one is first, and goes last for being alone on its node.
+    let pods = [lonely, old, young, cheap, unready, pending, unassigned];
     for (wanted, gone) in [
         (6, &["unassigned"][..]),
         (5, &["unassigned", "pending"]),
@@ -164,4 +165,155 @@ fn the_status_is_written_once_and_failures_come_and_go() {
     assert_eq!(replicaset::finish(&set, &counts, Some(&again), now), None, "a persisting failure stays as it is");
     let healed = replicaset::finish(&set, &counts, None, now).expect("the failure is gone");
     assert_eq!(healed.conditions, None);
+}
+
+#[test]
+fn pods_of_sets_with_the_same_owner_crowd_a_node_and_those_of_others_do_not() {
+    let owned = |name: &str, owner: &str| {
+        let mut set = set(1);
+        set.metadata.name = Some(name.to_owned());
+        set.metadata.uid = Some(name.to_owned());
+        let owner = stead_plan::pods::controller_reference(
+            "apps/v1",
+            "Deployment",
+            &ObjectMeta { uid: Some(owner.to_owned()), ..ObjectMeta::default() },
+        );
+        set.metadata.owner_references = Some(vec![owner]);
+        set
+    };
+    let on = |node: &str, name: &str, set: &str| {
+        with(pod(name), |pod| {
+            pod.spec.get_or_insert_default().node_name = Some(node.to_owned());
+            pod.metadata.owner_references.get_or_insert_default()[0].uid = set.to_owned();
+        })
+    };
+    let sets = [owned("mine", "d"), owned("sibling", "d"), owned("stranger", "e")].map(Arc::new);
+    let pods = [
+        on("n", "a", "mine"),
+        on("m", "b", "mine"),
+        on("m", "c", "sibling"),
+        on("n", "x", "stranger"),
+        on("n", "y", "stranger"),
+        on("n", "z", "stranger"),
+    ];
+    let pods = pods.map(Arc::new);
+    let plan = replicaset::plan(&sets[0], &Observed { pods: &pods, sets: &sets }, at(NOW).0);
+    assert_eq!(deleted(&plan), ["b"]);
+}
+
+#[test]
+fn of_pods_that_are_alike_the_younger_goes_first() {
+    let young = with(pod("young"), |pod| pod.metadata.creation_timestamp = Some(at(NOW - 10)));
+    assert_eq!(deleted(&plan(&set(1), &[pod("old"), young])), ["young"]);
+}
+
+#[test]
+fn a_pod_takes_over_what_the_template_says() {
+    let mut set = set(1);
+    set.metadata.namespace = Some("shop".to_owned());
+    let template = set.spec.get_or_insert_default().template.get_or_insert_default();
+    let meta = ObjectMeta {
+        labels: Some(labels()),
+        annotations: Some(BTreeMap::from([("note".to_owned(), "n".to_owned())])),
+        finalizers: Some(vec!["example.com/keep".to_owned()]),
+        ..ObjectMeta::default()
+    };
+    template.metadata = Some(meta.clone());
+    let made = replicaset::pod(&set).metadata;
+    assert_eq!((made.generate_name.as_deref(), made.namespace.as_deref()), (Some("web-"), Some("shop")));
+    assert_eq!((made.labels, made.annotations, made.finalizers), (meta.labels, meta.annotations, meta.finalizers));
+    assert_eq!(made.owner_references.map(|owners| owners.len()), Some(1));
+}
+
+#[test]
+fn only_living_orphans_that_match_are_taken_and_none_by_a_set_that_goes() {
+    let orphan = |change: fn(&mut Pod)| {
+        with(pod("orphan"), |pod| {
+            pod.metadata.owner_references = None;
+            change(pod);
+        })
+    };
+    let taken =
+        |set: &ReplicaSet, pod: Pod| !plan(set, &[pod]).batches.iter().flatten().all(|a| *a == Action::CreatePod);
+    assert!(taken(&set(1), orphan(|_| {})));
+    assert!(!taken(&set(1), orphan(|pod| pod.metadata.labels = None)));
+    assert!(!taken(&set(1), orphan(|pod| pod.metadata.deletion_timestamp = Some(at(NOW)))));
+    assert!(!taken(&set(1), orphan(|pod| pod.status.get_or_insert_default().phase = Some("Failed".to_owned()))));
+    let leaving = {
+        let mut set = set(1);
+        set.metadata.deletion_timestamp = Some(at(NOW));
+        set
+    };
+    assert!(!taken(&leaving, orphan(|_| {})));
+    let foreign = with(pod("foreign"), |pod| {
+        pod.metadata.owner_references.get_or_insert_default()[0].uid = "other".to_owned();
+    });
+    let plan = plan(&set(1), &[foreign]);
+    assert_eq!((plan.status.replicas, plan.status.ready_replicas), (0, None), "it does not count, though it matches");
+}
+
+#[test]
+fn pods_count_as_available_after_their_time_and_it_is_looked_again_then() {
+    let mut set = set(2);
+    set.spec.get_or_insert_default().min_ready_seconds = Some(60);
+    let ready_for = |seconds: i64| {
+        with(pod("a"), |pod| {
+            let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+            conditions[0].last_transition_time = Some(at(NOW - seconds));
+        })
+    };
+    let seen = |seconds| {
+        let plan = plan(&set, &[ready_for(seconds), pod("b")]);
+        (plan.status.ready_replicas, plan.status.available_replicas, plan.wake_at)
+    };
+    assert_eq!(seen(59), (Some(2), Some(1), Some(at(NOW + 1).0)));
+    assert_eq!(seen(60), (Some(2), Some(2), None));
+}
+
+#[test]
+fn the_status_tells_apart_what_is_labelled_in_full_and_what_is_leaving() {
+    let mut set = set(3);
+    let meta = set.spec.get_or_insert_default().template.get_or_insert_default().metadata.get_or_insert_default();
+    meta.labels.get_or_insert_default().insert("tier".to_owned(), "db".to_owned());
+    let whole = with(pod("whole"), |pod| {
+        pod.metadata.labels.get_or_insert_default().insert("tier".to_owned(), "db".to_owned());
+    });
+    let leaving = with(pod("leaving"), |pod| pod.metadata.deletion_timestamp = Some(at(NOW)));
+    let ended = with(leaving.clone(), |pod| pod.status.get_or_insert_default().phase = Some("Failed".to_owned()));
+    let status = plan(&set, &[pod("half"), whole, leaving, ended]).status;
+    assert_eq!((status.replicas, status.fully_labeled_replicas, status.terminating_replicas), (2, Some(1), Some(1)));
+}
+
+#[test]
+fn each_count_is_worth_a_write_and_zero_is_as_good_as_nothing() {
+    let mut set = set(1);
+    let now = at(NOW).0;
+    let counts = plan(&set, &[pod("a")]).status;
+    set.status = Some(counts.clone());
+    let written = |change: fn(&mut ReplicaSetStatus)| {
+        let mut set = set.clone();
+        change(set.status.get_or_insert_default());
+        replicaset::finish(&set, &counts, None, now).is_some()
+    };
+    assert!(!written(|_| {}));
+    for change in [
+        (|status| status.replicas = 7) as fn(&mut ReplicaSetStatus),
+        |status| status.fully_labeled_replicas = Some(7),
+        |status| status.ready_replicas = Some(7),
+        |status| status.available_replicas = Some(7),
+        |status| status.terminating_replicas = Some(7),
+        |status| status.observed_generation = Some(7),
+        |status| status.observed_generation = None,
+    ] {
+        assert!(written(change));
+    }
+    assert!(!written(|status| status.conditions = Some(Vec::new())));
+    let none = plan(&set, &[]).status;
+    set.status = Some(ReplicaSetStatus {
+        fully_labeled_replicas: Some(0),
+        ready_replicas: Some(0),
+        available_replicas: Some(0),
+        ..none.clone()
+    });
+    assert_eq!(replicaset::finish(&set, &none, None, now), None);
 }

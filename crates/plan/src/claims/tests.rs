@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod volumes;
+
 fn now() -> jiff::Timestamp {
     "2026-01-01T00:00:00Z".parse().expect("a time")
 }

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod wire;
+
 fn service(spec: Value) -> Service {
     let service = json!({
         "metadata": {"name": "web", "namespace": "ns", "uid": "svc-1", "labels": {"app": "web"},

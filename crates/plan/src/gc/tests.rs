@@ -174,3 +174,53 @@ fn a_survey_finds_everything_that_happened_while_nobody_looked() {
     world.see("kept", json!({"ownerReferences": [owner("set")]}));
     assert_eq!(show_work(world.0.survey()), "item lost, orphan set");
 }
+
+#[test]
+fn an_object_is_set_free_of_its_dependents_once() {
+    let orphaning = |owners: &[&str]| {
+        let owners: Vec<_> = owners.iter().map(|uid| owner(uid)).collect();
+        json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["orphan"], "ownerReferences": owners})
+    };
+    let mut world = World(Graph::default());
+    assert_eq!(world.see("set", json!({})), "");
+    assert_eq!(world.see("set", orphaning(&[])), "orphan set");
+    assert_eq!(world.see("set", orphaning(&["nobody"])), "", "that has begun, and it goes anyway");
+    assert!(world.0.get("set").is_some_and(|node| node.orphaning) && world.0.get("other").is_none());
+}
+
+#[test]
+fn owners_that_come_later_are_looked_at_and_those_of_what_goes_are_not() {
+    let mut world = World(Graph::default());
+    world.see("pod", json!({}));
+    assert_eq!(world.see("pod", json!({"ownerReferences": [owner("nobody")]})), "item pod");
+    let going = json!({"ownerReferences": [owner("nobody")], "deletionTimestamp": "2026-01-01T00:00:00Z"});
+    assert_eq!(world.see("other", going), "");
+}
+
+#[test]
+fn a_dependent_that_goes_on_blocking_is_no_reason_to_look_at_its_owner() {
+    let mut world = World(Graph::default());
+    world.see("set-b", json!({}));
+    world.see("set", json!({}));
+    world.see("pod", json!({"ownerReferences": [owner("set")]}));
+    world.see("set", json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["foregroundDeletion"]}));
+    let work = world.see("pod", json!({"ownerReferences": [owner("set"), owner("set-b")]}));
+    assert_eq!(work, "item pod", "it waits for its owner, which it still blocks");
+}
+
+#[test]
+fn a_reference_is_to_one_kind_of_one_group_under_one_name() {
+    let at = Coordinates {
+        api_version: "apps/v1".into(),
+        kind: "StatefulSet".into(),
+        namespace: "ns".into(),
+        name: "web".into(),
+    };
+    let refers = |version: &str, kind: &str, name: &str| {
+        let owner = json!({"apiVersion": version, "kind": kind, "name": name, "uid": "u"});
+        super::graph::refers_to(&serde_json::from_value(owner).expect("a reference"), &at)
+    };
+    assert!(refers("apps/v1", "StatefulSet", "web") && refers("apps/v2", "StatefulSet", "web"));
+    assert!(!refers("v1", "StatefulSet", "web") && !refers("apps/v1", "Deployment", "web"));
+    assert!(!refers("apps/v1", "StatefulSet", "db"));
+}

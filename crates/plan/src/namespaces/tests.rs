@@ -44,14 +44,23 @@ fn conditions(namespace: Option<Namespace>) -> String {
 #[test]
 fn a_live_namespace_gets_what_every_namespace_has_and_a_terminating_one_does_not() {
     let live = namespace(json!({}));
-    assert!(missing_service_account(&live, None).is_some());
+    let account = missing_service_account(&live, None).expect("missing").metadata;
+    assert_eq!((account.name.as_deref(), account.namespace.as_deref()), (Some("default"), Some("ns")));
     assert!(missing_service_account(&live, Some(&ServiceAccount::default())).is_none());
     let made = wrong_root_ca(&live, None, "PEM").expect("missing");
+    let called = (made.metadata.name.as_deref(), made.metadata.namespace.as_deref());
+    assert_eq!(called, (Some("kube-root-ca.crt"), Some("ns")));
     assert_eq!(wrong_root_ca(&live, Some(&made), "PEM"), None);
+    let padded = ConfigMap { binary_data: Some(BTreeMap::new()), ..made.clone() };
+    assert_eq!(wrong_root_ca(&live, Some(&padded), "PEM"), Some(made.clone()), "nothing else belongs there");
     let repaired = wrong_root_ca(&live, Some(&made), "NEW").expect("differs");
     assert_eq!(repaired.data.expect("data")["ca.crt"], "NEW");
     assert!(missing_service_account(&terminating(), None).is_none());
     assert!(wrong_root_ca(&terminating(), None, "PEM").is_none());
+    let mut called = terminating();
+    called.metadata.deletion_timestamp = None;
+    assert!(!is_live(&called), "it is called terminating");
+    assert!(!is_live(&namespace(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}))), "its deletion was asked for");
 }
 
 #[test]
@@ -109,4 +118,24 @@ fn a_namespace_held_by_others_only_is_not_ours() {
     namespace.spec.get_or_insert_default().finalizers = Some(vec!["x/other".to_owned()]);
     assert_eq!(begin(&namespace), Step::Nothing);
     assert_eq!(after(&namespace, Stage::Rest, &Survey::default(), now()), (None, Step::Nothing));
+}
+
+#[test]
+fn a_condition_keeps_its_time_until_its_status_changes() {
+    let survey = |count| Survey { remaining: vec![left("configmaps.", count, &[], 0)], failures: vec![] };
+    let later = |minutes: i64| now() + jiff::SignedDuration::from_mins(minutes);
+    let look = |namespace: &Namespace, survey: &Survey, minutes| {
+        let written = after(namespace, Stage::Rest, survey, later(minutes)).0.expect("written");
+        let conditions = written.status.clone().and_then(|status| status.conditions).unwrap_or_default();
+        let found = conditions.into_iter().find(|condition| condition.type_ == "NamespaceContentRemaining");
+        let found = found.expect("it is always there");
+        (written, found.message.unwrap_or_default(), found.last_transition_time.expect("a time").0)
+    };
+    let (first, _, since) = look(&terminating(), &survey(2), 0);
+    assert_eq!(since, later(0));
+    let (fewer, message, since) = look(&first, &survey(1), 1);
+    let wanted = "Some resources are remaining: configmaps. has 1 resource instances";
+    assert_eq!((message.as_str(), since), (wanted, later(0)), "other words, the same status");
+    let (_, message, since) = look(&fewer, &Survey::default(), 2);
+    assert_eq!((message.as_str(), since), ("All content successfully removed", later(2)));
 }

@@ -221,14 +221,34 @@ fn an_endpoint_in_two_slices_counts_once_as_fit_as_either_says() {
 }
 
 #[test]
+fn an_endpoint_is_on_the_node_as_soon_as_one_slice_says_so() {
+    let slices = [
+        web_slice(vec![endpoint("10.244.0.2", "here", "ready")]),
+        web_slice(vec![endpoint("10.244.0.2", "there", "ready")]),
+    ];
+    check(
+        &[web(json!({"internalTrafficPolicy": "Local"}))],
+        &slices,
+        expect![[r#"
+        ns/web: 10.96.1.1:80 Tcp -> 10.244.0.2:8080
+    "#]],
+    );
+}
+
+#[test]
 fn affinity_has_the_time_that_the_service_says() {
     let sticky = |config: Value| web(json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": config}));
     check(
-        &[sticky(json!({"clientIP": {"timeoutSeconds": 60}})), sticky(json!({}))],
+        &[
+            sticky(json!({"clientIP": {"timeoutSeconds": 60}})),
+            sticky(json!({})),
+            sticky(json!({"clientIP": {"timeoutSeconds": 0}})),
+        ],
         &[],
         expect![[r#"
         ns/web: 10.96.1.1:80 Tcp for 60s -> refused
         ns/web: 10.96.1.1:80 Tcp for 10800s -> refused
+        ns/web: 10.96.1.1:80 Tcp -> refused
     "#]],
     );
 }

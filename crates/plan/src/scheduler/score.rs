@@ -69,3 +69,32 @@ fn least_allocated(used: [i64; 2]) -> i64 {
 fn balance(used: [i64; 2]) -> i64 {
     (1000 - (used[0] - used[1]).abs() / 2) * SCORE_MAX / 1000
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_scored_by_room_and_evenness() {
+        for (used, room, even) in [
+            ([0, 0], 100, 100),
+            ([1000, 1000], 0, 100),
+            ([500, 250], 62, 87),
+            ([250, 500], 62, 87),
+            ([1000, 0], 50, 50),
+            ([600, 200], 60, 80),
+        ] {
+            assert_eq!((least_allocated(used), balance(used)), (room, even), "{used:?}");
+        }
+        let amount = |text: &str| Amount::parse(text).unwrap_or_default();
+        assert_eq!(per_mille(amount("500m"), amount("2")), 250);
+        assert_eq!(per_mille(amount("3"), amount("2")), 1000);
+    }
+
+    #[test]
+    fn raw_values_are_scaled_to_a_hundred() {
+        assert_eq!(normalised([1, 2, 4].into_iter(), false), [25, 50, 100]);
+        assert_eq!(normalised([1, 2, 4].into_iter(), true), [75, 50, 0]);
+        assert_eq!(normalised([0, 0].into_iter(), true), [100, 100]);
+    }
+}

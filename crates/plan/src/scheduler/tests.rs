@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod facts;
+mod scores;
+
 #[derive(Default)]
 struct World {
     cluster: Cluster,

@@ -1,6 +1,10 @@
 //! The life of a pod on its node, decided from what the agent sees: what is done, what is shown, what is
 //! told, and until when it waits.
 
+mod prepares;
+mod shown;
+mod steps;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! The linter notices each kind of mistake in a plan that was sound before.
 
+mod deeds;
+#[path = "../world/mod.rs"]
 mod world;
 
 use stead_plan::ids::{ResourceVersion, Uid};
@@ -14,6 +16,16 @@ fn broken(world: &World, spoil: impl FnOnce(&View, &mut Plan)) -> Vec<Law> {
     let (view, mut plan) = world.decide();
     assert!(lint(&view, &plan, world.now).is_empty(), "the plan is sound at first: {plan:#?}");
     spoil(&view, &mut plan);
+    let mut laws: Vec<Law> = lint(&view, &plan, world.now).into_iter().map(|flaw| flaw.law).collect();
+    laws.sort_unstable();
+    laws.dedup();
+    laws
+}
+
+/// As [`broken`], where what was seen is spoiled too.
+fn blurred(world: &World, spoil: impl FnOnce(&mut View, &mut Plan)) -> Vec<Law> {
+    let (mut view, mut plan) = world.decide();
+    spoil(&mut view, &mut plan);
     let mut laws: Vec<Law> = lint(&view, &plan, world.now).into_iter().map(|flaw| flaw.law).collect();
     laws.sort_unstable();
     laws.dedup();

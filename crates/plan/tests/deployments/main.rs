@@ -1,6 +1,10 @@
 //! Deployments in a tiny world where ReplicaSets do at once what they are told, or as much of it as a
 //! story allows.
 
+mod budget;
+mod family;
+mod said;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

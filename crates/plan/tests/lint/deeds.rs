@@ -35,7 +35,7 @@ fn claim<'a>(view: &'a mut View, name: &str) -> &'a mut ClaimView {
     std::sync::Arc::make_mut(view.claims.get_mut(name).expect("the claim is seen"))
 }
 
-fn seen<'a>(view: &'a mut View, pod: usize) -> &'a mut PodView {
+fn seen(view: &mut View, pod: usize) -> &mut PodView {
     std::sync::Arc::make_mut(&mut view.pods[pod])
 }
 

@@ -13,9 +13,11 @@ use crate::registry::Kind;
 
 mod go_type;
 mod parse;
+mod plain;
 mod typed;
 
 pub use parse::{Format, ParseError, parse};
+pub use plain::Origin;
 pub use typed::TypeError;
 
 /// A decoded body.
@@ -112,6 +114,36 @@ pub enum DecodeError {
 
 /// Decodes a body as `kind`. Absent `apiVersion` and `kind` are filled in.
 pub fn decode(kind: &Kind, body: &[u8], format: Format) -> Result<Decoded, DecodeError> {
+    if format == Format::Json
+        && let Ok(text) = std::str::from_utf8(body)
+        && let Some(mut object) = (kind.from_plain)(text, Origin::Client)
+    {
+        drop_empty_maps(&mut object);
+        return Ok(Decoded { object, unknown: Vec::new(), duplicate: Vec::new() });
+    }
+    decode_leniently(kind, body, format)
+}
+
+/// Decodes what an object was encoded to. Fields its type does not have are passed over.
+pub fn decode_stored(kind: &Kind, bytes: &[u8]) -> Result<Object, DecodeError> {
+    let plain = std::str::from_utf8(bytes).ok().and_then(|text| (kind.from_plain)(text, Origin::Server));
+    match plain {
+        Some(object) => Ok(object),
+        None => decode_leniently(kind, bytes, Format::Json).map(|decoded| decoded.object),
+    }
+}
+
+/// Reads what an API server wrote as a `T`. Fields it does not have are passed over.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    read_plain(text, Origin::Server).map_or_else(|| serde_json::from_str(text), Ok)
+}
+
+/// Reads JSON in which there is nothing unusual as a `T`; none when there is.
+pub(crate) fn read_plain<T: DeserializeOwned>(text: &str, origin: Origin) -> Option<T> {
+    plain::read(text, origin)
+}
+
+fn decode_leniently(kind: &Kind, body: &[u8], format: Format) -> Result<Decoded, DecodeError> {
     let unrecognized = |source| DecodeError::Unrecognized { kind: kind.kind, summary: summary(body), source };
     let (value, duplicate) = match format {
         Format::Protobuf => (read_protobuf(kind, body)?, Vec::new()),
@@ -165,11 +197,15 @@ fn decode_fields(kind: &Kind, mut fields: Map<String, Value>) -> Result<Decoded,
         version: kind.version,
         source,
     })?;
-    // An empty map of labels or annotations is no map, as on the wire of Kubernetes.
+    drop_empty_maps(&mut object);
+    Ok(Decoded { object, unknown, duplicate: Vec::new() })
+}
+
+/// An empty map of labels or annotations is no map, as on the wire of Kubernetes.
+fn drop_empty_maps(object: &mut Object) {
     let metadata = object.metadata_mut();
     metadata.labels = metadata.labels.take().filter(|labels| !labels.is_empty());
     metadata.annotations = metadata.annotations.take().filter(|annotations| !annotations.is_empty());
-    Ok(Decoded { object, unknown, duplicate: Vec::new() })
 }
 
 /// Refuses an object of another type; takes its type fields away, since the row knows them.

@@ -11,12 +11,11 @@ use crate::registry::{self, Kind, Spec};
 /// A typed API object behind one box.
 pub struct Object(Box<dyn Erased>);
 
-trait Erased: Any + Send + Sync + fmt::Debug {
+trait Erased: Any + Send + Sync {
     fn kind(&self) -> &'static Kind;
     fn metadata(&self) -> &ObjectMeta;
     fn metadata_mut(&mut self) -> &mut ObjectMeta;
     fn to_json(&self) -> Vec<u8>;
-    fn to_value(&self) -> serde_json::Value;
     fn clone_box(&self) -> Box<dyn Erased>;
     fn equals(&self, other: &dyn Any) -> bool;
     fn as_any(&self) -> &dyn Any;
@@ -37,9 +36,6 @@ impl<T: Spec> Erased for T {
     fn to_json(&self) -> Vec<u8> {
         // k8s-openapi types hold only strings, numbers, maps with string keys and JSON values.
         serde_json::to_vec(self).expect("API types always serialise")
-    }
-    fn to_value(&self) -> serde_json::Value {
-        serde_json::to_value(self).expect("API types always serialise")
     }
     fn clone_box(&self) -> Box<dyn Erased> {
         Box::new(self.clone())
@@ -86,7 +82,7 @@ impl Object {
 
     /// The wire form as a dynamic value, for patching.
     pub fn to_value(&self) -> serde_json::Value {
-        self.0.to_value()
+        from_wire(&self.to_json())
     }
 
     /// The typed object, if it is a `T`.
@@ -115,11 +111,20 @@ impl Object {
 /// Whether two values mean the same: equal, or different only in absent against empty lists.
 pub fn semantically_equal<T: PartialEq + serde::Serialize>(a: &T, b: &T) -> bool {
     fn bare<T: serde::Serialize>(value: &T) -> serde_json::Value {
-        let mut value = serde_json::to_value(value).expect("API types always serialise");
+        let mut value = to_value(value);
         drop_empty_lists(&mut value);
         value
     }
     a == b || bare(a) == bare(b)
+}
+
+/// By way of the wire form: code for one way of writing every type is enough.
+fn to_value<T: serde::Serialize>(value: &T) -> serde_json::Value {
+    from_wire(&serde_json::to_vec(value).expect("API types always serialise"))
+}
+
+fn from_wire(json: &[u8]) -> serde_json::Value {
+    serde_json::from_slice(json).expect("API types serialise as JSON")
 }
 
 fn drop_empty_lists(value: &mut serde_json::Value) {
@@ -148,6 +153,6 @@ impl PartialEq for Object {
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(&String::from_utf8_lossy(&self.to_json()))
     }
 }

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::decode::TypeError;
+use crate::decode::{Origin, TypeError};
 use crate::errors::FieldErrors;
 use crate::object::Object;
 use crate::validation::{self, NameRule};
@@ -339,8 +339,8 @@ pub struct Kind {
     pub columns: &'static [Column],
     /// Decodes as [`decode`](crate::decode) does; gives the path of every unknown field.
     pub from_lenient: fn(serde_json::Value) -> Result<WithUnknown, TypeError>,
-    /// Decodes what an object was encoded to. Fields its type does not have are passed over.
-    pub from_encoded: fn(&[u8]) -> Result<Object, serde_json::Error>,
+    /// Decodes JSON in which there is nothing unusual; none when there is.
+    pub from_plain: fn(&str, Origin) -> Option<Object>,
     /// [`Spec::set_defaults`]
     pub set_defaults: fn(&mut Object),
     /// [`Spec::prepare_create`]
@@ -386,11 +386,7 @@ impl Kind {
                 let (value, unknown) = crate::decode::decode_as::<T>(value)?;
                 Ok((Object::new(value), unknown))
             },
-            from_encoded: |bytes| {
-                // From text, as clients read: code for one way of reading every kind is enough.
-                let text = std::str::from_utf8(bytes).map_err(serde::de::Error::custom)?;
-                serde_json::from_str::<T>(text).map(Object::new)
-            },
+            from_plain: |text, origin| crate::decode::read_plain::<T>(text, origin).map(Object::new),
             set_defaults: |object| typed_mut::<T>(object).set_defaults(),
             prepare_create: |object| typed_mut::<T>(object).prepare_create(),
             prepare_update: |object, old| typed_mut::<T>(object).prepare_update(typed::<T>(old)),

@@ -1,7 +1,8 @@
 //! Between typed objects and the store's bytes: an object is encoded once, with a gap where the
 //! store puts its revision (design decision 1). Decides nothing.
 
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::sync::{LazyLock, OnceLock};
 
 use serde_json::value::RawValue;
 use stead_api::{Kind, Object, kinds};
@@ -48,7 +49,7 @@ fn header(object: &Object) -> Header {
 
 /// Decodes an entry as the kind that stores it.
 pub(crate) fn load(entry: &Entry, kind: &'static Kind) -> Result<Object, StatusError> {
-    let mut object = (stored_kind(kind).from_encoded)(&entry.bytes)
+    let mut object = stead_api::decode::decode_stored(stored_kind(kind), &entry.bytes)
         .map_err(|error| StatusError::internal(format!("{} cannot be decoded: {error}", entry.key)))?;
     (stored_kind(kind).set_defaults)(&mut object);
     Ok(object)
@@ -56,7 +57,9 @@ pub(crate) fn load(entry: &Entry, kind: &'static Kind) -> Result<Object, StatusE
 
 /// The kind whose form is stored: the first listed of those that share a table.
 pub(crate) fn stored_kind(kind: &'static Kind) -> &'static Kind {
-    kinds::ALL.iter().find(|row| row.facts.storage == kind.facts.storage).unwrap_or(kind)
+    static STORED: LazyLock<HashMap<&'static str, &'static Kind>> =
+        LazyLock::new(|| kinds::ALL.iter().rev().map(|kind| (kind.facts.storage, kind)).collect());
+    STORED.get(kind.facts.storage).copied().unwrap_or(kind)
 }
 
 /// The raw `metadata` of an encoded object.
@@ -75,5 +78,12 @@ pub(crate) fn type_prefix(kind: &Kind) -> String {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    let (first, rest) = needle.split_first()?;
+    let mut next = 0;
+    loop {
+        next += haystack[next..].iter().position(|byte| byte == first)? + 1;
+        if haystack[next..].starts_with(rest) {
+            return Some(next - 1);
+        }
+    }
 }

@@ -8,10 +8,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt, pin_mut};
+use futures::{FutureExt, Stream, StreamExt, pin_mut};
 use kube::api::{WatchEvent, WatchParams};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use crate::ObjectKey;
@@ -363,12 +364,13 @@ where
         }
         Position::After(revision) => revision.clone(),
     };
-    let events = match api.watch(&params, &from).await {
+    let events = match open(api, &params, &from).await {
         Ok(events) => events,
         Err(error) => return end_of(&error),
     };
     pin_mut!(events);
     while let Some(event) = events.next().await {
+        let event = event.and_then(read::<K>);
         *has_shown |= !matches!(event, Err(_) | Ok(WatchEvent::Error(_)));
         match event {
             Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
@@ -406,6 +408,35 @@ where
         }
     }
     End::Closed
+}
+
+/// Opens a watch whose objects are still text.
+async fn open<K>(
+    api: &Api<K>,
+    params: &WatchParams,
+    from: &str,
+) -> kube::Result<impl Stream<Item = kube::Result<WatchEvent<Box<RawValue>>>> + use<K>>
+where
+    K: Resource + Clone,
+{
+    let request = kube::core::Request::new(api.resource_url());
+    let request = match K::metadata_api() {
+        true => request.watch_metadata(params, from),
+        false => request.watch(params, from),
+    };
+    api.clone().into_client().request_events(request.map_err(kube::Error::BuildRequest)?).await
+}
+
+/// The same event with its object as it is.
+fn read<K: DeserializeOwned>(event: WatchEvent<Box<RawValue>>) -> kube::Result<WatchEvent<K>> {
+    let object = |text: Box<RawValue>| stead_api::decode::read(text.get()).map_err(kube::Error::SerdeError);
+    Ok(match event {
+        WatchEvent::Added(text) => WatchEvent::Added(object(text)?),
+        WatchEvent::Modified(text) => WatchEvent::Modified(object(text)?),
+        WatchEvent::Deleted(text) => WatchEvent::Deleted(object(text)?),
+        WatchEvent::Bookmark(bookmark) => WatchEvent::Bookmark(bookmark),
+        WatchEvent::Error(status) => WatchEvent::Error(status),
+    })
 }
 
 fn end_of(error: &kube::Error) -> End {

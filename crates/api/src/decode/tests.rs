@@ -260,8 +260,87 @@ proptest! {
             let again = decode(kind, &wire, Format::Json).unwrap();
             prop_assert_eq!(&again.object.to_json(), &wire);
             prop_assert_eq!(again.complaints(), Vec::<String>::new());
-            let stored = (kind.from_encoded)(&wire).unwrap();
+            let stored = decode_stored(kind, &wire).unwrap();
             prop_assert_eq!(stored.to_json(), wire);
         }
+    }
+}
+
+/// Whether a body is read the plain way; if so, the lenient way must have nothing to add.
+fn check_both_ways<T: Spec>(body: &str) -> bool {
+    let kind = kind_of::<T>();
+    let Some(mut object) = (kind.from_plain)(body, Origin::Client) else { return false };
+    drop_empty_maps(&mut object);
+    let lenient = decode_leniently(kind, body.as_bytes(), Format::Json).unwrap();
+    assert_eq!(lenient.complaints(), Vec::<String>::new(), "{body}");
+    assert_eq!(lenient.object, object, "{body}");
+    true
+}
+
+#[test]
+fn usual_bodies_are_read_the_plain_way_and_mean_the_same() {
+    for body in [
+        r#"{"metadata":{"name":"a","labels":{"b":"1","a":"2"},"creationTimestamp":"2024-01-02T03:04:05Z"},"spec":{"containers":[]}}"#,
+        r#" { "kind" : "Pod", "apiVersion": "v1",
+             "spec": {"nodeName": null, "volumes": [ ], "containers": [{"name": "a\n\u00e9", "image": "é", "stdin": true,
+             "resources": {"limits": {"cpu": "1000m", "memory": " 1024Mi"}}, "ports": [{"containerPort": 0}, {"containerPort": -7}],
+             "readinessProbe": {"tcpSocket": {"port": "api"}}, "livenessProbe": {"tcpSocket": {"port": 80}}}]}, "metadata": {} } "#,
+    ] {
+        assert!(check_both_ways::<Pod>(body), "{body}");
+    }
+}
+
+#[test]
+fn what_is_unusual_is_left_to_the_lenient_way() {
+    for body in [
+        "",
+        "{",
+        "[]",
+        "{}}",
+        r#"{"spec":{"containers":[],"foo":1}}"#,
+        r#"{"spec":{"containers":[],}}"#,
+        r#"{"spec":{"containers":[,]}}"#,
+        r#"{"spec":{"priority":1,"priority":1}}"#,
+        r#"{"spec":{"priority":1.0}}"#,
+        r#"{"spec":{"priority":01}}"#,
+        r#"{"spec":{"priority":-0}}"#,
+        r#"{"spec":{"priority":99999999999}}"#,
+        r#"{"spec":{"\u0070riority":1}}"#,
+        r#"{"spec":{"hostNetwork":truer}}"#,
+        "{\"spec\":{\"nodeName\":\"a\nb\"}}",
+        r#"{"spec":{"nodeName":"a\x"}}"#,
+        r#"{"spec":{"nodeName":"a"#,
+        r#"{"spec":{"nodeName":"a\"#,
+        r#"{"metadata":{"labels":{"a":"1","c":"1","b":"1","c":"2"}}}"#,
+        r#"{"metadata":{"creationTimestamp":"2024-01-02T03:04:05.5Z"}}"#,
+        r#"{"metadata":{"managedFields":[{"fieldsV1":{"f:a":{}}}]}}"#,
+        r#"{"spec":{"containers":[{"name":"a","resources":{"limits":{"cpu":1}}}]}}"#,
+        r#"{"kind":"Pods"}"#,
+        r#"{"apiVersion":"v2"}"#,
+    ] {
+        assert!(!check_both_ways::<Pod>(body), "{body}");
+    }
+}
+
+#[test]
+fn what_is_very_deep_is_left_to_the_lenient_way() {
+    let (open, close) = ((r#"{"a":"#).repeat(100_000), "}".repeat(100_000));
+    assert!(read_plain::<serde_json::Value>(&format!("{open}0{close}"), Origin::Client).is_none());
+    #[derive(serde::Deserialize)]
+    struct Nested {
+        #[serde(rename = "a")]
+        _inner: Option<Box<Nested>>,
+    }
+    let nested = |levels: usize| format!("{}null{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+    assert!(read_plain::<Nested>(&nested(60), Origin::Client).is_some());
+    assert!(read_plain::<Nested>(&nested(100_000), Origin::Client).is_none());
+}
+
+proptest! {
+    /// Either way of reading gives the same object.
+    #[test]
+    fn the_plain_and_the_lenient_way_agree(value in arbitrary_value()) {
+        check_both_ways::<StatefulSet>(&value.to_string());
+        check_both_ways::<Pod>(&value.to_string());
     }
 }

@@ -202,10 +202,9 @@ impl<S: Store> ApiServer<S> {
         Ok(Allocation { book: Some(book), new, unused: own.without(&Taken::of(spec)), dry_run })
     }
 
-    /// Frees what a removed object held.
-    pub(crate) fn forget_allocations(&self, object: &Object) {
-        let spec = object.get::<Service>().and_then(|service| service.spec.as_ref());
-        if let (Some(spec), Some(book)) = (spec, self.services.taken.get()) {
+    /// Frees what a removed Service held.
+    pub(crate) fn forget_allocations(&self, service: &Service) {
+        if let (Some(spec), Some(book)) = (&service.spec, self.services.taken.get()) {
             lock(book).release(&Taken::of(spec));
         }
     }

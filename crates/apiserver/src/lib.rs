@@ -33,6 +33,7 @@ mod status;
 mod storage;
 mod streams;
 mod table;
+mod to_the_end;
 mod transport;
 mod world;
 

@@ -12,7 +12,7 @@ use stead_store::Store;
 
 use crate::auth::Identity;
 use crate::respond::{Body, BoxError};
-use crate::server::ApiServer;
+use crate::server::{ApiServer, Task};
 
 /// Requests on behalf of one identity. Cheap to clone; never fails, refusals are answers.
 pub struct LocalService<S> {
@@ -49,6 +49,6 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (server, identity) = (Arc::clone(&self.server), self.identity.clone());
-        Box::pin(async move { Ok(server.answer(Some(identity), request).await) })
+        Box::pin(async move { Ok(server.answer(Some(identity), request, Task::Shared).await) })
     }
 }

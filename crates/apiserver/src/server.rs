@@ -24,6 +24,7 @@ use crate::respond::{self, Answer, Body, BoxError};
 use crate::routes::{ResourcePath, Route};
 use crate::status::StatusError;
 use crate::streams::NodeDialer;
+use crate::to_the_end::ToTheEnd;
 use crate::world::{SystemWorld, World};
 use crate::{discovery, health, openapi, reviews};
 
@@ -63,6 +64,15 @@ pub struct ApiServer<S> {
     pub(crate) ending: CancellationToken,
 }
 
+/// The task in which a request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// That of its connection or stream, where nothing else waits meanwhile.
+    Own,
+    /// One that may have many requests under way at the same time.
+    Shared,
+}
+
 /// A request whose body has been read.
 pub(crate) struct Call {
     pub(crate) query: Query,
@@ -88,14 +98,19 @@ impl<S: Store> ApiServer<S> {
     /// Answers one request of `identity`; none is a client without a certificate. Every failure is
     /// an answer too, a panic included: it must cost neither the other requests of the connection
     /// nor, inside the process, the loop that asked.
-    pub(crate) async fn answer<B>(self: &Arc<Self>, identity: Option<Identity>, request: Request<B>) -> Response<Body>
+    pub(crate) async fn answer<B>(
+        self: &Arc<Self>,
+        identity: Option<Identity>,
+        request: Request<B>,
+        task: Task,
+    ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
         let (parts, body) = request.into_parts();
         let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
-        let answer = AssertUnwindSafe(self.dispatch(identity, parts, body)).catch_unwind().await;
+        let answer = AssertUnwindSafe(self.dispatch(identity, parts, body, task)).catch_unwind().await;
         let answer = answer.unwrap_or_else(|_panic| {
             tracing::error!(%method, path, "a request panicked");
             Err(StatusError::internal("the server panicked while it worked on this request"))
@@ -105,7 +120,7 @@ impl<S: Store> ApiServer<S> {
         response
     }
 
-    async fn dispatch<B>(self: &Arc<Self>, identity: Option<Identity>, parts: Parts, body: B) -> Answer
+    async fn dispatch<B>(self: &Arc<Self>, identity: Option<Identity>, parts: Parts, body: B, task: Task) -> Answer
     where
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
@@ -120,7 +135,7 @@ impl<S: Store> ApiServer<S> {
             Route::Resource(path) => {
                 let body = read_body(body).await?;
                 let call = Call { query, headers: parts.headers, body };
-                self.to_the_end(parts.method, call, path).await
+                self.to_the_end(parts.method, call, path, task).await
             }
             Route::Review { kind, .. } if parts.method == Method::POST => {
                 let body = read_body(body).await?;
@@ -163,21 +178,24 @@ impl<S: Store> ApiServer<S> {
 
     /// Answers a request for a resource. A change that has begun is carried to its end even if the client
     /// goes away meanwhile: what it has set aside or still has to check does not hang on a connection.
-    async fn to_the_end(self: &Arc<Self>, method: Method, call: Call, path: ResourcePath) -> Answer {
+    async fn to_the_end(self: &Arc<Self>, method: Method, call: Call, path: ResourcePath, task: Task) -> Answer {
         if matches!(method, Method::GET | Method::HEAD) {
             return self.resource(&method, &call, &path).await;
         }
         let permit = Arc::clone(&self.changes).acquire_owned().await.map_err(StatusError::internal)?;
         let server = Arc::clone(self);
-        let change = tokio::spawn(async move {
+        let change = async move {
             let answer = server.resource(&method, &call, &path).await;
             drop(permit);
             answer
-        });
-        match change.await {
-            Ok(answer) => answer,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(error) => Err(StatusError::internal(error)),
+        };
+        match task {
+            Task::Own => ToTheEnd::new(change).await,
+            Task::Shared => match tokio::spawn(change).await {
+                Ok(answer) => answer,
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(error) => Err(StatusError::internal(error)),
+            },
         }
     }
 

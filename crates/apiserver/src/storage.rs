@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use k8s_openapi::api::core::v1::Service;
 use stead_api::registry::kind_of;
 use stead_api::{Kind, Object, Spec, kinds};
 use stead_store::{DeleteError, Entry, Expect, Key, PutError, Range, ReadError, Resource, Revision, Store};
@@ -114,9 +115,9 @@ impl<S: Store> ApiServer<S> {
 
     /// Removes an object; `last` is the state watchers are shown.
     pub(crate) async fn remove(&self, key: Key, at: Revision, last: Object) -> Result<Arc<Entry>, DeleteError> {
-        let freed = last.clone();
+        let service = last.get::<Service>().cloned();
         let entry = self.store.delete(key, at, encode::draft(last)).await?;
-        self.forget_allocations(&freed);
+        service.iter().for_each(|service| self.forget_allocations(service));
         Ok(entry)
     }
 }

@@ -26,7 +26,7 @@ use crate::limits::{
     ACCEPT_PAUSE, CONNECTION_IDLE_MAX, CONNECTIONS_MAX, DRAIN_MAX, HANDSHAKE_MAX, PING_ANSWER_MAX, PING_PERIOD,
     PROBES_MAX, STREAMS_MAX,
 };
-use crate::server::ApiServer;
+use crate::server::{ApiServer, Task};
 
 impl<S: Store> ApiServer<S> {
     /// Serves until `shutdown` is cancelled, then drains. Fails only when the listener does.
@@ -106,7 +106,7 @@ impl<S: Store> ApiServer<S> {
             move |request| {
                 let (server, identity, request_open) = (Arc::clone(&self), identity.clone(), open.begin());
                 async move {
-                    let response = server.answer(identity, request).await;
+                    let response = server.answer(identity, request, Task::Own).await;
                     Ok::<_, Infallible>(response.map(|body| request_open.until_end_of(body)))
                 }
             }

@@ -83,10 +83,13 @@ impl<S: Store> ApiServer<S> {
         dry_run: bool,
     ) -> Result<Outcome, StatusError> {
         for _ in 0..GENERATE_NAME_ATTEMPTS_MAX {
-            let key = key_of(kind, namespace, name_of(&object));
-            let stored = convert::to_stored(object.clone())?;
+            let name = name_of(&object).to_owned();
+            let key = key_of(kind, namespace, &name);
+            // Wanted once more only when the name is taken and another can be made up.
+            let again = generate.then(|| object.clone());
+            let stored = convert::to_stored(object)?;
             let taken = if dry_run {
-                match self.find(kind, namespace, name_of(&object)).await? {
+                match self.find(kind, namespace, &name).await? {
                     None => return Ok(Outcome::Pretended(stored)),
                     Some(current) => current,
                 }
@@ -96,17 +99,18 @@ impl<S: Store> ApiServer<S> {
                     Err(PutError::Exists { current, .. }) => current,
                     Err(error @ (PutError::Conflict { .. } | PutError::Unavailable { .. })) => {
                         return Err(match Lost::from(error) {
-                            Lost::Race => StatusError::modified(kind, name_of(&object)),
+                            Lost::Race => StatusError::modified(kind, &name),
                             Lost::Refused(refusal) => refusal,
                         });
                     }
                 }
             };
-            if !generate {
+            let Some(unnamed) = again else {
                 let being_deleted = crate::encode::load(&taken, kind)
                     .is_ok_and(|object| object.metadata().deletion_timestamp.is_some());
-                return Err(StatusError::already_exists(kind, name_of(&object), being_deleted));
-            }
+                return Err(StatusError::already_exists(kind, &name, being_deleted));
+            };
+            object = unnamed;
             self.generate_name(&mut object);
             (kind.set_defaults)(&mut object);
         }

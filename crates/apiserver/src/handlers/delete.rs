@@ -40,7 +40,7 @@ impl<S: Store> ApiServer<S> {
         let show = Show { kind: path.kind, form, query: &call.query, code: StatusCode::OK };
         let mut response: Response<Body> = match path.kind.facts.delete_answer {
             DeleteAnswer::Status if deleted.gone => {
-                respond::value(StatusCode::OK, &success(path.kind, &deleted.outcome)?, form)?
+                respond::value(StatusCode::OK, &success(path.kind, &deleted.outcome), form)?
             }
             DeleteAnswer::Status | DeleteAnswer::Object => self.show(&show, &deleted.outcome)?,
         };
@@ -64,7 +64,7 @@ impl<S: Store> ApiServer<S> {
             let entry = self.fetch(kind, namespace, name).await?;
             let old = encode::load(&entry, kind)?;
             check_preconditions(kind, name, options, &old)?;
-            let mut object = old.clone();
+            let mut object = old;
             let fate = deletion::begin(&mut object, options, self.world.now());
             if fate == Fate::Pending {
                 return Ok(Deleted { outcome: Outcome::Stored(entry), gone: false });
@@ -160,20 +160,16 @@ pub(crate) fn check_preconditions(
     Ok(())
 }
 
-fn success(
-    kind: &'static Kind,
-    outcome: &Outcome,
-) -> Result<k8s_openapi::apimachinery::pkg::apis::meta::v1::Status, StatusError> {
-    let object = match outcome {
-        Outcome::Stored(entry) => encode::load(entry, kind)?,
-        Outcome::Pretended(object) => object.clone(),
+fn success(kind: &Kind, outcome: &Outcome) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Status {
+    let (name, uid) = match outcome {
+        Outcome::Stored(entry) => (Some(entry.key.name.to_string()), Some(entry.header.uid.to_string())),
+        Outcome::Pretended(object) => (object.metadata().name.clone(), object.metadata().uid.clone()),
     };
-    let metadata = object.metadata();
-    Ok(status::success(Some(StatusDetails {
-        name: metadata.name.clone(),
+    status::success(Some(StatusDetails {
+        name,
         group: (!kind.group.is_empty()).then(|| kind.group.to_owned()),
         kind: Some(kind.facts.plural.to_owned()),
-        uid: metadata.uid.clone(),
+        uid,
         ..StatusDetails::default()
-    })))
+    }))
 }

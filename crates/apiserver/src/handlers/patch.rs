@@ -27,7 +27,7 @@ impl<S: Store> ApiServer<S> {
         let validation = options.field_validation;
         let mut warnings = Vec::new();
         let mut propose = |old: &Object| {
-            let merged = patch.apply(path.kind, &old.to_value())?;
+            let merged = || patch.apply(path.kind, old.to_value());
             let mut proposal = decode(path.kind, merged, validation)?;
             proposal.warnings.extend(patch.complaints(validation)?);
             settle_namespace(path.kind, path.namespace(), &mut proposal.object)?;
@@ -65,10 +65,10 @@ impl Patch {
     }
 
     /// The document this patch makes of `current`.
-    pub(crate) fn apply(&self, kind: &'static Kind, current: &Value) -> Result<Value, StatusError> {
+    fn apply(&self, kind: &'static Kind, current: Value) -> Result<Value, StatusError> {
         match self {
-            Self::Json(patch) => patch.apply(current).map_err(json_error),
-            Self::Merge(body) => patch::merge_patch(current, body).map_err(merge_error),
+            Self::Json(patch) => patch.apply(&current).map_err(json_error),
+            Self::Merge(body) => patch::merge_patch(&current, body).map_err(merge_error),
             Self::Strategic(patch) => strategic(kind, current, patch),
         }
     }
@@ -96,15 +96,19 @@ impl Patch {
     }
 }
 
-fn strategic(kind: &'static Kind, current: &Value, patch: &Value) -> Result<Value, StatusError> {
+fn strategic(kind: &'static Kind, current: Value, patch: &Value) -> Result<Value, StatusError> {
     let ty = stead_api::schema::root(kind);
-    patch::strategic_merge(&ty, current.clone(), patch.clone()).map_err(strategic_error)
+    patch::strategic_merge(&ty, current, patch.clone()).map_err(strategic_error)
 }
 
-fn decode(kind: &'static Kind, document: Value, validation: FieldValidation) -> Result<Proposal, StatusError> {
-    let shown = document.clone();
-    let refuse = |error: &str| undecodable(&shown, error);
-    let decoded = decode::decode_value(kind, document).map_err(|error| refuse(&error.to_string()))?;
+/// Decodes a document, which is made once more to be shown in a refusal.
+fn decode(
+    kind: &'static Kind,
+    document: impl Fn() -> Result<Value, StatusError>,
+    validation: FieldValidation,
+) -> Result<Proposal, StatusError> {
+    let refuse = |error: &str| document().map_or_else(|refusal| refusal, |shown| undecodable(&shown, error));
+    let decoded = decode::decode_value(kind, document()?).map_err(|error| refuse(&error.to_string()))?;
     let complaints = decoded.complaints();
     let warnings = match validation {
         FieldValidation::Ignore => Vec::new(),

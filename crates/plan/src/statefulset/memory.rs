@@ -2,6 +2,7 @@
 //! thousands of replicas costs what has changed and not what there is. It changes no plan.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -70,11 +71,24 @@ impl Lens {
 /// Views by the very object they are of: an object that is held is never changed, and while it is held no
 /// other has its address.
 #[derive(Debug)]
-pub(super) struct Remembered<K, V>(HashMap<usize, (Arc<K>, Option<V>)>);
+pub(super) struct Remembered<K, V> {
+    held: HashMap<usize, Held<K, V>, BuildHasherDefault<AddressHasher>>,
+    /// How often the objects have been looked at.
+    look: u64,
+}
+
+#[derive(Debug)]
+struct Held<K, V> {
+    /// Keeps the address from being given to another.
+    _object: Arc<K>,
+    view: Option<V>,
+    /// The last look at which it was among the objects.
+    look: u64,
+}
 
 impl<K, V> Default for Remembered<K, V> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self { held: HashMap::default(), look: 0 }
     }
 }
 
@@ -86,16 +100,39 @@ impl<K, V: Clone> Remembered<K, V> {
         objects: &'a [Arc<K>],
         view: impl Fn(&K) -> Option<V>,
     ) -> impl Iterator<Item = (&'a Arc<K>, V)> {
-        let mut before = std::mem::take(&mut self.0);
-        self.0.reserve(objects.len());
+        self.look += 1;
+        let look = self.look;
         let mut seen = Vec::with_capacity(objects.len());
         for object in objects {
-            let address = Arc::as_ptr(object).addr();
-            let held = before.remove(&address).unwrap_or_else(|| (Arc::clone(object), view(object)));
-            seen.extend(held.1.clone().map(|view| (object, view)));
-            self.0.insert(address, held);
+            let held = self.held.entry(Arc::as_ptr(object).addr());
+            let held = held.or_insert_with(|| Held { _object: Arc::clone(object), view: view(object), look });
+            held.look = look;
+            seen.extend(held.view.clone().map(|view| (object, view)));
+        }
+        if self.held.len() > objects.len() {
+            self.held.retain(|_, held| held.look == look);
         }
         seen.into_iter()
+    }
+}
+
+/// Spreads addresses, which are multiples of a power of two. Nobody chooses them to collide.
+#[derive(Debug, Default)]
+struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_usize(usize::from(*byte)));
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        // The odd number next to 2^64 divided by the golden ratio; the table looks at the upper and the lower bits.
+        let spread = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = spread ^ (spread >> 32);
     }
 }
 

@@ -98,7 +98,9 @@ impl ServiceRecords {
             let Some(first) = addresses.first().filter(|_| publish_not_ready || is_ready(endpoint)) else { continue };
             let label = endpoint.hostname.as_deref().filter(|name| !name.is_empty());
             let label = label.map_or_else(|| dashed(*first), str::to_ascii_lowercase);
-            let full = self.add_endpoint(label, &addresses);
+            let (full, is_new) = self.add_endpoint(label, &addresses);
+            // Of an endpoint met before, the other family of a dual stack, some ports may be there already.
+            let own_ports = if is_new { self.ports.len() } else { 0 };
             for port in slice.ports.iter().flatten().filter(|_| headless) {
                 let Some(number) = port.port.and_then(|number| u16::try_from(number).ok()) else { continue };
                 let record = PortRecord {
@@ -107,16 +109,17 @@ impl ServiceRecords {
                     number,
                     target: Arc::clone(&full),
                 };
-                // The other family of a dual stack endpoint says the same.
-                if !self.ports.contains(&record) {
+                if !self.ports[own_ports..].contains(&record) {
                     self.ports.push(record);
                 }
             }
         }
     }
 
-    fn add_endpoint(&mut self, label: String, addresses: &[IpAddr]) -> Arc<str> {
+    /// The full name of the endpoint, and whether it was not there before.
+    fn add_endpoint(&mut self, label: String, addresses: &[IpAddr]) -> (Arc<str>, bool) {
         let full: Arc<str> = format!("{label}.{}", self.name).into();
+        let known = self.endpoints.len();
         let records =
             self.endpoints.entry(label.into()).or_insert_with(|| EndpointRecords { name: full, addresses: Vec::new() });
         for address in addresses {
@@ -125,7 +128,8 @@ impl ServiceRecords {
             }
             self.endpoint_of.entry(*address).or_insert_with(|| Arc::clone(&records.name));
         }
-        Arc::clone(&records.name)
+        let full = Arc::clone(&records.name);
+        (full, self.endpoints.len() > known)
     }
 }
 
@@ -166,4 +170,36 @@ fn dashed(address: IpAddr) -> String {
 fn distinct(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     let mut seen = std::collections::HashSet::new();
     addresses.filter(|address| seen.insert(*address)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ServiceSpec;
+    use k8s_openapi::api::discovery::v1::EndpointPort;
+
+    use super::*;
+
+    #[test]
+    fn both_families_of_an_endpoint_share_its_ports_and_other_endpoints_have_their_own() {
+        let endpoint = |host: &str, address: &str| Endpoint {
+            hostname: Some(host.to_owned()),
+            addresses: vec![address.to_owned()],
+            ..Endpoint::default()
+        };
+        let slice = |endpoints: Vec<Endpoint>| {
+            let port = |number| EndpointPort { port: Some(number), ..EndpointPort::default() };
+            EndpointSlice {
+                endpoints: Some(endpoints),
+                ports: Some(vec![port(1), port(2)]),
+                ..EndpointSlice::default()
+            }
+        };
+        let four = slice(vec![endpoint("a", "10.0.0.1"), endpoint("b", "10.0.0.2"), endpoint("a", "10.0.0.3")]);
+        let six = slice(vec![endpoint("b", "fd00::2"), endpoint("c", "fd00::3")]);
+        let spec = ServiceSpec { cluster_ip: Some(HEADLESS.to_owned()), ..ServiceSpec::default() };
+        let service = Service { spec: Some(spec), ..Service::default() };
+        let records = ServiceRecords::new("cluster.local", &service, [&four, &six]);
+        let ports: Vec<_> = records.ports.iter().map(|port| (&port.target[..1], port.number)).collect();
+        assert_eq!(ports, [("a", 1), ("a", 2), ("b", 1), ("b", 2), ("c", 1), ("c", 2)]);
+    }
 }

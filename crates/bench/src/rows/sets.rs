@@ -150,6 +150,7 @@ impl Bench {
         begin: impl FnOnce(&mut Connection) -> anyhow::Result<()>,
         done: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<f64> {
+        self.reconnect()?;
         let mut watch = self.endpoint.connect()?;
         watch.watch(&format!("{SETS}?watch=true&fieldSelector=metadata.name={name}"))?;
         let started = Instant::now();
@@ -175,11 +176,20 @@ impl Bench {
         bail!("{name} did not become what it should be within {STATE_MAX:?}")
     }
 
+    /// The server closes a connection that nothing was asked on for a while, as when a large set came up.
+    fn reconnect(&mut self) -> anyhow::Result<()> {
+        self.api = self.endpoint.connect()?;
+        // The handshake is no part of what is measured next.
+        self.api.get("/version").map(drop)
+    }
+
     /// Deletes the set and its claims, so that the next run begins as this one did.
     fn forget(&mut self, name: &str) -> anyhow::Result<()> {
+        self.reconnect()?;
         self.api.delete(&format!("{SETS}/{name}"))?;
         self.api.delete(CLAIMS)?;
         for path in [CLAIMS, VOLUMES] {
+            self.reconnect()?;
             let list = self.api.get(path)?;
             let (left, version) = (list["items"].as_array().map_or(0, Vec::len), &list["metadata"]["resourceVersion"]);
             let mut watch = self.endpoint.connect()?;

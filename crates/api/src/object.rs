@@ -8,6 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::registry::{self, Kind, Spec};
 
+/// Room made for the wire form of an object before it is known; most pods take less.
+const JSON_BYTES_USUAL: usize = 4096;
+
 /// A typed API object behind one box.
 pub struct Object(Box<dyn Erased>);
 
@@ -34,8 +37,10 @@ impl<T: Spec> Erased for T {
         k8s_openapi::Metadata::metadata_mut(self)
     }
     fn to_json(&self) -> Vec<u8> {
+        let mut json = Vec::with_capacity(JSON_BYTES_USUAL);
         // k8s-openapi types hold only strings, numbers, maps with string keys and JSON values.
-        serde_json::to_vec(self).expect("API types always serialise")
+        serde_json::to_writer(&mut json, self).expect("API types always serialise");
+        json
     }
     fn clone_box(&self) -> Box<dyn Erased> {
         Box::new(self.clone())

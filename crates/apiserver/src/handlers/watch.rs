@@ -328,6 +328,8 @@ impl Writer {
 }
 
 fn line(type_: &str, object: &[u8], buffer: &mut Vec<u8>) {
+    const AROUND: usize = r#"{"type":"BOOKMARK","object":}"#.len() + 1;
+    buffer.reserve(object.len() + AROUND);
     buffer.extend_from_slice(b"{\"type\":\"");
     buffer.extend_from_slice(type_.as_bytes());
     buffer.extend_from_slice(b"\",\"object\":");

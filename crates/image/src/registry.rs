@@ -1,6 +1,8 @@
 //! Talking to one registry: manifests, configurations and layers of one repository with one set of
 //! credentials. Says what went wrong in few words; decides nothing about where to go next.
 
+mod manifests;
+
 use std::sync::Once;
 use std::time::Duration;
 
@@ -9,21 +11,25 @@ use futures::{Stream, TryStreamExt};
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference};
+use oci_client::{Client, Reference, RegistryOperation};
+use tokio::sync::OnceCell;
 
 use crate::config::Endpoint;
 use crate::digest::Digest;
-use crate::manifest::{Descriptor, Document, MANIFEST_MEDIA_TYPES};
+use crate::manifest::{Descriptor, Document};
 use crate::{ImageName, Secret};
+use manifests::Shown;
 
 /// How long connecting may take.
-const CONNECT_S: u64 = 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a registry may be silent in the middle of an answer.
-const SILENCE_S: u64 = 60;
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Largest configuration or manifest.
-const DOCUMENT_BYTES_MAX: u64 = 8 << 20;
+const USER_AGENT: &str = concat!("stead/", env!("CARGO_PKG_VERSION"));
+
+/// Largest configuration.
+const CONFIG_BYTES_MAX: u64 = 8 << 20;
 
 /// Why a registry did not give what was asked of it.
 #[derive(Debug)]
@@ -41,8 +47,12 @@ pub(crate) enum Refusal {
 
 /// One repository of one registry, seen with one set of credentials.
 pub(crate) struct Repository {
+    endpoint: Endpoint,
     client: Client,
+    manifests: reqwest::Client,
     auth: RegistryAuth,
+    /// What the registry wants to see, once it was asked.
+    shown: OnceCell<Shown>,
     /// What is named, at the host that is asked.
     reference: Reference,
 }
@@ -60,7 +70,8 @@ impl Repository {
             Some(Secret::Basic { username, password }) => RegistryAuth::Basic(username.clone(), password.clone()),
             Some(Secret::Token(token)) => RegistryAuth::Bearer(token.clone()),
         };
-        Ok(Self { client: client(endpoint)?, auth, reference })
+        let (client, manifests) = (client(endpoint)?, manifests::client(endpoint)?);
+        Ok(Self { endpoint: endpoint.clone(), client, manifests, auth, shown: OnceCell::new(), reference })
     }
 
     /// What the name stands for, and its digest.
@@ -75,12 +86,17 @@ impl Repository {
     }
 
     async fn document_at(&self, reference: &Reference) -> Result<(Document, Digest), Refusal> {
-        let (bytes, digest) =
-            self.client.pull_manifest_raw(reference, &self.auth, MANIFEST_MEDIA_TYPES).await.map_err(refusal)?;
+        let shown = self.shown.get_or_try_init(|| self.exchange()).await?;
+        let (bytes, digest) = manifests::get(&self.manifests, &self.endpoint, reference, shown).await?;
         let document = serde_json::from_slice(&bytes)
             .map_err(|error| Refusal::Other(format!("not an image manifest: {error}")))?;
-        let digest = digest.parse().map_err(Refusal::Other)?;
         Ok((document, digest))
+    }
+
+    /// Finds out what the registry wants to see; blobs are asked for with the same.
+    async fn exchange(&self) -> Result<Shown, Refusal> {
+        let token = self.client.auth(&self.reference, &self.auth, RegistryOperation::Pull).await.map_err(refusal)?;
+        Ok(Shown::new(token, &self.auth))
     }
 
     /// A small blob, whole and verified.
@@ -88,8 +104,8 @@ impl Repository {
         let mut stream = std::pin::pin!(self.stream(descriptor).await?);
         let mut content = Vec::new();
         while let Some(chunk) = stream.try_next().await.map_err(stream_refusal)? {
-            if content.len() as u64 + chunk.len() as u64 > DOCUMENT_BYTES_MAX {
-                return Err(Refusal::Other(format!("{} is larger than {DOCUMENT_BYTES_MAX} bytes", descriptor.digest)));
+            if content.len() as u64 + chunk.len() as u64 > CONFIG_BYTES_MAX {
+                return Err(Refusal::Other(format!("{} is larger than {CONFIG_BYTES_MAX} bytes", descriptor.digest)));
             }
             content.extend_from_slice(&chunk);
         }
@@ -111,20 +127,25 @@ impl Repository {
 }
 
 fn client(endpoint: &Endpoint) -> Result<Client, Refusal> {
-    static PROVIDER: Once = Once::new();
-    // An error means that another part of the process has chosen one already, which serves as well.
-    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
     let config = |accept_invalid_certificates| ClientConfig {
         protocol: if endpoint.plain_http { ClientProtocol::Http } else { ClientProtocol::Https },
         accept_invalid_certificates,
-        connect_timeout: Some(Duration::from_secs(CONNECT_S)),
-        read_timeout: Some(Duration::from_secs(SILENCE_S)),
-        user_agent: concat!("stead/", env!("CARGO_PKG_VERSION")),
+        connect_timeout: Some(CONNECT_TIMEOUT),
+        read_timeout: Some(SILENCE_TIMEOUT),
+        user_agent: USER_AGENT,
         ..ClientConfig::default()
     };
-    let made = Client::try_from(config(false));
-    // A machine without any trusted certificates cannot make a TLS client at all; plain HTTP needs none.
-    let made = if endpoint.plain_http { made.or_else(|_| Client::try_from(config(true))) } else { made };
+    made_for(endpoint, |any_certificate| Client::try_from(config(any_certificate)))
+}
+
+/// Makes a client that checks certificates. A machine without any trusted certificates cannot make one for TLS
+/// at all; plain HTTP needs none.
+fn made_for<T, E: std::error::Error>(endpoint: &Endpoint, make: impl Fn(bool) -> Result<T, E>) -> Result<T, Refusal> {
+    static PROVIDER: Once = Once::new();
+    // An error means that another part of the process has chosen one already, which serves as well.
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    let made = make(false);
+    let made = if endpoint.plain_http { made.or_else(|_| make(true)) } else { made };
     made.map_err(|error| Refusal::Other(format!("cannot make a client: {}", chain(&error))))
 }
 

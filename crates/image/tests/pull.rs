@@ -210,6 +210,23 @@ async fn content_that_is_not_what_its_digest_says_is_refused() {
 }
 
 #[tokio::test]
+async fn a_manifest_that_goes_on_and_on_is_refused_and_not_held() {
+    let (registry, dir) = (Registry::start(Access::Anyone).await, temp());
+    let sound = image(vec![layer(&[("x", "x")], Packing::Gzip)]);
+    let padded = |bytes: usize| {
+        let mut manifest = sound.manifest.bytes.clone();
+        manifest.resize(bytes, b' ');
+        TestImage { manifest: Blob::new(manifest), ..sound.clone() }
+    };
+    registry.push("app", "long", &padded(4 << 20));
+    registry.push("app", "longer", &padded((4 << 20) + 1));
+    let refused = pull(&store(&dir), &format!("{}/app:longer", registry.host)).await.expect_err("too large");
+    assert!(matches!(refused, PullError::Registry { .. }), "{refused}");
+    assert!(refused.to_string().ends_with("manifest is larger than 4194304 bytes"), "{refused}");
+    pull(&store(&dir), &format!("{}/app:long", registry.host)).await.expect("just not too large");
+}
+
+#[tokio::test]
 async fn what_is_no_image_is_refused() {
     let (registry, dir) = (Registry::start(Access::Anyone).await, temp());
     let sound = image(vec![layer(&[("x", "x")], Packing::Gzip)]);

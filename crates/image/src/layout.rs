@@ -61,9 +61,8 @@ pub(crate) struct Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path)
-            && error.kind() != ErrorKind::NotFound
-        {
+        // However deep a layer makes it.
+        if let Err(error) = stead_disk::remove_tree(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove a draft, left for the next start");
         }
     }
@@ -108,8 +107,7 @@ impl Layout {
     /// Removes all drafts; only under the exclusive lock.
     pub(crate) fn clear_drafts(&self) -> Result<(), StoreError> {
         for path in self.children("draft")? {
-            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            removed.map_err(failed("remove", &path))?;
+            stead_disk::remove_tree(&path).map_err(failed("remove", &path))?;
         }
         Ok(())
     }
@@ -290,6 +288,8 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]
@@ -314,6 +314,26 @@ mod tests {
         });
         assert!(layout.record(&name).expect("readable").expect("there").size_bytes < WRITERS);
         assert_eq!(fs::read_dir(dir.path().join("names")).expect("readable").count(), 1, "no draft beside it");
+        assert_eq!(fs::read_dir(dir.path().join("draft")).expect("readable").count(), 0);
+    }
+
+    #[test]
+    fn a_draft_is_cleared_away_however_deep_it_is() {
+        // Symbolic links let a layer reach deeper than any path is long.
+        const DEPTH: usize = 20_000;
+        let dir = tempfile::tempdir().expect("a directory");
+        let layout = Layout::open(dir.path()).expect("opens");
+        let draft = layout.draft().expect("a draft");
+        let open = |at: rustix::fd::BorrowedFd<'_>, name: &str| {
+            let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+            rustix::fs::openat(at, name, flags, rustix::fs::Mode::empty()).expect("opened")
+        };
+        let mut at = open(rustix::fs::CWD, draft.path().to_str().expect("text"));
+        for _ in 0..DEPTH {
+            rustix::fs::mkdirat(&at, "d", rustix::fs::Mode::RWXU).expect("made");
+            at = open(at.as_fd(), "d");
+        }
+        drop(draft);
         assert_eq!(fs::read_dir(dir.path().join("draft")).expect("readable").count(), 0);
     }
 }

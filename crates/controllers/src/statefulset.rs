@@ -145,7 +145,7 @@ struct Execution<'a> {
 }
 
 impl Execution<'_> {
-    /// All batches, up to the first that fails, and then the status that holds (G4).
+    /// All batches, up to the first that fails, what is due all the same, and then the status that holds (G4).
     async fn carry_out(&self, plan: &Plan) -> Result<(), WriteError> {
         for note in &plan.notes {
             self.tell(note);
@@ -158,6 +158,10 @@ impl Execution<'_> {
             }
         }
         let failed = outcome.as_ref().err().map(|(action, _)| *action);
+        if let Some(failed) = failed {
+            // The first failure is the one to be told.
+            outcome = outcome.and(slow_start(plan.still_due(failed), |action| self.act(action)).await);
+        }
         if let Some(status) = statefulset::status_after(self.set, plan, failed) {
             let put = |set: &mut StatefulSet| set.status = Some(conditions::onto(set.status.as_ref(), status));
             self.writer.write_status(self.set.clone(), put).await?;

@@ -357,6 +357,14 @@ impl Plan {
         self.actions().any(|action| matches!(action, Action::AdoptPod(_) | Action::ReleasePod(_)))
     }
 
+    /// What is done though `failed` was not: history is kept within its limit in any case (G4), as long as it is
+    /// settled which revisions are whose.
+    pub fn still_due(&self, failed: &Action) -> &[Action] {
+        let mut later = self.batches.iter().skip_while(|batch| !batch.contains(failed)).skip(1);
+        let history = later.find(|batch| matches!(batch.first(), Some(Action::DeleteRevision(_))));
+        history.filter(|_| !failed.is_bookkeeping()).map_or(&[], Vec::as_slice)
+    }
+
     /// All actions in order.
     pub fn actions(&self) -> impl Iterator<Item = &Action> {
         self.batches.iter().flatten()

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::entropy::Dice;
-use super::observer::{Observer, Tap, table_of};
+use super::lies::{Lie, Memory};
+use super::observer::{Observer, Tap};
 use super::server::{Running, Server};
 
 /// How long a client tries to reach a server that does not answer.
@@ -43,8 +44,8 @@ pub(crate) struct Weather {
     pub(crate) expired: u64,
     /// Nothing gets through.
     pub(crate) partitioned: bool,
-    /// Updates lose the revision they were decided on. Planted, to see whether anybody notices.
-    pub(crate) forces: bool,
+    /// What the server does wrong. Planted, to see whether anybody notices.
+    pub(crate) lie: Option<Lie>,
 }
 
 /// Longest stall of a watch.
@@ -61,7 +62,7 @@ impl Weather {
         cut: 0,
         expired: 0,
         partitioned: false,
-        forces: false,
+        lie: None,
     };
 
     /// Everything goes wrong now and then.
@@ -74,7 +75,7 @@ impl Weather {
         cut: 10,
         expired: 200,
         partitioned: false,
-        forces: false,
+        lie: None,
     };
 }
 
@@ -98,6 +99,7 @@ struct Inner {
     dice: Dice,
     observer: Observer,
     weather: Mutex<Weather>,
+    memory: Memory,
     /// Replaced, and the old one cancelled, when every open stream is to be cut.
     streams: Mutex<CancellationToken>,
     /// Cancelled when the client's process is killed.
@@ -119,6 +121,7 @@ impl Link {
             dice,
             observer: observer.clone(),
             weather: Mutex::new(weather),
+            memory: Memory::default(),
             streams: Mutex::default(),
             dead: CancellationToken::new(),
         };
@@ -201,28 +204,35 @@ impl Inner {
         };
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(Into::into)?.to_bytes();
-        let tap = Tap::of(&self.observer, &parts.uri);
+        let accept = parts.headers.get(http::header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let tap = Tap::of(&self.observer, &self.name, &parts.uri, accept.unwrap_or_default());
         let begins_later = parts.uri.query().is_some_and(|query| query.contains("resourceVersion="));
         if tap.is_some() && begins_later && self.dice.permille(weather.expired) {
             return Ok(expired());
         }
         let streams = lock(&self.streams).clone();
-        let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
-        let on = (method == Method::PUT).then(|| revision_in(&body)).flatten();
-        let body = if weather.forces && on.is_some() { unconditional(&body) } else { body };
+        let path = parts.uri.path().to_owned();
+        let question = self.observer.asked(&self.name, &parts.method, &parts.uri, &body);
+        let body = match weather.lie {
+            Some(lie) => lie.of_request(body),
+            None => body,
+        };
         let request = Request::from_parts(parts, http_body_util::Full::new(body));
         let response = self.serve(&running, request).await?;
-        if let Some(tap) = tap
-            && response.status() == StatusCode::OK
-        {
-            return Ok(self.stream(response, tap, running, streams));
+        let (is_watch, status) = (tap.is_some(), response.status());
+        match tap {
+            Some(tap) if status == StatusCode::OK => return Ok(self.stream(response, tap, running, streams)),
+            Some(tap) => tap.refused(status),
+            None => {}
         }
         let (head, body) = response.into_parts();
         let body = body.collect().await?.to_bytes();
-        if head.status.is_success()
-            && let (Some((resource, _)), Some(revision)) = (table_of(&path), revision_in(&body))
-        {
-            self.observer.acknowledged(&self.name, resource, revision, on);
+        let body = match weather.lie {
+            Some(lie) => lie.of_answer(&path, body, &self.memory),
+            None => body,
+        };
+        if let Some(question) = question.filter(|_| !is_watch) {
+            self.observer.answered(&question, head.status, &body);
         }
         tokio::time::sleep(self.dice.ms(0, weather.delay_ms_max)).await;
         if lock(&self.weather).partitioned || self.dice.permille(weather.unanswered) {
@@ -259,7 +269,7 @@ impl Inner {
         cut: CancellationToken,
     ) -> Response<Body> {
         let (head, body) = response.into_parts();
-        let stream = Stream { link: Arc::clone(self), body: Some(body), tap, died: running.died, cut };
+        let stream = Stream { link: Arc::clone(self), source: Some((body, tap)), died: running.died, cut };
         let frames = futures::stream::unfold(stream, |mut stream| async move {
             let frame = stream.next().await?;
             Some((frame, stream))
@@ -270,51 +280,51 @@ impl Inner {
 
 struct Stream {
     link: Arc<Inner>,
-    /// None when it has ended.
-    body: Option<stead_apiserver::Body>,
-    tap: Tap,
+    /// What the server sends; none when it has ended.
+    source: Option<(stead_apiserver::Body, Tap)>,
     died: CancellationToken,
     cut: CancellationToken,
 }
 
 impl Stream {
     async fn next(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
-        let mut body = self.body.take()?;
+        let (mut body, tap) = self.source.take()?;
+        tap.taken();
         let link = Arc::clone(&self.link);
         let frame = tokio::select! {
             biased;
             () = link.dead.cancelled() => None,
             () = self.died.cancelled() => return Some(Err(NoAnswer("connection reset by peer").into())),
             () = self.cut.cancelled() => return Some(Err(NoAnswer("connection timed out").into())),
-            frame = chunk(&link, &mut body, &mut self.tap) => Some(frame?),
+            frame = chunk(&link, &mut body, &tap) => Some(frame?),
         };
         match frame {
             Some(Ok(frame)) => {
-                self.body = Some(body);
+                self.source = Some((body, tap));
                 Some(Ok(frame))
             }
             Some(Err(error)) => Some(Err(error)),
             None => {
-                drop(body);
+                drop((body, tap));
                 std::future::pending().await
             }
         }
     }
 }
 
-async fn chunk(
-    link: &Inner,
-    body: &mut stead_apiserver::Body,
-    tap: &mut Tap,
-) -> Option<Result<Frame<Bytes>, BoxError>> {
+async fn chunk(link: &Inner, body: &mut stead_apiserver::Body, tap: &Tap) -> Option<Result<Frame<Bytes>, BoxError>> {
     let frame = match body.frame().await? {
         Ok(frame) => frame,
         Err(error) => return Some(Err(error)),
     };
+    let weather = *lock(&link.weather);
+    let frame = match weather.lie {
+        Some(lie) => lie.of_watch(frame),
+        None => frame,
+    };
     if let Some(bytes) = frame.data_ref() {
         tap.saw(bytes);
     }
-    let weather = *lock(&link.weather);
     tokio::time::sleep(link.dice.ms(0, weather.watch_delay_ms_max)).await;
     if link.dice.permille(weather.stalled) {
         tokio::time::sleep(link.dice.ms(0, STALL_S_MAX * 1000)).await;
@@ -323,29 +333,6 @@ async fn chunk(
         return Some(Err(NoAnswer("connection reset by peer").into()));
     }
     Some(Ok(frame))
-}
-
-/// The resourceVersion of the object in `json`, if it is one and has one. A list's says something else.
-fn revision_in(json: &[u8]) -> Option<u64> {
-    #[derive(serde::Deserialize)]
-    struct Object {
-        metadata: Metadata,
-        items: Option<serde::de::IgnoredAny>,
-    }
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Metadata {
-        resource_version: Option<String>,
-    }
-    let object: Object = serde_json::from_slice(json).ok()?;
-    object.metadata.resource_version.filter(|_| object.items.is_none())?.parse().ok()
-}
-
-/// The object in `json` without its resourceVersion.
-fn unconditional(json: &Bytes) -> Bytes {
-    let Ok(mut object) = serde_json::from_slice::<serde_json::Value>(json) else { return json.clone() };
-    object["metadata"]["resourceVersion"].take();
-    object.to_string().into()
 }
 
 fn full(bytes: Bytes) -> Body {

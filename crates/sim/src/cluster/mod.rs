@@ -7,6 +7,7 @@
 mod agent;
 mod disk;
 pub mod entropy;
+mod lies;
 mod link;
 mod machine;
 mod nemesis;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::disk::SimDisk;
 use super::entropy::Dice;
+use super::observer::Observer;
 use super::story::Story;
 use super::time::{ServerWorld, WallClock};
 
@@ -48,13 +49,14 @@ struct Inner {
     disk: Arc<SimDisk>,
     wall: WallClock,
     dice: Dice,
+    observer: Observer,
     story: Story,
 }
 
 impl Server {
     /// A server that is not running yet.
-    pub(crate) fn new(disk: Arc<SimDisk>, wall: WallClock, dice: Dice, story: Story) -> Self {
-        Self { inner: Arc::new(Inner { running: Mutex::default(), disk, wall, dice, story }) }
+    pub(crate) fn new(disk: Arc<SimDisk>, wall: WallClock, dice: Dice, observer: Observer, story: Story) -> Self {
+        Self { inner: Arc::new(Inner { running: Mutex::default(), disk, wall, dice, observer, story }) }
     }
 
     /// Starts the process, if it is not running.
@@ -72,6 +74,7 @@ impl Server {
             watch_events_max: 32 + self.inner.dice.index(200),
             ..Limits::default()
         };
+        self.inner.observer.server_started(newest.0, limits.clone());
         let disk = Arc::clone(&self.inner.disk) as Arc<dyn Disk>;
         let store = Arc::new(Simulated::start(entries, newest, disk, limits));
         let world = ServerWorld { wall: self.inner.wall.clone(), dice: self.inner.dice.clone() };

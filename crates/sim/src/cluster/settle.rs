@@ -101,6 +101,9 @@ async fn be_quiet(world: &World) {
         let mark = world.disk().newest();
         tokio::time::sleep(QUIET).await;
         if world.observer().unrest(mark.0).is_empty() {
+            for late in world.observer().unshown() {
+                world.story().violated("I6", late);
+            }
             return;
         }
     }

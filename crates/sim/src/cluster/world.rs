@@ -63,7 +63,7 @@ impl World {
         let disk = Arc::new(SimDisk::new(dice("disk"), observer.clone()));
         let origin = Instant::now();
         let wall = WallClock::new(origin);
-        let server = Server::new(Arc::clone(&disk), wall.clone(), dice("server"), story.clone());
+        let server = Server::new(Arc::clone(&disk), wall.clone(), dice("server"), observer.clone(), story.clone());
         let machine = |(nth, name): (usize, &&str)| {
             let subnet = u8::try_from(nth + 1).unwrap_or(u8::MAX);
             Machine::new(name, subnet, WallClock::new(origin), dice(name), observer.clone())
@@ -157,6 +157,7 @@ impl World {
             return;
         }
         self.inner.story.tell(CONTROLLERS, "start");
+        self.inner.observer.controllers_started();
         let link = self.link(CONTROLLERS);
         let context = Context::start_with(link.client(), self.inner.wall.clock());
         let settings = Settings {

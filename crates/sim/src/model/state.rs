@@ -90,6 +90,30 @@ impl Act {
         }
     }
 
+    /// Whether it settles which pods and revisions are the set's.
+    fn is_bookkeeping(&self) -> bool {
+        match self {
+            Self::Confirm
+            | Self::AdoptRevision(_)
+            | Self::CreateRevision { .. }
+            | Self::Renumber(..)
+            | Self::AdoptPod(_)
+            | Self::ReleasePod(_)
+            | Self::Remember(_) => true,
+            Self::DeleteRevision(_)
+            | Self::Relabel(_)
+            | Self::Prepare(..)
+            | Self::Withdraw(_)
+            | Self::OwnClaim(..)
+            | Self::CreateClaim { .. }
+            | Self::CreatePod { .. }
+            | Self::DeletePod(..)
+            | Self::DeleteClaim(_)
+            | Self::GrowClaim(..)
+            | Self::RollBack { .. } => false,
+        }
+    }
+
     pub(crate) fn visit(&mut self, with: &mut impl FnMut(&mut Stamp)) {
         if let Some(target) = self.target() {
             target.uid.iter_mut().for_each(&mut *with);
@@ -102,7 +126,8 @@ impl Act {
 }
 
 /// A plan being carried out: batch after batch, in chunks of 1, 2, 4, … actions. Those of one chunk
-/// are on their way together, so they arrive in any order. After a failure only the chunk is finished.
+/// are on their way together, so they arrive in any order. After a failure only the chunk is finished, and
+/// history is kept short all the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Job {
     /// The set it is for.
@@ -116,27 +141,28 @@ pub(crate) struct Job {
     pub(crate) under_way: u8,
     /// Size of that chunk when it began.
     pub(crate) chunk: u8,
-    pub(crate) failed: bool,
     /// The status to write at the end.
     pub(crate) status: Option<StatusId>,
 }
 
 impl Job {
     pub(crate) fn new(set: Stamp, spec: Spec, generation: u8, acts: Vec<(u8, Act)>, status: Option<StatusId>) -> Self {
-        let mut job = Self { set, spec, generation, acts, under_way: 0, chunk: 0, failed: false, status };
+        let mut job = Self { set, spec, generation, acts, under_way: 0, chunk: 0, status };
         job.start_chunk(None);
         job
     }
 
     /// Takes out the action `index` of those under way, which ended as `failed` says.
     pub(crate) fn done(&mut self, index: usize, failed: bool) {
-        let (batch, _) = self.acts.remove(index);
+        let (batch, act) = self.acts.remove(index);
         self.under_way -= 1;
-        self.failed |= failed;
+        if failed {
+            let mut late = self.acts.split_off(usize::from(self.under_way));
+            let is_due = |later: u8, other: &Act| later > batch && matches!(other, Act::DeleteRevision(_));
+            late.retain(|(later, other)| !act.is_bookkeeping() && is_due(*later, other));
+            self.acts.extend(late);
+        }
         if self.under_way == 0 {
-            if self.failed {
-                self.acts.clear();
-            }
             self.start_chunk(Some(batch));
         }
     }

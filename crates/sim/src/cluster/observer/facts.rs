@@ -17,6 +17,7 @@ use tokio::time::Instant;
 pub(super) struct SetFact {
     pub(super) uid: String,
     pub(super) deleting: bool,
+    pub(super) generation: i64,
     /// The ordinals wanted.
     pub(super) range: Range,
     pub(super) ordered: bool,
@@ -55,6 +56,7 @@ impl SetFact {
         Self {
             uid: set.metadata.uid.clone().unwrap_or_default(),
             deleting: set.metadata.deletion_timestamp.is_some(),
+            generation: set.metadata.generation.unwrap_or(0),
             updated_from: asked.range.partition_end(partition).0.into(),
             range: asked.range,
             recreate: asked.strategy == Strategy::Recreate,

@@ -2,14 +2,20 @@
 //! invariants on them. It knows what was asked for and by whom, and never influences what happens.
 //!
 //! Where a rule binds a controller that can only act on what it has seen, it asks whether *some* real state
-//! of the last [`WINDOW`] allowed the action.
+//! that the controller can have been looking at ([`sights`]) allowed the action.
 
+mod answers;
 mod claims;
 mod facts;
+mod log;
 mod names;
 mod pictures;
 mod processes;
+mod selection;
 mod sets;
+mod shown;
+mod sights;
+mod status;
 mod tap;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,16 +26,20 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use stead_store::Limits;
 use stead_store::simulated::Committed;
 use tokio::time::Instant;
 
 use super::story::Story;
 use facts::{PodFact, SetFact};
+use log::Log;
 use pictures::Pictures;
 pub(crate) use processes::Process;
-pub(crate) use tap::{Tap, table_of};
+use sights::Sights;
+pub(crate) use tap::Tap;
 
-/// How old a state may be that somebody acts on: stalls, partitions and back-offs together stay below it.
+/// How long names may lag, and for how long states are remembered that somebody may act on: stalls,
+/// partitions and back-offs together stay below it.
 const WINDOW: Duration = Duration::from_secs(120);
 
 /// Namespace and name.
@@ -38,21 +48,12 @@ pub(crate) type Name = (String, String);
 /// Who carries out what controllers decide.
 pub(crate) const CONTROLLERS: &str = "controllers";
 
-/// One write in the log.
-struct Logged {
-    revision: u64,
-    name: Name,
-    deleted: bool,
-    before: Option<u64>,
-    writer: Arc<str>,
-}
-
 #[derive(Default)]
 struct State {
-    /// By resource, in order of revision.
-    log: BTreeMap<Box<str>, Vec<Logged>>,
-    newest: u64,
-    writes: u64,
+    log: Log,
+    /// Watches that are open.
+    open: tap::Open,
+    sights: Sights,
     sets: BTreeMap<Name, SetFact>,
     pods: BTreeMap<Name, PodFact>,
     /// Number, owner and label of every ControllerRevision.
@@ -120,24 +121,42 @@ impl Observer {
 
     /// Writes so far.
     pub(crate) fn writes(&self) -> u64 {
-        self.lock().writes
+        u64::try_from(self.lock().log.writes()).unwrap_or(u64::MAX)
+    }
+
+    /// A server starts whose history begins at `revision`.
+    pub(crate) fn server_started(&self, revision: u64, limits: Limits) {
+        self.lock().log.begins(revision, limits);
+    }
+
+    /// Controllers start that know nothing.
+    pub(crate) fn controllers_started(&self) {
+        let mut state = self.lock();
+        let shown = state.log.shown();
+        state.sights.started(shown);
+    }
+
+    /// What open watches have not shown, as text. At rest it is nothing.
+    pub(crate) fn unshown(&self) -> Vec<String> {
+        let mut state = self.lock();
+        let State { log, open, .. } = &mut *state;
+        open.unshown(log)
     }
 
     /// Writes after `revision` by others than those who keep leases and let old events go, as text.
     pub(crate) fn unrest(&self, revision: u64) -> Vec<String> {
         let state = self.lock();
-        let lines = state.log.iter().filter(|(resource, _)| !resource.starts_with("leases"));
-        let late = lines.flat_map(|(resource, lines)| {
-            let first = lines.partition_point(|line| line.revision <= revision);
+        let tables = state.log.tables().filter(|(table, _)| !table.starts_with("leases"));
+        let late = tables.flat_map(|(table, lines)| {
             // Events leave by themselves when their time is over.
-            let late = lines[first..].iter().filter(move |line| !(line.deleted && &**resource == "events"));
-            late.map(move |line| (line.revision, resource, line))
+            let late = lines.after(revision).iter().filter(move |line| !(line.event.deleted && table == "events"));
+            late.map(move |line| (line.revision(), table, line))
         });
         let mut late: Vec<_> = late.collect();
         late.sort_by_key(|(revision, ..)| *revision);
         late.iter()
-            .map(|(revision, resource, line)| {
-                format!("{revision} {} writes {resource} {}/{}", line.writer, line.name.0, line.name.1)
+            .map(|(revision, table, line)| {
+                format!("{revision} {} writes {table} {}/{}", line.writer, line.name().0, line.name().1)
             })
             .collect()
     }
@@ -148,20 +167,11 @@ impl Observer {
         let name = (entry.key.namespace.to_string(), entry.key.name.to_string());
         let resource = &*entry.key.resource.0;
         let mut state = self.lock();
-        if entry.revision.0 <= state.newest {
-            let newest = state.newest;
+        let newest = state.log.newest();
+        if entry.revision.0 <= newest {
             self.story.violated("I4", format!("revision {} comes after {newest}", entry.revision));
         }
-        state.newest = entry.revision.0;
-        state.writes += 1;
-        let logged = Logged {
-            revision: entry.revision.0,
-            name: name.clone(),
-            deleted: change.event.deleted,
-            before: change.event.before.as_ref().map(|before| before.revision.0),
-            writer: Arc::clone(&change.writer),
-        };
-        state.log.entry(resource.into()).or_default().push(logged);
+        state.log.push(change);
         let plural = resource.rsplit('/').next().unwrap_or_default();
         match plural.split('.').next().unwrap_or_default() {
             "pods" => self.pod(&mut state, change, name, &decode::<Pod>(&entry.bytes)),
@@ -185,34 +195,9 @@ impl Observer {
         self.spring_traps(change);
     }
 
-    /// A write was acknowledged to `who` with this revision, having been made on revision `on`.
-    pub(crate) fn acknowledged(&self, who: &str, resource: &str, revision: u64, on: Option<u64>) {
-        let state = self.lock();
-        let lines = state.log.get(resource).map(Vec::as_slice).unwrap_or_default();
-        let Some(line) = find(lines, revision) else {
-            // An answer that changed nothing shows the state it found; that must be durable, too.
-            self.story.violated("I5", format!("{who} was shown {resource} at {revision}, which is not durable"));
-            return;
-        };
-        let changed_nothing = on == Some(revision);
-        if let Some(on) = on
-            && !changed_nothing
-            && line.before != Some(on)
-        {
-            let before = line.before;
-            let text = format!("{who} wrote {resource} {:?} on {on}, but it was at {before:?}", line.name);
-            self.story.violated("I7", text);
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn find(lines: &[Logged], revision: u64) -> Option<&Logged> {
-    let at = lines.binary_search_by_key(&revision, |line| line.revision).ok()?;
-    lines.get(at)
 }
 
 fn decode<K: serde::de::DeserializeOwned>(bytes: &[u8]) -> K {

@@ -18,7 +18,7 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub(super) struct Home {
     pod: Name,
     uid: String,
-    /// Since when the pod is gone.
+    /// Since when the pod is gone, or somewhere else.
     gone: Option<Instant>,
 }
 
@@ -37,9 +37,15 @@ impl Observer {
             let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) == Some(true);
             let uid = endpoint.target_ref.as_ref().and_then(|target| target.uid.as_ref());
             let Some(uid) = uid.filter(|_| ready) else { continue };
+            let who = endpoint.target_ref.as_ref().and_then(|target| target.name.clone()).unwrap_or_default();
             if !may_be_named(state, &service, uid) {
-                let who = endpoint.target_ref.as_ref().and_then(|target| target.name.clone()).unwrap_or_default();
                 self.story.violated("I11", format!("{} names {who} ({uid}), which is not Ready", name.1));
+            }
+            for address in &endpoint.addresses {
+                let home = address.parse().ok().and_then(|address: IpAddr| state.homes.get(&address));
+                if home.is_none_or(|home| home.uid != *uid || !home.is_fresh()) {
+                    self.story.violated("I11", format!("{} says {who} ({uid}) is at {address}: {home:?}", name.1));
+                }
             }
         }
     }
@@ -52,7 +58,7 @@ impl Observer {
             let home = state.homes.get(address);
             let right = home.is_some_and(|home| {
                 let asked_for = pod.map_or(super::sets::set_of(&home.pod.1) == set, |pod| home.pod.1 == pod);
-                asked_for && may_be_named(&state, &service, &home.uid)
+                asked_for && home.is_fresh() && may_be_named(&state, &service, &home.uid)
             });
             if !right {
                 let asked = pod.unwrap_or(set);
@@ -62,8 +68,18 @@ impl Observer {
     }
 }
 
-/// Notes whose the address of a pod is.
+impl Home {
+    /// Whether the pod is there, or was lately.
+    fn is_fresh(&self) -> bool {
+        self.gone.is_none_or(|gone| gone.elapsed() <= WINDOW)
+    }
+}
+
+/// Notes whose the address of a pod is, and that one it had is no more.
 pub(super) fn note_home(state: &mut State, pod: &Name, fact: &PodFact, deleted: bool) {
+    for (_, home) in state.homes.iter_mut().filter(|(ip, home)| home.uid == fact.uid && fact.ip != Some(**ip)) {
+        home.gone.get_or_insert_with(Instant::now);
+    }
     if let Some(ip) = fact.ip {
         let gone = deleted.then(Instant::now);
         state.homes.insert(ip, Home { pod: pod.clone(), uid: fact.uid.clone(), gone });
@@ -71,9 +87,8 @@ pub(super) fn note_home(state: &mut State, pod: &Name, fact: &PodFact, deleted: 
 }
 
 fn may_be_named(state: &State, service: &Name, uid: &str) -> bool {
-    let is_fresh = |at: &Instant| at.elapsed() <= WINDOW;
-    let was_there = || state.homes.values().any(|home| home.uid == uid && home.gone.as_ref().is_none_or(is_fresh));
-    state.last_ready.get(uid).is_some_and(is_fresh)
+    let was_there = || state.homes.values().any(|home| home.uid == uid && home.is_fresh());
+    state.last_ready.get(uid).is_some_and(|at| at.elapsed() <= WINDOW)
         || state.pods.values().any(|pod| pod.uid == uid && pod.ready_since.is_some())
         || (state.publishing.contains(service) && was_there())
 }

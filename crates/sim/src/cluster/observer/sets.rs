@@ -1,5 +1,5 @@
-//! The rules about sets and their pods: I2 (order), I8 (status), I9 (partition and budget), I10 (nothing
-//! goes without a reason).
+//! The rules about sets and their pods: I2 (order), I9 (partition and budget), I10 (nothing goes without a
+//! reason).
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use stead_store::simulated::Committed;
 use tokio::time::Instant;
 
 use super::facts::{PodFact, RevisionFact, SetFact};
-use super::pictures::Picture;
+use super::pictures::{Picture, moments};
 use super::{CONTROLLERS, Name, Observer, State};
 
 /// Wire times have whole seconds, and two of them are compared.
-const ROUNDING: std::time::Duration = std::time::Duration::from_secs(2);
+pub(super) const ROUNDING: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl Observer {
     pub(super) fn pod(&self, state: &mut State, change: &Committed, name: Name, pod: &Pod) {
@@ -38,13 +38,18 @@ impl Observer {
             }
         }
         super::names::note_home(state, &name, &fact, change.event.deleted);
-        let doomed = (asked_to_go && &*change.writer == CONTROLLERS).then(|| fact.uid.clone());
+        // What has ended others take away, too.
+        let is_doomed = asked_to_go && before.as_ref().is_some_and(|before| !before.terminal);
+        let doomed = (is_doomed && &*change.writer == CONTROLLERS).then(|| fact.uid.clone());
+        if doomed.is_some() || (created && &*change.writer == CONTROLLERS) {
+            state.sights.wrote_pod(&set, change.event.after.revision.0);
+        }
         if change.event.deleted {
             state.pods.remove(&name);
         } else {
             state.pods.insert(name, fact);
         }
-        take(state, &set, doomed);
+        take(state, &set, change, doomed);
     }
 
     pub(super) fn set(&self, state: &mut State, change: &Committed, name: Name, set: &StatefulSet) {
@@ -53,6 +58,8 @@ impl Observer {
             self.story.tell(&change.writer, &format!("set {} is gone", name.1));
             state.sets.remove(&name);
         } else {
+            // Judged by what was before: it must not be its own witness.
+            self.status(state, change, &name, set);
             let update = newest_revision(state, &uid);
             let fact = SetFact::of(set, update);
             if state.sets.get(&name) != Some(&fact) {
@@ -74,10 +81,7 @@ impl Observer {
             state.resets.extend(resets);
             state.sets.insert(name.clone(), fact);
         }
-        take(state, &name, None);
-        if !change.event.deleted {
-            self.check_status(state, &name, set);
-        }
+        take(state, &name, change, None);
     }
 
     pub(super) fn revision(&self, state: &mut State, change: &Committed, name: Name, revision: &ControllerRevision) {
@@ -93,7 +97,7 @@ impl Observer {
         if let Some((name, set)) = found {
             set.update = newest;
             let name = name.clone();
-            take(state, &name, None);
+            take(state, &name, change, None);
         }
     }
 
@@ -116,19 +120,8 @@ impl Observer {
     /// I2: the ordinals below must have been Ready and Available together in some recent state. I9: below the
     /// partition replicas come back at the current revision.
     fn check_creation(&self, state: &State, set: &Name, name: &Name, pod: &PodFact) {
-        let stepped = state.clocks_stepped;
-        let allowed = |picture: &Picture| {
-            let Some(asked) = picture.set.as_ref().filter(|asked| asked.uid == pod.owner) else { return false };
-            asked.in_range(pod.ordinal)
-                && may_be_at(asked, pod)
-                && (!asked.ordered
-                    || asked.ordinals().filter(|lower| *lower < pod.ordinal).all(|lower| {
-                        picture.pods.get(&lower).is_some_and(|lower| {
-                            available(lower, asked, picture.until.unwrap_or_else(Instant::now), stepped)
-                        })
-                    }))
-        };
-        if !moments(state, set).any(|picture| allowed(&picture)) {
+        let floor = state.sights.floor(CONTROLLERS, set);
+        if !moments(&state.pictures, set, floor).any(|picture| may_create(state, set, &picture, pod)) {
             self.story
                 .violated("I2", format!("{} was created out of turn or at a revision that is not its own", name.1));
         }
@@ -136,60 +129,36 @@ impl Observer {
 
     /// I2, I9 and I10: some recent state gives a reason to delete the pod, and leaves room for it.
     fn check_deletion(&self, state: &State, set: &Name, name: &Name, pod: &PodFact) {
+        let floor = state.sights.floor(CONTROLLERS, set);
         if pod.owner.is_empty() {
             if !may_collect(state, pod) {
                 self.story.violated("I10", format!("{} ({}) was deleted and is nobody's", name.1, pod.uid));
             }
-        } else if !moments(state, set).any(|picture| may_delete(state, set, &picture, pod)) {
+            return;
+        }
+        let alive = state.sets.get(set).is_some_and(|set| set.uid == pod.owner && !set.deleting);
+        // Otherwise it is the collector's business.
+        if alive && !moments(&state.pictures, set, floor).any(|picture| may_delete(state, set, &picture, pod)) {
             let text = format!("{} ({}) was deleted without a reason or room for it", name.1, pod.uid);
             self.story.violated("I9", text);
         }
     }
-
-    /// I8: the counts are those of one real state.
-    fn check_status(&self, state: &State, name: &Name, set: &StatefulSet) {
-        let Some(status) = &set.status else { return };
-        let generation = set.metadata.generation.unwrap_or(0);
-        if status.observed_generation.unwrap_or(0) > generation {
-            self.story.violated("I8", format!("{} observes a generation that is yet to come", name.1));
-        }
-        let uid = set.metadata.uid.as_deref().unwrap_or_default();
-        let wanted = (status.replicas, status.ready_replicas.unwrap_or(0));
-        let counts = |picture: &Picture| {
-            let own = || picture.pods.values().filter(|pod| pod.owner == uid);
-            (int(own().count()), int(own().filter(|pod| pod.ready_since.is_some()).count())) == wanted
-        };
-        if status.observed_generation.is_some() && !state.pictures.of(name).any(counts) {
-            self.story.violated("I8", format!("{}: counts {wanted:?} were never true lately", name.1));
-        }
-    }
 }
 
-fn int(count: usize) -> i32 {
-    i32::try_from(count).unwrap_or(i32::MAX)
-}
-
-/// Set and pods reach a controller by two watches: any recent set may meet any recent pods.
-fn moments<'a>(state: &'a State, set: &'a Name) -> impl Iterator<Item = Picture> + 'a {
-    let mut asked: Vec<Option<SetFact>> = Vec::new();
-    for picture in state.pictures.of(set) {
-        if asked.last() != Some(&picture.set) {
-            asked.push(picture.set.clone());
-        }
-    }
-    let all = state.pictures.of(set).rev();
-    all.flat_map(move |picture| {
-        let asked = asked.clone();
-        asked.into_iter().rev().map(move |set| Picture { set, ..picture.clone() })
-    })
+/// Whether the replica may be made: it is wanted, and those below stand.
+fn may_create(state: &State, name: &Name, picture: &Picture, pod: &PodFact) -> bool {
+    let Some(set) = picture.set.as_ref().filter(|set| set.uid == pod.owner && !set.deleting) else { return false };
+    let doomed = state.pictures.doomed_since(name, picture);
+    let stands =
+        |lower: &PodFact| available(lower, set, picture.end(), state.clocks_stepped) && !doomed.contains(&*lower.uid);
+    let mut lower = set.ordinals().filter(|lower| *lower < pod.ordinal);
+    set.in_range(pod.ordinal)
+        && may_be_at(set, pod)
+        && (!set.ordered || lower.all(|lower| picture.pods.get(&lower).is_some_and(stands)))
 }
 
 fn may_delete(state: &State, name: &Name, picture: &Picture, pod: &PodFact) -> bool {
-    let alive = |set: &&SetFact| set.uid == pod.owner && !set.deleting;
-    let Some(set) = picture.set.as_ref().filter(alive) else {
-        // Its owner is gone: the collector's business. What is there now has been there all the time.
-        return state.sets.get(name).filter(alive).is_none();
-    };
+    let Some(set) = picture.set.as_ref().filter(|set| set.uid == pod.owner) else { return false };
     let Some(seen) = picture.pods.get(&pod.ordinal).filter(|seen| seen.uid == pod.uid) else { return false };
     if seen.terminal {
         return true;
@@ -232,27 +201,23 @@ fn has_room(state: &State, name: &Name, picture: &Picture, set: &SetFact, pod: &
     // One after the other, from the highest down: a Parallel set then waits for those above only (L2).
     let from = if set.ordered || set.budget.is_some() { 0 } else { pod.ordinal };
     let down = set.ordinals().filter(|ordinal| *ordinal >= from && ready(ordinal).is_none()).count();
-    let later = state.pictures.of(name).filter(|later| later.at >= picture.at);
-    let taken: std::collections::BTreeSet<&String> = later.filter_map(|later| later.doomed.as_ref()).collect();
-    let taken = taken
-        .into_iter()
-        .filter(|uid| **uid != pod.uid)
-        .filter(|uid| {
-            picture.pods.range(from..).any(|(_, pod)| pod.uid == **uid && pod.ready_since.is_some() && !pod.terminating)
-        })
-        .count();
-    down + taken < set.budget.unwrap_or(1)
+    let taken = state.pictures.doomed_since(name, picture);
+    let taken = picture.pods.range(from..).filter(|(_, taking)| {
+        taken.contains(&*taking.uid) && taking.uid != pod.uid && taking.ready_since.is_some() && !taking.terminating
+    });
+    down + taken.count() < set.budget.unwrap_or(1)
 }
 
-fn available(pod: &PodFact, set: &SetFact, at: Instant, stepped: bool) -> bool {
+pub(super) fn available(pod: &PodFact, set: &SetFact, at: Instant, stepped: bool) -> bool {
     let Some(since) = pod.ready_since.filter(|_| !pod.terminating && pod.owner == set.uid) else { return false };
     stepped || at.saturating_duration_since(since) + ROUNDING >= set.min_ready
 }
 
-fn take(state: &mut State, name: &Name, doomed: Option<String>) {
+fn take(state: &mut State, name: &Name, change: &Committed, doomed: Option<String>) {
     let own = state.pods.iter().filter(|(pod, _)| pod.0 == name.0 && set_of(&pod.1) == name.1);
     let pods: BTreeMap<i64, PodFact> = own.map(|(_, pod)| (pod.ordinal, pod.clone())).collect();
-    let picture = Picture { at: Instant::now(), until: None, set: state.sets.get(name).cloned(), pods, doomed };
+    let (at, revision, set) = (Instant::now(), change.event.after.revision.0, state.sets.get(name).cloned());
+    let picture = Picture { at, revision, until: None, set, pods, doomed };
     state.pictures.add(name, picture);
 }
 

@@ -1,0 +1,114 @@
+//! I8: the status of a set is that of one real state: of a set as it was asked for and of pods as they were,
+//! both no older than what its controller had seen.
+
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
+use stead_store::simulated::Committed;
+
+use super::facts::{PodFact, SetFact};
+use super::pictures::{Picture, moments};
+use super::sets::available;
+use super::{CONTROLLERS, Name, Observer, State, decode};
+
+impl Observer {
+    /// A set was written; what its controller says of it is judged when it says something new.
+    pub(super) fn status(&self, state: &mut State, change: &Committed, name: &Name, set: &StatefulSet) {
+        let before = change.event.before.as_ref().map(|before| decode::<StatefulSet>(&before.bytes));
+        let said = before.as_ref().and_then(|before| before.status.as_ref());
+        let Some(status) = set.status.as_ref().filter(|status| Some(*status) != said) else { return };
+        let (observed, generation) = (status.observed_generation.unwrap_or(0), set.metadata.generation.unwrap_or(0));
+        let known = said.and_then(|said| said.observed_generation).unwrap_or(0);
+        if !(known..=generation).contains(&observed) {
+            let text = format!("{} observes generation {observed} after {known}, at {generation}", name.1);
+            self.story.violated("I8", text);
+        }
+        let uid = set.metadata.uid.as_deref().unwrap_or_default();
+        let floor = state.sights.floor(CONTROLLERS, name);
+        let mut seen = moments(&state.pictures, name, floor);
+        if status.observed_generation.is_some() && !seen.any(|picture| is_of(state, uid, status, &picture)) {
+            self.story.violated("I8", format!("{}: {} was never true lately", name.1, told(status)));
+        }
+        if &*change.writer == CONTROLLERS {
+            state.sights.reported(name, change.event.after.revision.0);
+        }
+    }
+}
+
+/// Whether the status is that of the picture, once the controller has done what it decided on there.
+fn is_of(state: &State, uid: &str, status: &StatefulSetStatus, picture: &Picture) -> bool {
+    let Some(set) = picture.set.as_ref().filter(|set| set.uid == uid) else { return false };
+    let own = || picture.pods.values().filter(|pod| pod.owner == uid);
+    let count = |wanted: &dyn Fn(&PodFact) -> bool| int(own().filter(|pod| wanted(pod)).count());
+    let (replicas, ready) = (count(&|_| true), count(&|pod| pod.ready_since.is_some()));
+    Some(set.generation) == status.observed_generation
+        && (replicas, ready) == (status.replicas, status.ready_replicas.unwrap_or(0))
+        && is_between(status.available_replicas, available_counts(state, set, picture, &count))
+        && is_between(status.updated_replicas, at_revision(state, status.update_revision.as_deref(), &count))
+        && (set.deleting || is_update(state, set, status))
+        && is_current(state, set, status, &count)
+}
+
+/// Least and most that can have been available: those that were for some time, and those that were just about to.
+fn available_counts(
+    state: &State,
+    set: &SetFact,
+    picture: &Picture,
+    count: &dyn Fn(&dyn Fn(&PodFact) -> bool) -> i32,
+) -> (i32, i32) {
+    let ready = count(&|pod| pod.ready_since.is_some());
+    if state.clocks_stepped || !set.min_ready.is_zero() {
+        let late = count(&|pod| {
+            pod.ready_since.is_some_and(|since| since.elapsed() > set.min_ready + super::sets::ROUNDING * 20)
+        });
+        let most = count(&|pod| {
+            available(&PodFact { terminating: false, ..pod.clone() }, set, picture.end(), state.clocks_stepped)
+        });
+        return if state.clocks_stepped { (0, ready) } else { (late.min(most), most) };
+    }
+    (ready, ready)
+}
+
+/// Least and most replicas at a revision, those left out that were asked to end since.
+fn at_revision(state: &State, revision: Option<&str>, count: &dyn Fn(&dyn Fn(&PodFact) -> bool) -> i32) -> (i32, i32) {
+    let there = |pod: &PodFact| !pod.terminating && pod.revision.as_deref() == revision;
+    let stays = |pod: &PodFact| state.pods.values().any(|now| now.uid == pod.uid && !now.terminating);
+    (count(&|pod| there(pod) && stays(pod)), count(&there))
+}
+
+/// Whether the update revision is the newest, or one that somebody else's set of that name has left.
+fn is_update(state: &State, set: &SetFact, status: &StatefulSetStatus) -> bool {
+    let named = |name: &String| status.update_revision.as_ref() == Some(name);
+    let left = || state.revisions.iter().any(|(own, of)| named(&own.1) && of.owner != set.uid);
+    status.update_revision == set.update || left()
+}
+
+/// Whether the current revision is the right one: the update revision once every replica wanted is there, Ready
+/// and updated, and otherwise the one there was.
+fn is_current(
+    state: &State,
+    set: &SetFact,
+    status: &StatefulSetStatus,
+    count: &dyn Fn(&dyn Fn(&PodFact) -> bool) -> i32,
+) -> bool {
+    let (updated, ready) = (status.updated_replicas.unwrap_or(0), status.ready_replicas.unwrap_or(0));
+    if [updated, ready, status.replicas].iter().all(|count| *count == set.range.replicas) {
+        return status.current_revision == status.update_revision && status.current_replicas.unwrap_or(0) == updated;
+    }
+    let exists = |name: &String| state.revisions.iter().any(|(own, of)| own.1 == *name && of.owner == set.uid);
+    let stands = set.current.as_ref().filter(|current| exists(current));
+    let kept = status.current_revision == set.current
+        || (stands.is_none() && status.current_revision == status.update_revision);
+    kept && is_between(status.current_replicas, at_revision(state, status.current_revision.as_deref(), count))
+}
+
+fn told(status: &StatefulSetStatus) -> String {
+    let said = StatefulSetStatus { conditions: None, ..status.clone() };
+    serde_json::to_string(&said).expect("invariant: API types always serialise")
+}
+
+fn is_between(count: Option<i32>, (least, most): (i32, i32)) -> bool {
+    (least..=most).contains(&count.unwrap_or(0))
+}
+
+fn int(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}

@@ -108,6 +108,12 @@ impl Machine {
         &self.inner.name
     }
 
+    /// Whether its agent says that it can be asked to make ready for replacements. The last one is as those of
+    /// Kubernetes and does not.
+    pub(crate) fn prepares(&self) -> bool {
+        self.inner.name != "n3"
+    }
+
     /// Its clock.
     pub(crate) fn wall(&self) -> &WallClock {
         &self.inner.wall

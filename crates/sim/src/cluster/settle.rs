@@ -196,7 +196,8 @@ fn set_problems(
     let own = revisions.iter().filter(|revision| pods::is_controlled_by(&revision.metadata, &uid));
     let newest = own.max_by_key(|revision| revision.revision).and_then(|revision| revision.metadata.name.clone());
     let rolling = spec.update_strategy.and_then(|strategy| strategy.rolling_update);
-    let range = Asked::new(set, &Observed::default()).set.range;
+    let asked = Asked::new(set, &Observed::default()).set;
+    let range = asked.range;
     let updated_from = range.partition_end(rolling.and_then(|rolling| rolling.partition).unwrap_or(0));
     let templates = spec.volume_claim_templates.unwrap_or_default();
     for ordinal in range.ascending() {
@@ -209,8 +210,10 @@ fn set_problems(
             problems.push(format!("{pod} is not Ready"));
         }
         let label = found.metadata.labels.as_ref().and_then(|labels| labels.get("controller-revision-hash"));
-        if ordinal >= updated_from && label != newest.as_ref() {
-            problems.push(format!("{pod} is at {label:?}, not {newest:?}"));
+        let held = ordinal < updated_from;
+        let right = if held { status.current_revision.as_ref() } else { newest.as_ref() };
+        if label != right && !(held && asked.wishes.hold_on_raise) {
+            problems.push(format!("{pod} is at {label:?}, not {right:?}"));
         }
         for template in &templates {
             let claim = format!("{}-{pod}", template.metadata.name.clone().unwrap_or_default());

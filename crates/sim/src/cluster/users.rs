@@ -328,7 +328,7 @@ async fn one_thing(user: &User, wish: &Wish, dice: &Dice, version: u64) {
 /// What Kubernetes does not know.
 async fn something_more(user: &User, wish: &Wish, dice: &Dice, version: u64) {
     let set = wish.name;
-    match dice.below(32) {
+    match dice.below(40) {
         0..6 => {
             user.annotate(set, wishes::PAUSED, Some("true")).await;
             tokio::time::sleep(dice.ms(1_000, 60_000)).await;
@@ -345,6 +345,15 @@ async fn something_more(user: &User, wish: &Wish, dice: &Dice, version: u64) {
         }
         21..25 if wish.claims => user.grow(set, 1 + version).await,
         25..29 => user.unavailable(set, 1 + dice.below(3)).await,
+        29..33 => {
+            let prefetch = dice.pick(&[None, Some("required"), Some("off")]).copied().flatten();
+            user.annotate(set, wishes::IMAGE_PREFETCH, prefetch).await;
+        }
+        33..37 => {
+            let hook =
+                dice.permille(700).then(|| json!({"exec": {"command": ["retire", version.to_string()]}}).to_string());
+            user.annotate(set, wishes::PREPARE_HOOK, hook.as_deref()).await;
+        }
         _ => user.recreate(set).await,
     }
 }

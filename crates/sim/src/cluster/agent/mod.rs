@@ -3,6 +3,8 @@
 //! supervisor, which is what makes it deterministic. `stead_node::Agent` itself is not simulated.
 
 mod object;
+mod preparing;
+mod report;
 mod worker;
 
 use std::collections::BTreeMap;

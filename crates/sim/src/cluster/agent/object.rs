@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
+use stead_api::preparation::PREPARES;
 use stead_client::{Cache, Change, ListScope};
 use tokio::sync::Notify;
 
@@ -52,7 +53,10 @@ async fn keep_renewing(machine: &Machine, client: &Client) {
 async fn register(machine: &Machine, client: &Client) -> kube::Result<()> {
     let api: Api<Node> = Api::all(client.clone());
     let name = machine.name();
-    let node = json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}});
+    let mut node = json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}});
+    if machine.prepares() {
+        node["metadata"]["annotations"] = json!({PREPARES: "true"});
+    }
     let node: Node = serde_json::from_value(node).map_err(kube::Error::SerdeError)?;
     match api.create(&PostParams::default(), &node).await {
         Err(kube::Error::Api(answer)) if answer.reason == "AlreadyExists" => {}

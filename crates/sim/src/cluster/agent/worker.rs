@@ -6,24 +6,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use serde_json::{Value, json};
 use stead_client::ObjectKey;
-use stead_plan::pod::{Action, Failure, ImageState, InstanceState, Observed, Probed, Sandbox, Volumes, declared, plan};
+use stead_plan::pod::{
+    Action, Failure, ImageState, InstanceState, Observed, Preparing, Probed, Sandbox, Volumes, declared, plan,
+};
 use stead_plan::restarts::Backoff;
 use tokio::sync::{Notify, watch};
 
-use super::Inner;
+use super::report::{delete, report};
+use super::{Inner, preparing};
 use crate::cluster::machine::Machine;
 
 /// Wait before a failed step is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
-struct State {
-    pod: Arc<Pod>,
-    gone: bool,
+pub(super) struct State {
+    pub(super) pod: Arc<Pod>,
+    pub(super) gone: bool,
     torn_down: bool,
     volumes: Volumes,
     sandbox: Option<Sandbox>,
@@ -32,6 +33,8 @@ struct State {
     backoffs: BTreeMap<String, Backoff>,
     /// Incarnations being stopped, and when they are killed.
     stops: BTreeMap<String, Timestamp>,
+    /// How far it is with making ready for the pod's replacement.
+    pub(super) preparing: Option<Preparing>,
     first_seen: Timestamp,
 }
 
@@ -60,6 +63,7 @@ impl Worker {
             pull_failures: 0,
             backoffs: BTreeMap::new(),
             stops: BTreeMap::new(),
+            preparing: None,
             first_seen: machine.wall().now(),
         };
         Self {
@@ -82,7 +86,7 @@ impl Worker {
     }
 
     /// Takes in a newer state of the pod object.
-    fn take(&self, pod: &Arc<Pod>) {
+    pub(super) fn take(&self, pod: &Arc<Pod>) {
         let revision = |pod: &Pod| pod.metadata.resource_version.as_deref().and_then(|text| text.parse::<u64>().ok());
         let mut state = self.state();
         if revision(pod) >= revision(&state.pod) {
@@ -101,12 +105,12 @@ impl Worker {
         let _open = self.finished.subscribe().wait_for(|finished| *finished).await.is_ok();
     }
 
-    fn update(&self, change: impl FnOnce(&mut State)) {
+    pub(super) fn update(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state());
         self.wake.notify_one();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -132,6 +136,7 @@ impl Worker {
             images,
             probes,
             backoffs: state.backoffs.clone(),
+            preparing: state.preparing.clone(),
             gone: state.gone,
             torn_down: state.torn_down,
             host_ip: Some(machine.ip()),
@@ -235,12 +240,20 @@ async fn act(inner: &Arc<Inner>, worker: &Arc<Worker>, action: Action) -> kube::
             state.volumes = Volumes::Unmounted;
             state.sandbox = None;
             state.stops.clear();
+            state.preparing = None;
         }
         Action::Delete => return delete(inner, worker).await,
-        // No simulated pod has hooks; and the end is handled by the caller, which ends with it.
-        Action::PostStart { .. } | Action::PrepareHook { .. } | Action::Finish => return Ok(false),
-        // Simulated nodes do not say that they can be asked to prepare anything.
-        Action::FetchImages { .. } | Action::StopPreparing => return Ok(false),
+        Action::FetchImages { request } => {
+            preparing::fetch_images(inner, worker, *request);
+            return Ok(false);
+        }
+        Action::PrepareHook { request } => {
+            preparing::run_hook(inner, worker, *request);
+            return Ok(false);
+        }
+        Action::StopPreparing => worker.state().preparing = None,
+        // No simulated pod has hooks of its own; and the end is handled by the caller, which ends with it.
+        Action::PostStart { .. } | Action::Finish => return Ok(false),
     }
     Ok(true)
 }
@@ -332,55 +345,4 @@ fn stop(inner: &Arc<Inner>, worker: &Arc<Worker>, id: String, grace_s: i64) {
         tokio::time::sleep(grace).await;
         machine.kill(&id);
     });
-}
-
-async fn report(inner: &Arc<Inner>, worker: &Arc<Worker>, status: PodStatus) -> kube::Result<()> {
-    if worker.state().pod.status.as_ref() == Some(&status) {
-        return Ok(());
-    }
-    let api: Api<Pod> = Api::namespaced(inner.client.clone(), &worker.key.namespace);
-    let patch = patch(&worker.uid, &status);
-    match api.patch_status(&worker.key.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
-        Ok(pod) => worker.take(&Arc::new(pod)),
-        // Gone, or another pod of that name: the watch tells.
-        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409 | 422) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(())
-}
-
-/// Conditions are merged by type, so that those of others stay; what a condition no longer says is taken
-/// back, and addresses are replaced.
-fn patch(uid: &str, status: &PodStatus) -> Value {
-    let mut patch = json!({
-        "phase": status.phase, "reason": status.reason, "message": status.message,
-        "hostIP": status.host_ip, "podIP": status.pod_ip, "startTime": status.start_time, "qosClass": status.qos_class,
-        "hostIPs": status.host_ips, "podIPs": status.pod_ips, "conditions": status.conditions,
-        "initContainerStatuses": status.init_container_statuses, "containerStatuses": status.container_statuses,
-        "observedGeneration": status.observed_generation,
-    });
-    for list in ["hostIPs", "podIPs"] {
-        patch[list].as_array_mut().into_iter().for_each(|list| list.push(json!({"$patch": "replace"})));
-    }
-    for condition in patch["conditions"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-        for field in ["reason", "message"] {
-            condition.entry(field).or_insert(Value::Null);
-        }
-    }
-    json!({"metadata": {"uid": uid}, "status": patch})
-}
-
-async fn delete(inner: &Arc<Inner>, worker: &Arc<Worker>) -> kube::Result<bool> {
-    let api: Api<Pod> = Api::namespaced(inner.client.clone(), &worker.key.namespace);
-    let preconditions = Preconditions { uid: Some(worker.uid.clone()), resource_version: None };
-    let params =
-        DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
-    match api.delete(&worker.key.name, &params).await {
-        Ok(_) => Ok(false),
-        Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {
-            worker.state().gone = true;
-            Ok(true)
-        }
-        Err(error) => Err(error),
-    }
 }

@@ -58,6 +58,8 @@ struct State {
     pods: BTreeMap<Name, PodFact>,
     /// Number, owner and label of every ControllerRevision.
     revisions: BTreeMap<Name, facts::RevisionFact>,
+    /// When each ControllerRevision of a name was last removed.
+    removed: BTreeMap<Name, Instant>,
     claims: BTreeMap<Name, claims::ClaimFact>,
     /// Sets that were ever asked to take claims along.
     takes_claims: BTreeSet<Name>,

@@ -14,8 +14,8 @@ pub(super) struct Picture {
     pub(super) at: Instant,
     /// The write that made it so.
     pub(super) revision: u64,
-    /// Until when, and until which write, it was like that; not known while it is.
-    pub(super) until: Option<(Instant, u64)>,
+    /// The write until which it was like that; not known while it is.
+    pub(super) until: Option<u64>,
     /// None when there was no such set.
     pub(super) set: Option<SetFact>,
     /// Pods by ordinal that some set of that name owns.
@@ -27,12 +27,7 @@ pub(super) struct Picture {
 impl Picture {
     /// Whether it was still so at `revision` or later.
     pub(super) fn lasts_beyond(&self, revision: u64) -> bool {
-        self.until.is_none_or(|(_, until)| until > revision)
-    }
-
-    /// When it ceased to be so; now, if it has not.
-    pub(super) fn end(&self) -> Instant {
-        self.until.map_or_else(Instant::now, |(at, _)| at)
+        self.until.is_none_or(|until| until > revision)
     }
 }
 
@@ -48,7 +43,7 @@ impl Pictures {
     pub(super) fn add(&mut self, set: &Name, picture: Picture) {
         let pictures = self.of.entry(set.clone()).or_default();
         if let Some(before) = pictures.back_mut() {
-            before.until = Some((picture.at, picture.revision));
+            before.until = Some(picture.revision);
         }
         pictures.push_back(picture);
         while pictures.get(1).is_some_and(|second| second.at.elapsed() > WINDOW) {

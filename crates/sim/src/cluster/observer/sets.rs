@@ -89,6 +89,7 @@ impl Observer {
         let owner = fact.owner.clone();
         if change.event.deleted {
             state.revisions.remove(&name);
+            state.removed.insert(name, Instant::now());
         } else {
             state.revisions.insert(name, fact);
         }
@@ -149,8 +150,7 @@ impl Observer {
 fn may_create(state: &State, name: &Name, picture: &Picture, pod: &PodFact) -> bool {
     let Some(set) = picture.set.as_ref().filter(|set| set.uid == pod.owner && !set.deleting) else { return false };
     let doomed = state.pictures.doomed_since(name, picture);
-    let stands =
-        |lower: &PodFact| available(lower, set, picture.end(), state.clocks_stepped) && !doomed.contains(&*lower.uid);
+    let stands = |lower: &PodFact| available(lower, set, state.clocks_stepped) && !doomed.contains(&*lower.uid);
     let mut lower = set.ordinals().filter(|lower| *lower < pod.ordinal);
     set.in_range(pod.ordinal)
         && may_be_at(set, pod)
@@ -208,9 +208,10 @@ fn has_room(state: &State, name: &Name, picture: &Picture, set: &SetFact, pod: &
     down + taken.count() < set.budget.unwrap_or(1)
 }
 
-pub(super) fn available(pod: &PodFact, set: &SetFact, at: Instant, stepped: bool) -> bool {
+/// Whether a controller that knows of nothing later can take the pod for available now.
+pub(super) fn available(pod: &PodFact, set: &SetFact, stepped: bool) -> bool {
     let Some(since) = pod.ready_since.filter(|_| !pod.terminating && pod.owner == set.uid) else { return false };
-    stepped || at.saturating_duration_since(since) + ROUNDING >= set.min_ready
+    stepped || since.elapsed() + ROUNDING >= set.min_ready
 }
 
 fn take(state: &mut State, name: &Name, change: &Committed, doomed: Option<String>) {

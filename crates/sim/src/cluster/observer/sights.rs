@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::Name;
 
 /// Longest way from a plan to the last of its writes. Requests that are not answered end a plan.
-const PLAN_MAX: Duration = Duration::from_secs(20);
+pub(super) const PLAN_MAX: Duration = Duration::from_secs(20);
 
 /// Revisions from which on the controllers know of sets and of pods.
 #[derive(Clone, Copy, Debug, Default)]

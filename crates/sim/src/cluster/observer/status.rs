@@ -7,7 +7,8 @@ use stead_store::simulated::Committed;
 use super::facts::{PodFact, SetFact};
 use super::pictures::{Picture, moments};
 use super::sets::available;
-use super::{CONTROLLERS, Name, Observer, State, decode};
+use super::sights::PLAN_MAX;
+use super::{CONTROLLERS, Name, Observer, State, WINDOW, decode};
 
 impl Observer {
     /// A set was written; what its controller says of it is judged when it says something new.
@@ -33,6 +34,9 @@ impl Observer {
     }
 }
 
+/// Counts the set's pods that are so.
+type Count<'a> = &'a dyn Fn(&dyn Fn(&PodFact) -> bool) -> i32;
+
 /// Whether the status is that of the picture, once the controller has done what it decided on there.
 fn is_of(state: &State, uid: &str, status: &StatefulSetStatus, picture: &Picture) -> bool {
     let Some(set) = picture.set.as_ref().filter(|set| set.uid == uid) else { return false };
@@ -41,30 +45,25 @@ fn is_of(state: &State, uid: &str, status: &StatefulSetStatus, picture: &Picture
     let (replicas, ready) = (count(&|_| true), count(&|pod| pod.ready_since.is_some()));
     Some(set.generation) == status.observed_generation
         && (replicas, ready) == (status.replicas, status.ready_replicas.unwrap_or(0))
-        && is_between(status.available_replicas, available_counts(state, set, picture, &count))
+        && is_between(status.available_replicas, available_counts(state, set, &count))
         && is_between(status.updated_replicas, at_revision(state, status.update_revision.as_deref(), &count))
         && (set.deleting || is_update(state, set, status))
         && is_current(state, set, status, &count)
 }
 
-/// Least and most that can have been available: those that were for some time, and those that were just about to.
-fn available_counts(
-    state: &State,
-    set: &SetFact,
-    picture: &Picture,
-    count: &dyn Fn(&dyn Fn(&PodFact) -> bool) -> i32,
-) -> (i32, i32) {
+/// Least and most that can have been available: those that had been Ready for long, and those for about long
+/// enough.
+fn available_counts(state: &State, set: &SetFact, count: Count<'_>) -> (i32, i32) {
     let ready = count(&|pod| pod.ready_since.is_some());
-    if state.clocks_stepped || !set.min_ready.is_zero() {
-        let late = count(&|pod| {
-            pod.ready_since.is_some_and(|since| since.elapsed() > set.min_ready + super::sets::ROUNDING * 20)
-        });
-        let most = count(&|pod| {
-            available(&PodFact { terminating: false, ..pod.clone() }, set, picture.end(), state.clocks_stepped)
-        });
-        return if state.clocks_stepped { (0, ready) } else { (late.min(most), most) };
+    if state.clocks_stepped {
+        return (0, ready);
     }
-    (ready, ready)
+    if set.min_ready.is_zero() {
+        return (ready, ready);
+    }
+    let for_long = |pod: &PodFact| pod.ready_since.is_some_and(|since| since.elapsed() > set.min_ready + PLAN_MAX);
+    let may_be = |pod: &PodFact| available(&PodFact { terminating: false, ..pod.clone() }, set, false);
+    (count(&for_long), count(&may_be))
 }
 
 /// Least and most replicas at a revision, those left out that were asked to end since.
@@ -78,17 +77,13 @@ fn at_revision(state: &State, revision: Option<&str>, count: &dyn Fn(&dyn Fn(&Po
 fn is_update(state: &State, set: &SetFact, status: &StatefulSetStatus) -> bool {
     let named = |name: &String| status.update_revision.as_ref() == Some(name);
     let left = || state.revisions.iter().any(|(own, of)| named(&own.1) && of.owner != set.uid);
-    status.update_revision == set.update || left()
+    let gone = || state.removed.iter().any(|(own, at)| named(&own.1) && at.elapsed() <= WINDOW);
+    status.update_revision == set.update || left() || gone()
 }
 
 /// Whether the current revision is the right one: the update revision once every replica wanted is there, Ready
 /// and updated, and otherwise the one there was.
-fn is_current(
-    state: &State,
-    set: &SetFact,
-    status: &StatefulSetStatus,
-    count: &dyn Fn(&dyn Fn(&PodFact) -> bool) -> i32,
-) -> bool {
+fn is_current(state: &State, set: &SetFact, status: &StatefulSetStatus, count: Count<'_>) -> bool {
     let (updated, ready) = (status.updated_replicas.unwrap_or(0), status.ready_replicas.unwrap_or(0));
     if [updated, ready, status.replicas].iter().all(|count| *count == set.range.replicas) {
         return status.current_revision == status.update_revision && status.current_replicas.unwrap_or(0) == updated;

@@ -19,11 +19,14 @@ pub(super) struct Floor {
     pub(super) pods: u64,
 }
 
+/// When a cache had come to which revision, oldest first.
+type Taken = VecDeque<(Instant, u64)>;
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Sights {
     /// By client and table: when the cache had taken in how much.
-    taken: BTreeMap<(Box<str>, &'static str), VecDeque<(Instant, u64)>>,
+    taken: BTreeMap<(Box<str>, &'static str), Taken>,
     /// The newest write to a pod of each set that its controller made.
     wrote: BTreeMap<Name, u64>,
     /// What the next plan for a set is made from at least: a status is the last that a plan writes.

@@ -67,7 +67,7 @@ fn available_counts(state: &State, set: &SetFact, count: Count<'_>) -> (i32, i32
 }
 
 /// Least and most replicas at a revision, those left out that were asked to end since.
-fn at_revision(state: &State, revision: Option<&str>, count: &dyn Fn(&dyn Fn(&PodFact) -> bool) -> i32) -> (i32, i32) {
+fn at_revision(state: &State, revision: Option<&str>, count: Count<'_>) -> (i32, i32) {
     let there = |pod: &PodFact| !pod.terminating && pod.revision.as_deref() == revision;
     let stays = |pod: &PodFact| state.pods.values().any(|now| now.uid == pod.uid && !now.terminating);
     (count(&|pod| there(pod) && stays(pod)), count(&there))

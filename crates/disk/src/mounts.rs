@@ -6,7 +6,8 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::mount::UnmountFlags;
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,13 +60,37 @@ pub fn is_mounted(path: &Path) -> io::Result<bool> {
 /// # Errors
 /// The first that could not be unmounted, with its path.
 pub fn unmount_below(dir: &Path, keep: impl Fn(&Path) -> bool) -> io::Result<()> {
-    for point in below(dir)?.into_iter().filter(|point| !keep(point)) {
-        rustix::mount::unmount(&point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).map_err(|error| {
-            let error = io::Error::from(error);
-            io::Error::new(error.kind(), format!("cannot unmount {}: {error}", point.display()))
-        })?;
+    let points: Vec<PathBuf> = below(dir)?.into_iter().filter(|point| !keep(point)).collect();
+    let failed = |point: &Path, error: io::Error| {
+        io::Error::new(error.kind(), format!("cannot unmount {}: {error}", point.display()))
+    };
+    // All of them before any: what is unmounted on a mount goes from each of its peers, too.
+    points.iter().try_for_each(|point| part(point).map_err(|error| failed(point, error)))?;
+    points.iter().try_for_each(|point| detach(point).map_err(|error| failed(point, error.into())))
+}
+
+/// Unmounts what is mounted exactly here, with all that is mounted on it; nothing is fine. What was bound
+/// here keeps its own mounts.
+pub fn unmount(point: &Path) -> io::Result<()> {
+    part(point)?;
+    match detach(point) {
+        // Nothing is mounted there.
+        Err(Errno::INVAL) => Ok(()),
+        other => Ok(other?),
     }
-    Ok(())
+}
+
+/// Parts a mount, and those on it, from their peers: a directory of the machine that is shown here is one.
+fn part(point: &Path) -> io::Result<()> {
+    match rustix::mount::mount_change(point, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC) {
+        // Nothing is mounted there.
+        Err(Errno::INVAL) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn detach(point: &Path) -> Result<(), Errno> {
+    rustix::mount::unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
 }
 
 /// `<id> <parent> <device> <root> <point> <options> [<tags> …] - <kind> <source> <options>`
@@ -148,5 +173,30 @@ mod tests {
         unmount_below(&odd, |_| false).expect("unmounted");
         assert_eq!(below(&odd).expect("read"), [] as [&Path; 0]);
         assert_eq!(below(&dir.path().join("absent")).expect("none"), [] as [&Path; 0]);
+    }
+
+    #[test]
+    fn a_directory_of_the_machine_that_was_shown_keeps_what_is_mounted_in_it() {
+        assert!(rustix::process::geteuid().is_root(), "needs root");
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let [shown, pod] = ["shown", "pod"].map(|name| dir.path().join(name));
+        let [first, second] = ["first", "second"].map(|name| pod.join(name));
+        for made in [&shown.join("disk"), &first, &second] {
+            std::fs::create_dir_all(made).expect("made");
+        }
+        // As on most machines, where every mount is shared.
+        rustix::mount::mount_bind(&shown, &shown).expect("mounted");
+        rustix::mount::mount_change(&shown, MountPropagationFlags::SHARED).expect("shared");
+        rustix::mount::mount("none", shown.join("disk"), "tmpfs", rustix::mount::MountFlags::empty(), c"")
+            .expect("mounted");
+        for part in [&first, &second] {
+            rustix::mount::mount_bind_recursive(&shown, part).expect("mounted");
+        }
+        let gone = unmount(&first).and_then(|()| unmount(&first)).and_then(|()| unmount_below(&pod, |_| false));
+        let (left, kept) = (below(&pod), is_mounted(&shown.join("disk")));
+        unmount_below(&shown, |_| false).expect("unmounted");
+        gone.expect("unmounted");
+        assert_eq!(left.expect("read"), [] as [&Path; 0]);
+        assert!(kept.expect("read"), "the machine's own mount is gone");
     }
 }

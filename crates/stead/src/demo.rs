@@ -43,7 +43,7 @@ pub(crate) fn run(once: bool) -> anyhow::Result<()> {
         told
     });
     let cleaned = down::take_away(&data, None);
-    let removed = stead_disk::remove_tree(&data.path).with_context(|| format!("cannot delete {}", data.path.display()));
+    let removed = down::delete(&data.path).with_context(|| format!("cannot delete {}", data.path.display()));
     told.and(cleaned).and(removed)
 }
 

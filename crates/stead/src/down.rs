@@ -26,8 +26,7 @@ pub(crate) fn run(data_dir: &Path, purge: bool, grace_max: Option<Duration>) -> 
     let data = DataDir::take_over(data_dir)?;
     take_away(&data, grace_max)?;
     if purge {
-        // Never into what is still mounted: it may be a directory of the node that a pod was shown.
-        stead_disk::remove_tree(&data.path).with_context(|| format!("cannot delete {}", data.path.display()))?;
+        delete(&data.path).with_context(|| format!("cannot delete {}", data.path.display()))?;
     }
     Ok(())
 }
@@ -45,8 +44,7 @@ pub(crate) fn take_away(data: &DataDir, grace_max: Option<Duration>) -> anyhow::
         })?;
         remove_cgroups(&record.cgroup_root)?;
     }
-    // The network namespace goes last, with what belongs to it.
-    mounts::unmount_below(&data.path, |point| point == data.join("netns"))?;
+    unmount_own(&data.path)?;
     data.release_netns()?;
     match data.record()?.filter(|record| record.standing) {
         Some(record) => data.write_record(&ClusterRecord { standing: false, ..record }),
@@ -101,4 +99,60 @@ fn remove_groups(dir: &Path) -> anyhow::Result<()> {
         }
     }
     fs::remove_dir(dir).with_context(|| format!("cannot remove cgroup {}", dir.display()))
+}
+
+/// Parts of the data directory in which the agent and the runtime mount things.
+const MOUNTED_IN: [&str; 2] = ["pods", "runtime"];
+
+/// Unmounts what the cluster has mounted. The data directory, or a part of it, may be a disk that an
+/// administrator mounted there: that stays.
+fn unmount_own(data: &Path) -> io::Result<()> {
+    MOUNTED_IN.iter().map(|part| data.join(part)).try_for_each(|dir| mounts::unmount_below(&dir, |point| point == dir))
+}
+
+/// Deletes the data directory; of one that a disk is mounted at, the content. Never goes into what else is still
+/// mounted: it may be a directory of the machine that a pod was shown.
+pub(crate) fn delete(data: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(data)? {
+        stead_disk::remove_tree(&entry?.path())?;
+    }
+    match fs::remove_dir(data) {
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy && mounts::is_mounted(data)? => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+    use super::*;
+
+    #[test]
+    fn a_disk_that_an_administrator_mounted_stays_where_it_is() {
+        assert!(rustix::process::geteuid().is_root(), "needs root");
+        let root = tempfile::tempdir().expect("a directory");
+        let data = root.path().join("data");
+        let [volumes, own] = ["volumes", "pods/uid/volumes/secret"].map(|part| data.join(part));
+        let mount = |at: &Path| {
+            fs::create_dir_all(at).expect("made");
+            mount("none", at, "tmpfs", MountFlags::empty(), c"size=64k").expect("mounted");
+        };
+        for at in [&data, &volumes, &own] {
+            mount(at);
+        }
+        fs::write(volumes.join("precious"), "p").expect("written");
+        unmount_own(&data).expect("unmounted");
+        let mounted = [&data, &volumes, &own].map(|at| mounts::is_mounted(at).expect("read"));
+        let refused = delete(&data).map_err(|error| error.to_string());
+        let kept = volumes.join("precious").exists();
+        unmount(&volumes, UnmountFlags::DETACH).expect("unmounted");
+        let deleted = delete(&data);
+        let left = fs::read_dir(&data).expect("still mounted").count();
+        unmount(&data, UnmountFlags::DETACH).expect("unmounted");
+        assert_eq!((mounted, kept), ([true, true, false], true));
+        assert!(refused.expect_err("a disk is mounted in it").starts_with("something is still mounted in "));
+        deleted.expect("nothing else is mounted in it");
+        assert_eq!(left, 0);
+    }
 }

@@ -10,7 +10,6 @@ use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1::VolumeMount;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
-use rustix::mount::UnmountFlags;
 
 use super::{VolumeError, io as failed};
 
@@ -80,11 +79,7 @@ fn make(parent: &OwnedFd, name: &std::ffi::OsStr, mode: Mode) -> io::Result<()> 
 fn bind(found: &OwnedFd, place: &Path) -> io::Result<()> {
     let source = format!("/proc/self/fd/{}", found.as_raw_fd());
     if place.symlink_metadata().is_ok() {
-        match rustix::mount::unmount(place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-            // Nothing is mounted there.
-            Err(rustix::io::Errno::INVAL) => {}
-            other => other?,
-        }
+        stead_disk::mounts::unmount(place)?;
         if place.is_dir() { std::fs::remove_dir(place)? } else { std::fs::remove_file(place)? }
     }
     if std::fs::metadata(&source)?.is_dir() {

@@ -392,7 +392,7 @@ mod tests {
 
     fn refusal(text: &str) -> String {
         let (_directory, path) = written(text);
-        let error = from_kubeconfig(&[path.clone()]).err().expect("it is refused");
+        let error = from_kubeconfig(std::slice::from_ref(&path)).err().expect("it is refused");
         error.to_string().replace(&path.display().to_string(), "FILE")
     }
 

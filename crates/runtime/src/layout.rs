@@ -8,6 +8,8 @@ use crate::types::{ContainerId, RuntimeError, SandboxId};
 pub(crate) const SOCKET: &str = "supervisor.sock";
 /// Held (flock) by the supervisor while it lives.
 pub(crate) const LOCK: &str = "supervisor.lock";
+/// Held (fcntl, shared) by each worker while it works: not inherited by what it starts, gone when it is.
+pub(crate) const WORKERS_LOCK: &str = "workers.lock";
 /// Held (flock) by a client while it starts a supervisor.
 pub(crate) const START_LOCK: &str = "start.lock";
 /// What the supervisor has to say.

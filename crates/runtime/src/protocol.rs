@@ -84,6 +84,14 @@ pub(crate) struct StdioSlots {
     pub(crate) stderr: bool,
 }
 
+/// What a worker process is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Order<J> {
+    /// The file it holds a lock of while it works.
+    pub(crate) lock: std::path::PathBuf,
+    pub(crate) job: J,
+}
+
 /// What a worker process is to do: one job, then it ends.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Job {

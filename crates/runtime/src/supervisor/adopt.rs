@@ -5,8 +5,6 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::process::{Pid, PidfdFlags};
-
 use super::records::{self, ContainerRecord, Phase, SandboxRecord};
 use super::table::{Entry, Process};
 use super::{Supervisor, exits, pump, sandboxes};
@@ -67,7 +65,7 @@ impl Supervisor {
             }
             Phase::Started { pid, start_ticks, boot, started_at } => {
                 let info = ContainerInfo { spec: record.spec, started_at, state: ContainerState::Running { pid } };
-                let found = if boot == self.boot { find(pid, start_ticks) } else { Ok(None) };
+                let found = if boot == self.boot { records::find(pid, start_ticks) } else { Ok(None) };
                 let taken_up = match found {
                     Ok(Some(process)) => self.adopt_running(dir, &info, &record.cgroup, process),
                     Ok(None) => Err(io::Error::other("ended while no supervisor ran")),
@@ -112,17 +110,6 @@ impl Supervisor {
     fn insert(&self, entry: Entry) {
         self.table.borrow_mut().containers.insert(entry.info.spec.id.clone(), entry);
     }
-}
-
-/// The process that had this number and start time, if it still runs.
-fn find(pid: i32, start_ticks: u64) -> io::Result<Option<OwnedFd>> {
-    let Some(number) = Pid::from_raw(pid) else { return Ok(None) };
-    let process = match rustix::process::pidfd_open(number, PidfdFlags::empty()) {
-        Err(rustix::io::Errno::SRCH) => return Ok(None),
-        process => process?,
-    };
-    // Looked at after it is held, so that it cannot become another one in between.
-    Ok((records::start_ticks(pid) == Some(start_ticks)).then_some(process))
 }
 
 fn directories(parent: &Path) -> Vec<PathBuf> {

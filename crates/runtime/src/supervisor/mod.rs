@@ -79,16 +79,16 @@ fn serve(dir: &Path) -> io::Result<()> {
     let layout = Layout { root: dir.to_path_buf() };
     fs::create_dir_all(layout.containers())?;
     fs::create_dir_all(layout.sandboxes())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let supervisor = Rc::new(Supervisor {
         boot: records::boot_id()?,
         cgroups: Cgroups::detect().map_err(io::Error::other)?,
-        workers: Workers::new(),
+        workers: runtime.block_on(Workers::take_over(dir))?,
         table: RefCell::default(),
         clients: Clients::default(),
         shutdown: Notify::new(),
         layout,
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, supervisor.run(dir))
 }
 

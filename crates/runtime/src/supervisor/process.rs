@@ -3,16 +3,20 @@
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::unistd::ForkResult;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FlockOperation, MemfdFlags, SealFlags};
 
+use super::records;
 use crate::layout::{LOCK, LOG};
 
+/// How long a supervisor that was killed may take to be gone.
+const END_LIMIT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 /// What the supervisor calls itself.
 const NAME: &std::ffi::CStr = c"stead-supervisor";
 /// Seals that make a memory file a program nobody can change.
@@ -61,14 +65,38 @@ fn sealed_copy() -> io::Result<OwnedFd> {
     Ok(memory.into())
 }
 
-/// Locks the directory for as long as the file is open; none when another supervisor has it.
+/// Locks the directory for as long as the file is open; none when another supervisor has it. The one before is
+/// dead then: a process gives its locks back a moment before that, while its children do not know of it yet.
 pub(super) fn lock(dir: &Path) -> io::Result<Option<File>> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join(LOCK))?;
+    let mut file =
+        OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(dir.join(LOCK))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => {
+            wait_for_predecessor(&mut file)?;
+            Ok(Some(file))
+        }
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(e) => Err(e.into()),
     }
+}
+
+/// Waits until the process that the lock file names has ended, then names this one.
+fn wait_for_predecessor(file: &mut File) -> io::Result<()> {
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    if let Some((pid, start_ticks)) = text.trim().split_once(' ')
+        && let (Ok(pid), Ok(start_ticks)) = (pid.parse(), start_ticks.parse())
+        && let Some(process) = records::find(pid, start_ticks)?
+    {
+        let mut ended = [PollFd::new(&process, PollFlags::IN)];
+        if rustix::event::poll(&mut ended, Some(&END_LIMIT))? == 0 {
+            return Err(io::Error::other("the supervisor before this one does not end"));
+        }
+    }
+    let pid = std::process::id() as i32;
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{pid} {}", records::start_ticks(pid).unwrap_or(0))
 }
 
 /// Says on standard output that the socket is there, then leaves the caller's descriptors for the log.

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use jiff::Timestamp;
+use rustix::process::{Pid, PidfdFlags};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 pub(super) use stead_disk::Durability;
@@ -70,6 +72,17 @@ pub(super) fn boot_id() -> io::Result<String> {
 /// left of it until it is reaped.
 pub(super) fn start_ticks(pid: i32) -> Option<u64> {
     parse_start_ticks(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The process that had this number and start time, if it still runs.
+pub(super) fn find(pid: i32, start_ticks: u64) -> io::Result<Option<OwnedFd>> {
+    let Some(number) = Pid::from_raw(pid) else { return Ok(None) };
+    let process = match rustix::process::pidfd_open(number, PidfdFlags::empty()) {
+        Err(rustix::io::Errno::SRCH) => return Ok(None),
+        process => process?,
+    };
+    // Looked at after it is held, so that it cannot become another one in between.
+    Ok((self::start_ticks(pid) == Some(start_ticks)).then_some(process))
 }
 
 /// Field 22 of a process's `stat`; its name, field 2, may hold anything and is skipped by its bracket.

@@ -2,19 +2,24 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
 use super::signals;
 use crate::frame::{Incoming, Outgoing, asynchronous};
-use crate::protocol::{Job, Outcome};
+use crate::layout::WORKERS_LOCK;
+use crate::protocol::{Job, Order, Outcome};
 use crate::types::RuntimeError;
 
 /// Most workers at once; further jobs wait. Each is a process of its own, and the work is the kernel's.
@@ -22,18 +27,37 @@ const WORKERS_MAX: usize = 16;
 /// Longest a job may take: enough to delete a root with millions of files. A worker stuck on a dead disk
 /// is killed then, so that it does not keep its place for ever.
 const JOB_LIMIT: Duration = Duration::from_secs(300);
+/// How long killed workers may take to be gone, and how often is looked: a lock that becomes free wakes nobody here.
+const END_LIMIT: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Starts workers.
 #[derive(Debug)]
 pub(super) struct Workers {
     slots: Semaphore,
+    /// What each holds a lock of while it works.
+    lock: PathBuf,
     /// Those that have not been reaped.
     processes: RefCell<HashSet<i32>>,
 }
 
 impl Workers {
-    pub(super) fn new() -> Self {
-        Self { slots: Semaphore::new(WORKERS_MAX), processes: RefCell::default() }
+    /// Returns once no worker of an earlier supervisor of this directory is at work any more. That supervisor must
+    /// be dead: its workers then have been killed, or will see that nobody wants them.
+    pub(super) async fn take_over(dir: &Path) -> io::Result<Self> {
+        let lock = dir.join(WORKERS_LOCK);
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock)?;
+        let alone = async {
+            loop {
+                match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+                    Err(Errno::AGAIN | Errno::ACCESS) => tokio::time::sleep(LOOK).await,
+                    result => return result,
+                }
+            }
+        };
+        let waited = tokio::time::timeout(END_LIMIT, alone).await;
+        waited.map_err(|_| io::Error::other("a worker of the supervisor before this one does not end"))??;
+        Ok(Self { slots: Semaphore::new(WORKERS_MAX), lock, processes: RefCell::default() })
     }
 
     /// Has a worker do `job`. The descriptors go with it; those of the outcome come back.
@@ -42,10 +66,10 @@ impl Workers {
         let _slot = self.slots.acquire().await.map_err(|e| RuntimeError::Other(e.to_string()))?;
         let (socket, pid) = start().map_err(failed)?;
         self.processes.borrow_mut().insert(pid);
-        let job = Outgoing::new(job, fds).map_err(failed)?;
+        let order = Outgoing::new(&Order { lock: self.lock.clone(), job }, fds).map_err(failed)?;
         let mut incoming = Incoming::default();
         let exchange = async {
-            asynchronous::send(&socket, job).await?;
+            asynchronous::send(&socket, order).await?;
             asynchronous::receive(&socket, &mut incoming).await
         };
         let frame = match tokio::time::timeout(JOB_LIMIT, exchange).await {

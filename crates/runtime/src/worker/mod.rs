@@ -14,14 +14,17 @@ mod remove;
 mod rootfs;
 mod sandbox;
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::ExitCode;
 
+use rustix::fs::FlockOperation;
 use rustix::process::Signal;
 
 use crate::frame::{Incoming, Outgoing};
-use crate::protocol::{Job, Outcome};
+use crate::protocol::{Job, Order, Outcome};
 use crate::types::RuntimeError;
 
 /// The `supervisor-worker` verb: does the one job it is sent, then ends. To be called before anything
@@ -40,11 +43,12 @@ fn run() -> io::Result<()> {
     // A supervisor that dies takes its workers with it, so that its successor finds nothing half done.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let socket = take_stdin()?;
+    let Some(frame) = Incoming::default().receive(&socket)? else { return Ok(()) };
+    let Order { lock, job }: Order<Job> = frame.decode()?;
+    let _at_work = hold(&lock)?;
     if !is_parents(&socket)? {
         return Err(io::Error::other("the supervisor that wanted this is gone"));
     }
-    let Some(frame) = Incoming::default().receive(&socket)? else { return Ok(()) };
-    let job: Job = frame.decode()?;
     let (outcome, fds) = match perform(job, frame.fds) {
         Ok((outcome, fd)) => (outcome, fd.into_iter().collect()),
         Err(e) => (Outcome::Failed(e), Vec::new()),
@@ -69,8 +73,15 @@ fn perform(job: Job, fds: Vec<OwnedFd>) -> Result<(Outcome, Option<OwnedFd>), Ru
     }
 }
 
+/// Says that a worker is at work, until this process ends.
+fn hold(lock: &Path) -> io::Result<File> {
+    let file = File::open(lock)?;
+    rustix::fs::fcntl_lock(&file, FlockOperation::LockShared)?;
+    Ok(file)
+}
+
 /// Whether the process that made the socket is our parent: one that died before its death could be signalled
-/// is not, and its successor must not find us at work.
+/// is not, and its successor, who has waited for its end and for our lock, must not find us at work.
 fn is_parents(socket: &OwnedFd) -> io::Result<bool> {
     let maker = rustix::net::sockopt::socket_peercred(socket)?.pid;
     Ok(rustix::process::getppid() == Some(maker))
@@ -79,7 +90,7 @@ fn is_parents(socket: &OwnedFd) -> io::Result<bool> {
 /// Moves the supervisor's socket away from descriptor 0, where a container's own standard input goes.
 fn take_stdin() -> io::Result<OwnedFd> {
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
-    let null = std::fs::File::open("/dev/null")?;
+    let null = File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     Ok(socket)
 }

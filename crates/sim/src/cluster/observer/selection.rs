@@ -86,7 +86,8 @@ impl Selection {
             return true;
         }
         let stored = self.stored();
-        let object = (stored.from_encoded)(&entry.bytes).expect("invariant: the API server stores what it can decode");
+        let object = stead_api::decode::decode_stored(stored, &entry.bytes)
+            .expect("invariant: the API server stores what it can decode");
         self.labels.matches(object.metadata().labels.as_ref())
             && self.fields.matches(&key.name, &key.namespace, &(stored.selectable_fields)(&object))
     }

@@ -292,6 +292,19 @@ fn claim_templates_of_a_set_may_ask_for_other_claims_but_stay_the_same_in_number
 }
 
 #[test]
+fn claim_templates_carry_only_labels_that_claims_may_carry() {
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    let metadata = json!({"name": "www", "labels": {"tier": "not a value"}});
+    check_update::<StatefulSet>(
+        WEB,
+        json!({"spec": {"volumeClaimTemplates": [{"metadata": metadata, "spec": spec}]}}),
+        expect![[r#"
+            spec.volumeClaimTemplates[0].metadata.labels: Invalid value: "not a value": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
+        "#]],
+    );
+}
+
+#[test]
 fn a_set_whose_pods_could_not_be_named_is_warned_of() {
     let name = "w".repeat(62);
     check_warnings::<StatefulSet>(

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimVol
 use super::metadata::{self, NameRule};
 use super::path::Path;
 use super::workloads::{self, Count, Counters};
-use super::{amounts, claims, go, names, pod_spec, pod_warnings};
+use super::{amounts, claims, go, labels, names, pod_spec, pod_warnings};
 use crate::errors::{FieldError, FieldErrors};
 use crate::object::semantically_equal;
 use crate::registry::Scope;
@@ -28,8 +28,7 @@ pub fn stateful_set_create(set: &StatefulSet) -> FieldErrors {
     spec_rules(&mut errors, &path, spec);
     template(&mut errors, &path.child("template"), spec);
     for (index, claim) in spec.volume_claim_templates.iter().flatten().enumerate() {
-        let path = path.child("volumeClaimTemplates").index(index).child("spec");
-        claims::spec(&mut errors, &path, claim.spec.as_ref());
+        claim_template(&mut errors, &path.child("volumeClaimTemplates").index(index), claim);
     }
     errors
 }
@@ -86,11 +85,21 @@ fn annotations(errors: &mut FieldErrors, new: &StatefulSet, old: Option<&Statefu
 fn claim_templates(errors: &mut FieldErrors, path: &Path, spec: &StatefulSetSpec, before: &StatefulSetSpec) {
     let old: Vec<_> = before.volume_claim_templates.iter().flatten().collect();
     for (index, claim) in spec.volume_claim_templates.iter().flatten().enumerate() {
-        let unchanged = old.get(index).is_some_and(|old| semantically_equal(&old.spec, &claim.spec));
+        let marks = |claim: &PersistentVolumeClaim| (claim.metadata.labels.clone(), claim.metadata.annotations.clone());
+        let unchanged =
+            old.get(index).is_some_and(|old| semantically_equal(&old.spec, &claim.spec) && marks(old) == marks(claim));
         if !unchanged {
-            claims::spec(errors, &path.index(index).child("spec"), claim.spec.as_ref());
+            claim_template(errors, &path.index(index), claim);
         }
     }
+}
+
+/// What every claim would be refused for, unlike Kubernetes, where only the claims are.
+fn claim_template(errors: &mut FieldErrors, path: &Path, claim: &PersistentVolumeClaim) {
+    let metadata = path.child("metadata");
+    labels::labels(errors, &metadata.child("labels"), claim.metadata.labels.as_ref());
+    labels::annotations(errors, &metadata.child("annotations"), claim.metadata.annotations.as_ref());
+    claims::spec(errors, &path.child("spec"), claim.spec.as_ref());
 }
 
 /// The claim templates with what may change put back to what it was.

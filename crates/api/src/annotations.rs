@@ -33,9 +33,16 @@ pub const RESET_GENERATION: &str = "stead.dev/reset-generation";
 /// Written by the controller while a set is paused: which replicas are not at the current revision,
 /// `REVISION=ORDINALS` separated by semicolons.
 pub const PAUSED_REPLICAS: &str = "stead.dev/paused-replicas";
-/// Written by the controller with a rollback: the revision that was taken back. It is not taken back
-/// a second time.
+/// Written by the controller with a rollback: the revisions that were taken back, separated by commas, the
+/// last one last. They are not taken back a second time.
 pub const ROLLED_BACK: &str = "stead.dev/rolled-back-from";
+
+/// Written by the controller of an ordered set while a replica that is down is made anew before those above it
+/// that were to be first: its ordinal.
+pub const RESETTING: &str = "stead.dev/resetting";
+/// Written by the controller where failed rollouts are taken back: the last revision whose rollout came to its
+/// end, `REVISION`, or `REVISION=PARTITION` where the partition held replicas back.
+pub const ROLLED_OUT: &str = "stead.dev/rolled-out";
 
 /// What is wrong with `value` as that of the annotation `key`; nothing where the key means nothing here.
 pub fn problem(key: &str, value: &str) -> Option<String> {
@@ -50,6 +57,8 @@ pub fn problem(key: &str, value: &str) -> Option<String> {
         IMAGE_PREFETCH => prefetch(value).err(),
         PREPARE_HOOK => hook(value).err(),
         PAUSED_REPLICAS => paused_replicas(value).err(),
+        ROLLED_OUT => rolled_out(value).err(),
+        RESETTING => ordinal(value).err(),
         _ => None,
     }
 }
@@ -135,6 +144,23 @@ pub fn paused_replicas(text: &str) -> Result<BTreeMap<String, OrdinalSet>, Strin
     text.split(';').map(one).collect()
 }
 
+/// An ordinal.
+pub fn ordinal(text: &str) -> Result<Ordinal, String> {
+    Ordinal::parse(text).ok_or_else(|| "must be an ordinal".to_owned())
+}
+
+/// [`ROLLED_OUT`], the name of the revision and the partition.
+pub fn rolled_out(text: &str) -> Result<(String, i32), String> {
+    let Some((revision, partition)) = text.split_once('=') else { return Ok((text.to_owned(), 0)) };
+    let partition = partition.parse().ok().filter(|partition| *partition > 0);
+    partition.map(|partition| (revision.to_owned(), partition)).ok_or_else(|| "must be 'revision=partition'".to_owned())
+}
+
+/// [`ROLLED_OUT`] as it is written.
+pub fn write_rolled_out(revision: &str, partition: i32) -> String {
+    if partition > 0 { format!("{revision}={partition}") } else { revision.to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +183,8 @@ mod tests {
             (PREPARE_HOOK, r#"{"exec":{}}"#, "'exec' must have a command"),
             (PREPARE_HOOK, r#"{"exec":{"command":["x"]},"timeoutSeconds":0}"#, "'timeoutSeconds' must be positive"),
             (PAUSED_REPLICAS, "web-b", "'web-b' must be 'revision=ordinals'"),
+            (ROLLED_OUT, "web-b=x", "must be 'revision=partition'"),
+            (RESETTING, "x", "must be an ordinal"),
         ] {
             assert_eq!(problem(key, value).as_deref(), Some(wrong), "{key}: {value}");
         }
@@ -167,6 +195,8 @@ mod tests {
             (RESERVE_ORDINALS, ""),
             (RESET, "1=1, 3=x"),
             (ROLLED_BACK, "anything"),
+            (ROLLED_OUT, "web-b"),
+            (ROLLED_OUT, "web-b=2"),
             (IMAGE_PREFETCH, "off"),
             (PREPARE_HOOK, r#"{"httpGet":{"port":8080,"path":"/demote"},"container":"db","timeoutSeconds":5}"#),
             ("other", "x"),

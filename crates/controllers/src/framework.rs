@@ -23,7 +23,7 @@ use crate::own_writes::{OwnWrites, Tracked};
 /// Objects worked on at the same time by one controller.
 pub const WORKERS: usize = 5;
 /// Actions of one plan in flight at the same time.
-const BATCH_MAX: usize = 500;
+pub(crate) const BATCH_MAX: usize = 500;
 /// Times a status is written again after somebody else changed the object.
 const STATUS_TRIES: usize = 5;
 

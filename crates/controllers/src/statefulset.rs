@@ -1,16 +1,20 @@
 //! The StatefulSet controller: observes a set and what is around it, asks `plan::statefulset` what to
 //! do, and does it. It decides nothing.
 
+mod batches;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, PodTemplateSpec};
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Patch;
 use serde_json::Value;
 use stead_client::{Cache, Change, ObjectKey, Recorder, WorkQueue, reference_to};
+use stead_plan::claims::class_of_claim;
 use stead_plan::ids::Uid;
 use stead_plan::pods::{adopted, released};
 use stead_plan::statefulset::ordinals::{claim_ordinal_of, ordinal_of};
@@ -20,7 +24,7 @@ use stead_plan::statefulset::{self, Action, Memory, Observed, Plan, conditions, 
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::framework::{Reconcile, WriteError, Writer, enqueue_owner, slow_start, states, tell, until, work};
+use crate::framework::{Reconcile, WriteError, Writer, enqueue_owner, states, tell, until, work};
 use crate::own_writes::{OwnWrites, Tracked};
 
 const COMPONENT: &str = "statefulset-controller";
@@ -77,7 +81,7 @@ impl Reconcile for Controller {
         let execution = Execution {
             controller: self,
             writer: Writer::new(&self.ctx.client, &self.own, key),
-            templates: templates(&set, &plan, &revisions)?,
+            templates: templates(&set, &plan, &revisions),
             about: reference_to(set.as_ref()),
             set: &set,
             key,
@@ -112,12 +116,13 @@ impl Volumes for KnownVolumes<'_> {
     }
 }
 
-/// The templates of the revisions at which the plan makes pods, or lets nodes make ready for them.
+/// The templates of the revisions at which the plan makes pods, or lets nodes make ready for them, as far
+/// as they can be read.
 fn templates(
     set: &StatefulSet,
     plan: &Plan,
     revisions: &[Arc<ControllerRevision>],
-) -> Result<HashMap<RevisionName, PodTemplateSpec>, WriteError> {
+) -> HashMap<RevisionName, PodTemplateSpec> {
     let mut templates = HashMap::new();
     for action in plan.actions() {
         let (Action::CreatePod { revision, .. } | Action::Prepare { revision, .. }) = action else { continue };
@@ -125,13 +130,11 @@ fn templates(
             continue;
         }
         let stored = revisions.iter().find(|stored| stored.metadata.name.as_deref() == Some(&revision.0));
-        let template = render::template(set, revision, stored.map(Arc::as_ref)).ok_or_else(|| {
-            let namespace = set.metadata.namespace.clone().unwrap_or_default();
-            WriteError::BadRevision { key: ObjectKey::new(namespace, &revision.0) }
-        })?;
-        templates.insert(revision.clone(), template);
+        if let Some(template) = render::template(set, revision, stored.map(Arc::as_ref)) {
+            templates.insert(revision.clone(), template);
+        }
     }
-    Ok(templates)
+    templates
 }
 
 /// One plan being carried out.
@@ -145,32 +148,21 @@ struct Execution<'a> {
 }
 
 impl Execution<'_> {
-    /// All batches, up to the first that fails, what is due all the same, and then the status that holds (G4).
+    /// All batches, as far as they go, and then the status that holds (G4).
     async fn carry_out(&self, plan: &Plan) -> Result<(), WriteError> {
         for note in &plan.notes {
             self.tell(note);
         }
-        let mut outcome = Ok(());
-        for batch in &plan.batches {
-            outcome = slow_start(batch, |action| self.act(action)).await;
-            if outcome.is_err() {
-                break;
-            }
-        }
-        let failed = outcome.as_ref().err().map(|(action, _)| *action);
-        if let Some(failed) = failed {
-            // The first failure is the one to be told.
-            outcome = outcome.and(slow_start(plan.still_due(failed), |action| self.act(action)).await);
-        }
-        if let Some(status) = statefulset::status_after(self.set, plan, failed) {
+        let (undone, outcome) = batches::carry_out(plan, |action| self.act(action)).await;
+        if let Some(status) = statefulset::status_after(self.set, plan, &undone) {
             let put = |set: &mut StatefulSet| set.status = Some(conditions::onto(set.status.as_ref(), status));
             self.writer.write_status(self.set.clone(), put).await?;
         }
-        outcome.map_err(|(_, error)| error)
+        outcome
     }
 
     /// One action and the event that tells of it.
-    async fn act<'a>(&self, action: &'a Action) -> Result<(), (&'a Action, WriteError)> {
+    async fn act(&self, action: &Action) -> Result<(), WriteError> {
         let outcome = self.write(action).await;
         let note = match &outcome {
             Ok(()) => events::succeeded(&self.key.name, action),
@@ -180,7 +172,7 @@ impl Execution<'_> {
         if let Some(note) = note {
             self.tell(&note);
         }
-        outcome.map_err(|error| (action, error))
+        outcome
     }
 
     async fn write(&self, action: &Action) -> Result<(), WriteError> {
@@ -214,17 +206,14 @@ impl Execution<'_> {
                 Some(claim) => self.create(&claim).await,
                 None => Err(self.writer.changed(name)),
             },
-            Action::CreatePod { ordinal, revision } => match self.templates.get(revision) {
-                Some(template) => self.create(&render::pod(set, template, revision, *ordinal)).await,
-                None => Err(self.writer.changed(&revision.0)),
-            },
-            Action::Prepare { target, revision, at, .. } => match self.templates.get(revision) {
-                Some(template) => {
-                    let asked = |meta: &ObjectMeta| render::asked(set, meta, template, revision, *at);
-                    self.writer.rewrite(&caches.pods, target, asked).await
-                }
-                None => Err(self.writer.changed(&revision.0)),
-            },
+            Action::CreatePod { ordinal, revision } => {
+                self.create(&render::pod(set, self.template(revision)?, revision, *ordinal)).await
+            }
+            Action::Prepare { target, revision, at, .. } => {
+                let template = self.template(revision)?;
+                let asked = |meta: &ObjectMeta| render::asked(set, meta, template, revision, *at);
+                self.writer.rewrite(&caches.pods, target, asked).await
+            }
             Action::Withdraw { target, .. } => self.writer.rewrite(&caches.pods, target, render::unasked).await,
             Action::DeletePod { target, .. } => self.writer.delete::<Pod>(target).await,
             Action::DeleteClaim { target, .. } => self.writer.delete::<PersistentVolumeClaim>(target).await,
@@ -243,6 +232,11 @@ impl Execution<'_> {
                 }
             }
         }
+    }
+
+    fn template(&self, revision: &RevisionName) -> Result<&PodTemplateSpec, WriteError> {
+        let unread = || WriteError::BadRevision { key: ObjectKey::new(self.key.namespace.clone(), &revision.0) };
+        self.templates.get(revision).ok_or_else(unread)
     }
 
     async fn patch_set(&self, patch: Patch<Value>) -> Result<(), WriteError> {
@@ -287,10 +281,7 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>) {
     caches.nodes.on_change({
         let (queue, pods) = (queue.clone(), caches.pods.clone());
         move |change| {
-            let (before, after) = match &change {
-                Change::Applied { old, new } => (old.as_deref(), Some(new.as_ref())),
-                Change::Deleted { old } => (Some(old.as_ref()), None),
-            };
+            let (before, after) = sides(&change);
             if before.is_some_and(statefulset::prepares) != after.is_some_and(statefulset::prepares) {
                 let node = change.object().metadata.name.clone();
                 let of_node = |pod: &&Arc<Pod>| pod.spec.as_ref().and_then(|spec| spec.node_name.clone()) == node;
@@ -302,6 +293,27 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>) {
         let (queue, sets) = (queue.clone(), caches.stateful_sets.clone());
         move |change| enqueue_claim(&queue, &sets, change.object())
     });
+    // Whether volumes of a class can grow decides whether its claims follow their template.
+    caches.storage_classes.on_change({
+        let (queue, sets, claims) = (queue.clone(), caches.stateful_sets.clone(), caches.claims.clone());
+        move |change| {
+            let (before, after) = sides(&change);
+            let grows = |class: Option<&StorageClass>| class.and_then(|class| class.allow_volume_expansion);
+            if grows(before) != grows(after) {
+                let class = change.object().metadata.name.clone().unwrap_or_default();
+                let of_class = |claim: &&Arc<PersistentVolumeClaim>| class_of_claim(claim) == class;
+                claims.list().iter().filter(of_class).for_each(|claim| enqueue_claim(&queue, &sets, claim));
+            }
+        }
+    });
+}
+
+/// What was before a change, and what is after it.
+fn sides<K>(change: &Change<K>) -> (Option<&K>, Option<&K>) {
+    match change {
+        Change::Applied { old, new } => (old.as_deref(), Some(new.as_ref())),
+        Change::Deleted { old } => (Some(old.as_ref()), None),
+    }
 }
 
 /// The set that owns the pod, and the one whose name the pod's name is made of: it may want to adopt

@@ -25,6 +25,7 @@ mod reset;
 pub mod revisions;
 mod scale;
 mod status;
+mod undone;
 mod update;
 pub mod views;
 pub mod wishes;
@@ -35,12 +36,14 @@ use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 pub use actions::{Action, ClaimKeeper, Plan, Removal, Rule, Wait};
 pub use memory::Memory;
 pub use preparing::{Preparation, Terms, prepares};
+pub use undone::Undone;
 pub use views::{Observed, View};
 
 use actions::Draft;
 use adopt::Claimed;
 use progress::Progress;
 use revisions::Resolved;
+use update::Doubt;
 
 /// `apiVersion` of a StatefulSet.
 pub const API_VERSION: &str = "apps/v1";
@@ -72,15 +75,14 @@ pub fn plan_remembering(set: &StatefulSet, observed: &Observed<'_>, now: Timesta
     plan
 }
 
-/// The status to write once `plan` was carried out, or as far as before the action that `failed`; none
-/// when it is not worth a write. What would have been done then cannot be counted on: the pods as they
-/// were found can. No status is known while it is not known which pods and revisions are the set's (G4).
-pub fn status_after<'a>(set: &StatefulSet, plan: &'a Plan, failed: Option<&Action>) -> Option<&'a StatefulSetStatus> {
-    match failed {
-        None => plan.status_changed.then_some(&plan.status),
-        Some(failed) if failed.is_bookkeeping() => None,
-        Some(_) => status::is_news(set, &plan.found).then_some(&plan.found),
+/// The status to write once `plan` was carried out but for what is `undone`; none when it is not worth a
+/// write. What would have been done then cannot be counted on: the pods as they were found can. No status
+/// is known while it is not known which pods and revisions are the set's (G4).
+pub fn status_after<'a>(set: &StatefulSet, plan: &'a Plan, undone: &Undone) -> Option<&'a StatefulSetStatus> {
+    if undone.is_nothing() {
+        return plan.status_changed.then_some(&plan.status);
     }
+    (!undone.leaves_doubt() && status::is_news(set, &plan.found)).then_some(&plan.found)
 }
 
 /// As [`plan`], over the few facts that matter. The status holds only what is counted, and counts as
@@ -90,7 +92,9 @@ pub fn decide(view: &View, now: Timestamp) -> Plan {
     let resolved = revisions::resolve(view, &mut draft);
     let claimed = adopt::claim(view, &mut draft);
     let proven = update::is_proven(&claimed, &resolved, now);
-    let stage = Stage { view, resolved, claimed, now, proven };
+    let doubt = update::doubt(&claimed, &resolved);
+    let mut stage = Stage { view, resolved, claimed, now, proven, doubt, resetting: None };
+    stage.resetting = reset::turn(&stage);
     let progress = progress::assess(&stage);
     if !view.set.deleting {
         // Adoption changes the pods that everything else would be decided on: first things first.
@@ -116,6 +120,10 @@ struct Stage<'a> {
     now: Timestamp,
     /// Whether a replica has shown that the update revision runs at all.
     proven: bool,
+    /// Whether updated replicas are down.
+    doubt: Doubt,
+    /// The replica whose reset goes on now.
+    resetting: Option<reset::Turn>,
 }
 
 impl Stage<'_> {
@@ -124,13 +132,14 @@ impl Stage<'_> {
     /// volume may be what it waits for.
     fn arrange(&self, progress: &Progress, draft: &mut Draft) {
         pause::remember(self, draft);
+        progress::remember(self, progress, draft);
         update::heal(self, draft);
         reset::advance(self, draft);
         if update::clear(self, draft) && replicas::fill(self, draft) && scale::shrink(self, draft) {
             update::roll(self, draft);
         }
         preparing::withdraw(self, draft);
-        growth::grow(self, draft);
         progress::roll_back(self, progress, draft);
+        growth::grow(self, draft);
     }
 }

@@ -3,12 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::{Api, Client};
 use serde_json::{Value, json};
+use stead_apiserver::{BoxError, LocalService};
+use stead_store::Embedded;
+use tower::ServiceExt;
 
 use crate::{Cluster, are, create, image, name, template, web};
 
@@ -168,5 +175,71 @@ async fn claims_follow_their_template() {
     }
     let settled = |set: &StatefulSet| condition(set, "ClaimsMatch") == "True ClaimsMatch";
     cluster.until_set("claims are what their template says", settled).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_grow_as_soon_as_their_class_lets_them() {
+    let cluster = running(1, json!({})).await;
+    let classes: Api<StorageClass> = Api::all(cluster.ctx.client.clone());
+    create(&classes, json!({"metadata": {"name": "fixed"}, "provisioner": "x/y"})).await;
+    let claims = cluster.api::<PersistentVolumeClaim>();
+    let bound = json!({
+        "metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+        "spec": {"storageClassName": "fixed", "volumeName": "volume"},
+    });
+    claims.patch("data-web-0", &PatchParams::default(), &Patch::Merge(bound)).await.expect("bound");
+    let status = json!({"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}});
+    claims.patch_status("data-web-0", &PatchParams::default(), &Patch::Merge(status)).await.expect("bound");
+    let larger = json!({"spec": {"volumeClaimTemplates": [{
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}},
+    }]}});
+    cluster.patch::<StatefulSet>("web", larger).await;
+    cluster.until_set("it differs", |set| condition(set, "ClaimsMatch") == "False ClaimsDiffer").await;
+    let expands = Patch::Merge(json!({"allowVolumeExpansion": true}));
+    classes.patch("fixed", &PatchParams::default(), &expands).await.expect("the class is changed");
+    cluster.until_set("it grows", |set| condition(set, "ClaimsMatch") == "False ClaimsGrowing").await;
+    cluster.stop().await;
+}
+
+type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
+
+/// The way to the server; it refuses pods of the image `refused`, as an admission webhook would.
+async fn refuse(service: LocalService<Embedded>, request: Request<kube::client::Body>) -> Result<Answer, BoxError> {
+    let (head, body) = request.into_parts();
+    let makes_pod = head.method == Method::POST && head.uri.path() == "/api/v1/namespaces/default/pods";
+    let bytes: Bytes = body.collect_bytes().await?;
+    if makes_pod && String::from_utf8_lossy(&bytes).contains("\"image\":\"refused\"") {
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden",
+            "message": "pods of this image are not wanted here",
+        });
+        let body = Full::new(Bytes::from(status.to_string())).map_err(|never| match never {}).boxed_unsync();
+        let answer = Response::builder().status(403).header("content-type", "application/json");
+        return Ok(answer.body(body)?);
+    }
+    let answer = service.oneshot(Request::from_parts(head, kube::client::Body::from(bytes))).await?;
+    let (head, body) = answer.into_parts();
+    Ok(Response::from_parts(head, body.map_err(Into::into).boxed_unsync()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_template_whose_pods_are_refused_is_taken_back() {
+    let cluster = Cluster::start_over(|service| {
+        Client::new(tower::service_fn(move |request| refuse(service.clone(), request)), "default")
+    })
+    .await;
+    let mut set = web(2);
+    set["metadata"]["annotations"] =
+        json!({"stead.dev/progress-deadline-seconds": "2", "stead.dev/auto-rollback": "true"});
+    create(&cluster.api::<StatefulSet>(), set).await;
+    cluster.until_set("all are up", |set| condition(set, "Progressing") == "True RolloutComplete").await;
+    cluster.patch::<StatefulSet>("web", json!({"spec": {"template": template("refused")}})).await;
+    cluster.until("a replica is away", |pods| pods.len() == 1).await;
+    cluster.until("it is back", |pods| are(pods, &["web-0@a ready", "web-1@a ready"])).await;
+    let set = cluster.api::<StatefulSet>().get("web").await.expect("the set");
+    let annotations = set.metadata.annotations.unwrap_or_default();
+    assert!(annotations.contains_key("stead.dev/rolled-back-from"), "{annotations:?}");
     cluster.stop().await;
 }

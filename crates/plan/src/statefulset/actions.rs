@@ -357,14 +357,6 @@ impl Plan {
         self.actions().any(|action| matches!(action, Action::AdoptPod(_) | Action::ReleasePod(_)))
     }
 
-    /// What is done though `failed` was not: history is kept within its limit in any case (G4), as long as it is
-    /// settled which revisions are whose.
-    pub fn still_due(&self, failed: &Action) -> &[Action] {
-        let mut later = self.batches.iter().skip_while(|batch| !batch.contains(failed)).skip(1);
-        let history = later.find(|batch| matches!(batch.first(), Some(Action::DeleteRevision(_))));
-        history.filter(|_| !failed.is_bookkeeping()).map_or(&[], Vec::as_slice)
-    }
-
     /// All actions in order.
     pub fn actions(&self) -> impl Iterator<Item = &Action> {
         self.batches.iter().flatten()
@@ -387,7 +379,7 @@ pub(super) struct Draft {
     /// Adoption, release and revisions.
     pub(super) bookkeeping: Vec<Action>,
     /// Changes to existing claims and pods, before anything goes.
-    pub(super) repairs: Vec<Action>,
+    repairs: Vec<Action>,
     /// New claims, before the pods that need them.
     pub(super) claims: Vec<Action>,
     /// New and removed pods, and claims that must go before new ones may come.
@@ -400,9 +392,10 @@ pub(super) struct Draft {
     pub(super) notes: Vec<Note>,
     pub(super) wake_at: Option<Timestamp>,
     /// The outdated pods that the rollout would take down now.
-    pub(super) in_line: Vec<Target>,
-    /// What is in `waits`, and whom `pods` deletes: sets have thousands of replicas.
+    pub(super) in_line: HashSet<Target>,
+    /// What is in `waits`, which pods `repairs` changes, and whom `pods` deletes: sets have thousands of replicas.
     waiting: HashSet<(Rule, String)>,
+    repaired: HashSet<Target>,
     doomed: HashSet<Target>,
 }
 
@@ -431,17 +424,25 @@ impl Draft {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 
+    /// Changes an existing claim or pod.
+    pub(super) fn repair(&mut self, action: Action) {
+        self.repaired.extend(repaired_pod(&action).cloned());
+        self.repairs.push(action);
+    }
+
     /// Asks `pod` to end. What was to be changed about it first no longer matters, and would make the
     /// deletion's precondition fail.
     pub(super) fn delete(&mut self, pod: &PodView, ordinal: Ordinal, why: Removal) {
-        self.repairs.retain(|action| repaired_pod(action) != Some(&pod.target));
+        if self.repaired.remove(&pod.target) {
+            self.repairs.retain(|action| repaired_pod(action) != Some(&pod.target));
+        }
         self.doomed.insert(pod.target.clone());
         self.pods.push(Action::DeletePod { target: pod.target.clone(), ordinal, why });
     }
 
     /// Whether this draft changes `pod` itself.
     pub(super) fn repairs_pod(&self, pod: &Target) -> bool {
-        self.repairs.iter().any(|action| repaired_pod(action) == Some(pod))
+        self.repaired.contains(pod)
     }
 
     pub(super) fn adopts_pods(&self) -> bool {

@@ -46,6 +46,11 @@ pub(super) fn claim<'a>(view: &'a View, draft: &mut Draft) -> Claimed<'a> {
     claimed
 }
 
+/// Whether the pod is nobody's and may become the set's.
+pub(super) fn is_adoptable(view: &View, pod: &PodView) -> bool {
+    pod.owner == Owner::Nobody && matches(pod) && !pod.terminating && !view.set.deleting
+}
+
 fn matches(pod: &PodView) -> bool {
     pod.selected && pod.ordinal.is_some()
 }
@@ -59,7 +64,7 @@ fn keep(view: &View, pod: &PodView, draft: &mut Draft) -> bool {
 }
 
 fn adopt(view: &View, pod: &PodView, draft: &mut Draft) -> bool {
-    if !matches(pod) || pod.terminating || view.set.deleting {
+    if !is_adoptable(view, pod) {
         return false;
     }
     draft.bookkeeping.push(Action::AdoptPod(pod.target.clone()));

@@ -78,7 +78,7 @@ pub(super) fn own(view: &View, pod: &PodView, ordinal: Ordinal, condemned: bool,
                 ClaimKeeper::Nobody
             }
         };
-        draft.repairs.push(Action::OwnClaim { target: claim.target.clone(), ordinal, owner: keeper });
+        draft.repair(Action::OwnClaim { target: claim.target.clone(), ordinal, owner: keeper });
     }
 }
 

@@ -84,7 +84,7 @@ pub fn prepares(node: &Node) -> bool {
 
 /// Lets an outdated replica go, as soon as its node has made ready for that.
 pub(super) fn replace(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, draft: &mut Draft) {
-    draft.in_line.push(pod.target.clone());
+    draft.in_line.insert(pod.target.clone());
     let name = &pod.target.name;
     let terms = terms(stage, ordinal);
     let up = pod.running_ready();
@@ -106,7 +106,7 @@ pub(super) fn replace(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, draft:
             // One write to a pod at a time; the other one wakes the controller.
             if !draft.repairs_pod(&pod.target) {
                 let (target, at) = (pod.target.clone(), stage.now);
-                draft.repairs.push(Action::Prepare { target, ordinal, revision: terms.revision, at });
+                draft.repair(Action::Prepare { target, ordinal, revision: terms.revision, at });
             }
             draft.wait_since(name, Rule::Preparing, Some(stage.now));
         }
@@ -128,7 +128,7 @@ pub(super) fn withdraw(stage: &Stage<'_>, draft: &mut Draft) {
         let is_wanted = is_next && as_wanted;
         let is_written = draft.is_doomed(&pod.target) || draft.repairs_pod(&pod.target);
         if !is_wanted && !is_written {
-            draft.repairs.push(Action::Withdraw { target: pod.target.clone(), ordinal: *ordinal });
+            draft.repair(Action::Withdraw { target: pod.target.clone(), ordinal: *ordinal });
         }
     }
 }

@@ -3,21 +3,30 @@
 //! ([`AUTO_ROLLBACK`]): the template it came from returns to the set, where whoever wrote the other one
 //! sees it. A revision is taken back once; when somebody brings it again, it stays.
 //!
+//! It is taken back only where that is likely to help: the former revision has to have worked, and the new one
+//! must not have been rolled out as far as this before. What lets a finished canary or a set that is scaled miss
+//! its deadline is not the template. Pods that are gone cannot be asked about either, so it is written down on
+//! the set how far the last rollout came ([`ROLLED_OUT`]).
+//!
 //! The clock starts with the rollout and anew with every replica of the new revision that becomes
 //! available. It is read off the stored condition and the pods, so it survives every restart. Once
 //! complete, a rollout does not fail any more: what breaks later is Blocked and not Available.
 //!
 //! [`PROGRESS_DEADLINE`]: super::wishes::PROGRESS_DEADLINE
 //! [`AUTO_ROLLBACK`]: super::wishes::AUTO_ROLLBACK
+//! [`ROLLED_OUT`]: super::wishes::ROLLED_OUT
 
 use jiff::Timestamp;
+use stead_api::annotations::write_rolled_out;
 
 use super::Stage;
 use super::actions::{Action, Draft};
 use super::conditions::{Condition, Kind, Truth};
 use super::ordinals::Ordinal;
+use super::revisions::RevisionName;
 use super::update::{is_in_place, is_outdated, next_in_place};
 use super::views::{PodView, Strategy};
+use super::wishes::ROLLED_OUT;
 use crate::pods;
 
 /// Reason of Progressing while a rollout is under way.
@@ -93,13 +102,66 @@ fn stands(stage: &Stage<'_>, pod: &PodView) -> bool {
     !pod.terminating && pod.available(stage.view.set.min_ready_s, stage.now) && (!way_back || is_in_place(stage, pod))
 }
 
+/// Writes down how far rollouts came, where failed ones are taken back.
+pub(super) fn remember(stage: &Stage<'_>, progress: &Progress, draft: &mut Draft) {
+    let wishes = &stage.view.set.wishes;
+    let wanted = if wishes.auto_rollback { rolled_out(stage, progress) } else { None };
+    if wanted != wishes.rolled_out {
+        let value = wanted.map(|(revision, partition)| write_rolled_out(&revision.0, partition));
+        draft.bookkeeping.push(Action::Remember { key: ROLLED_OUT, value });
+    }
+}
+
+/// The last revision that was rolled out, and the partition; where none is known, the former one as soon as a
+/// replica of it has stood.
+fn rolled_out(stage: &Stage<'_>, progress: &Progress) -> Option<(RevisionName, i32)> {
+    let (current, update) = (&stage.resolved.current, &stage.resolved.update);
+    // OnDelete is complete before anybody has run the new template.
+    let counts = current == update || stage.view.set.strategy != Strategy::OnDelete;
+    if *progress == Progress::Complete && counts {
+        return Some((update.clone(), if current == update { 0 } else { partition(stage) }));
+    }
+    let known = stage.view.set.wishes.rolled_out.clone();
+    known.or_else(|| stood(stage).then(|| (current.clone(), 0)))
+}
+
+/// Whether a replica of the former revision has stood.
+fn stood(stage: &Stage<'_>) -> bool {
+    stage.claimed.all().any(|pod| stage.resolved.is_current(pod) && pod.ever_stood)
+}
+
+fn partition(stage: &Stage<'_>) -> i32 {
+    match stage.view.set.strategy {
+        Strategy::RollingUpdate { partition, .. } => partition.unwrap_or(0),
+        Strategy::OnDelete | Strategy::Recreate => 0,
+    }
+}
+
 /// Puts the former template back, if the rollout has failed and the set asks for it.
 pub(super) fn roll_back(stage: &Stage<'_>, progress: &Progress, draft: &mut Draft) {
     let (current, update) = (&stage.resolved.current, &stage.resolved.update);
-    let wishes = &stage.view.set.wishes;
-    let first_time = wishes.rolled_back.as_ref() != Some(update);
-    if *progress == Progress::Failed && wishes.auto_rollback && current != update && first_time {
+    let asked = stage.view.set.wishes.auto_rollback && current != update;
+    if *progress == Progress::Failed && asked && reason_to_stay(stage).is_none() {
         draft.last.push(Action::RollBack { to: current.clone(), from: update.clone() });
+    }
+}
+
+/// Why the new revision stays, though its rollout has failed and there is a former one.
+fn reason_to_stay(stage: &Stage<'_>) -> Option<String> {
+    let (current, update) = (&stage.resolved.current, &stage.resolved.update);
+    let wishes = &stage.view.set.wishes;
+    if wishes.rolled_back.contains(update) {
+        return Some("it was rolled back before and is not a second time".to_owned());
+    }
+    if current == update {
+        return None;
+    }
+    match &wishes.rolled_out {
+        Some((revision, held)) if revision == update && *held <= partition(stage) => {
+            Some("it is not rolled back, for it was rolled out before".to_owned())
+        }
+        None if !stood(stage) => Some(format!("it is not rolled back, for revision {current} never worked")),
+        Some(_) | None => None,
     }
 }
 
@@ -112,7 +174,7 @@ pub(super) fn condition(stage: &Stage<'_>, progress: &Progress, draft: &mut Draf
     if set.strategy == Strategy::OnDelete && stage.resolved.current != *update {
         message.push_str("; the others come to it when somebody deletes them");
     }
-    if let Some(back) = set.wishes.rolled_back.as_ref().filter(|back| *back != update) {
+    if let Some(back) = set.wishes.rolled_back.iter().rfind(|back| *back != update) {
         message.push_str(&format!("; revision {back} was rolled back"));
     }
     let (status, reason, since) = match progress {
@@ -128,8 +190,8 @@ pub(super) fn condition(stage: &Stage<'_>, progress: &Progress, draft: &mut Draf
             if let Some(wait) = draft.waits.first() {
                 message.push_str(&format!(": {wait}"));
             }
-            if set.wishes.auto_rollback && set.wishes.rolled_back.as_ref() == Some(update) {
-                message.push_str("; it was rolled back before and is not a second time");
+            if let Some(reason) = reason_to_stay(stage).filter(|_| set.wishes.auto_rollback) {
+                message.push_str(&format!("; {reason}"));
             }
             (Truth::False, FAILED, None)
         }

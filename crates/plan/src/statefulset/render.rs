@@ -21,7 +21,7 @@ use super::ordinals::{Ordinal, claim_name, pod_name};
 use super::reset;
 use super::revisions::{self, RevisionName};
 use super::views::{ClaimOwner, set_view};
-use super::wishes::{RESET_GENERATION, ROLLED_BACK};
+use super::wishes::{RESET_GENERATION, ROLLED_BACK, write_rolled_back};
 use super::{API_VERSION, KIND, POD_INDEX_LABEL, POD_NAME_LABEL, REVISION_LABEL};
 use crate::pods;
 
@@ -139,7 +139,7 @@ pub fn rollback(set: &StatefulSet, revision: &ControllerRevision, from: &Revisio
         json!({
             "uid": meta.uid,
             "resourceVersion": meta.resource_version,
-            "annotations": {ROLLED_BACK: from.0},
+            "annotations": {ROLLED_BACK: write_rolled_back(&set_view(set).wishes.rolled_back, from)},
         }),
     );
     Some(patch)

@@ -7,7 +7,7 @@ use super::Stage;
 use super::actions::{Action, Draft, Removal, Rule};
 use super::ordinals::{Ordinal, pod_name};
 use super::views::{Management, PodView};
-use super::{claims, events, reset, update};
+use super::{claims, events, update};
 use crate::pods::Phase;
 
 /// Whether the walk may go on past a replica.
@@ -37,12 +37,17 @@ fn missing(stage: &Stage<'_>, ordinal: Ordinal, draft: &mut Draft) -> Step {
     let name = pod_name(&stage.view.set.name, ordinal);
     if stage.claimed.taken.contains(&ordinal) {
         draft.wait(&name, Rule::NameTaken);
-    } else if claims::prepare(stage.view, ordinal, reset::turn(stage) == Some(ordinal), draft) {
+    } else if claims::prepare(stage.view, ordinal, is_reset(stage, ordinal), draft) {
         let revision = update::revision_for_new(stage, ordinal);
         draft.pods.push(Action::CreatePod { ordinal, revision });
         draft.wait(&name, Rule::Creating);
     }
     Step::Block
+}
+
+/// Whether it is the replica whose reset goes on now.
+fn is_reset(stage: &Stage<'_>, ordinal: Ordinal) -> bool {
+    stage.resetting.is_some_and(|turn| turn.ordinal == ordinal)
 }
 
 fn existing(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, draft: &mut Draft) -> Step {
@@ -81,7 +86,7 @@ fn existing(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, draft: &mut Draf
 /// Brings labels and claim owners of a living replica in line (J5, F1).
 fn enforce(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, draft: &mut Draft) {
     if !pod.identity_ok {
-        draft.repairs.push(Action::RelabelPod { target: pod.target.clone(), ordinal });
+        draft.repair(Action::RelabelPod { target: pod.target.clone(), ordinal });
     }
     if !pod.storage_ok {
         let name = &pod.target.name;

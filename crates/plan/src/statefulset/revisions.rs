@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use serde_json::Value;
 
 use super::actions::{Action, Draft};
+use super::adopt::is_adoptable;
 use super::pause;
 use super::views::{Owner, PodView, View};
 use crate::ids::{Target, Uid};
@@ -128,8 +129,8 @@ pub(super) fn resolve(view: &View, draft: &mut Draft) -> Resolved {
     for orphan in view.revisions.iter().filter(|revision| revision.orphan && !view.set.deleting) {
         draft.bookkeeping.push(Action::AdoptRevision(orphan.target.clone()));
     }
-    let highest = view.revisions.last();
-    let next = highest.map_or(1, |revision| revision.number + 1);
+    let highest = view.revisions.iter().rfind(|revision| revision.number < i64::MAX);
+    let next = highest.map_or(1, |revision| revision.number.saturating_add(1));
     let equal = view.revisions.iter().rfind(|revision| revision.likeness == Likeness::Equal);
     let alike = highest.filter(|revision| revision.likeness == Likeness::Alike);
     let update = match (equal, alike) {
@@ -172,11 +173,12 @@ fn newer_than(view: &View, current: &RevisionName, update: &RevisionName) -> BTr
     stored.map(|revision| revision.name().label()).chain([update.label()]).collect()
 }
 
-/// Drops what is neither live nor within the history limit (H9).
+/// Drops what is neither live nor within the history limit (H9). Pods that are still to be adopted count: their
+/// adoption may fail, and they stay what they are made from.
 pub(super) fn truncate(view: &View, resolved: &Resolved, draft: &mut Draft) {
     let Ok(limit) = usize::try_from(view.set.history_limit) else { return };
-    let used: BTreeSet<&RevisionLabel> =
-        view.pods.iter().filter(|pod| pod.owner == Owner::This).filter_map(|pod| pod.revision.as_ref()).collect();
+    let ours = view.pods.iter().filter(|pod| pod.owner == Owner::This || is_adoptable(view, pod));
+    let used: BTreeSet<&RevisionLabel> = ours.filter_map(|pod| pod.revision.as_ref()).collect();
     let idle = view.revisions.iter().filter(|revision| {
         let name = revision.name();
         let live = name == resolved.current || name == resolved.update || pause::is_kept(view, &name);
@@ -194,14 +196,15 @@ pub(super) fn views(set: &StatefulSet, observed: &[Arc<ControllerRevision>]) -> 
         observed.iter().map(Arc::as_ref).filter(|revision| is_candidate(set, revision)).collect();
     let created = |revision: &ControllerRevision| revision.metadata.creation_timestamp.as_ref().map(|time| time.0);
     listed.sort_by(|a, b| (a.revision, created(a), &a.metadata.name).cmp(&(b.revision, created(b), &b.metadata.name)));
-    let last = listed.len().saturating_sub(1);
+    // After the largest number comes none: a revision that somebody gave it is never the newest one.
+    let last = listed.iter().rposition(|revision| revision.revision < i64::MAX);
     let view = |(index, revision): (usize, &ControllerRevision)| RevisionView {
         target: Target::of(&revision.metadata),
         orphan: pods::controller_of(&revision.metadata).is_none(),
         number: revision.revision,
         likeness: if has_data(revision, &data) {
             Likeness::Equal
-        } else if index == last && means_the_template_of(revision, set) {
+        } else if Some(index) == last && means_the_template_of(revision, set) {
             Likeness::Alike
         } else {
             Likeness::Different
@@ -225,7 +228,7 @@ pub(super) fn template_view(set: &StatefulSet, observed: &[Arc<ControllerRevisio
         if !taken || collisions - stored >= COLLISIONS_MAX {
             return TemplateView { name: candidate, hash, collisions, exists };
         }
-        collisions += 1;
+        collisions = collisions.saturating_add(1);
     }
 }
 

@@ -11,9 +11,7 @@ use super::views::{Management, PodView};
 /// Removes condemned replicas, highest ordinal first; true when an update may follow in the same
 /// plan.
 pub(super) fn shrink(stage: &Stage<'_>, draft: &mut Draft) -> bool {
-    for (ordinal, pod) in &stage.claimed.condemned {
-        claims::own(stage.view, pod, *ordinal, true, draft);
-    }
+    give_claims(stage, draft);
     match stage.view.set.management {
         Management::Parallel => {
             for pod in stage.claimed.condemned.values().rev() {
@@ -26,6 +24,13 @@ pub(super) fn shrink(stage: &Stage<'_>, draft: &mut Draft) -> bool {
             true
         }
         Management::OrderedReady => shrink_by_one(stage, draft),
+    }
+}
+
+/// Lets the claims of all condemned replicas go with them, where the policy says so (F1).
+pub(super) fn give_claims(stage: &Stage<'_>, draft: &mut Draft) {
+    for (ordinal, pod) in &stage.claimed.condemned {
+        claims::own(stage.view, pod, *ordinal, true, draft);
     }
 }
 

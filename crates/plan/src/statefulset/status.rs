@@ -3,14 +3,16 @@
 //! Differences from Kubernetes, all where the contract calls its behaviour a fault: counts are never
 //! adjusted, only counted, with the pods that the plan removes already left out (O5, S4); an
 //! OnDelete set whose pods have all been replaced completes like any other (O7, S4); conditions
-//! somebody put there stay (O9, S5).
+//! somebody put there stay (O9, S5). Where a rollout may be taken back, `currentRevision` stays until all
+//! replicas can be trusted; and while a set is paused, it stays when there are no replicas.
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 
 use super::Stage;
 use super::actions::Draft;
-use super::views::PodView;
+use super::update;
+use super::views::{PodView, SetView};
 
 /// The status as the plan will have left things.
 pub(super) fn count(stage: &Stage<'_>, draft: &Draft) -> StatefulSetStatus {
@@ -22,7 +24,8 @@ pub(super) fn count(stage: &Stage<'_>, draft: &Draft) -> StatefulSetStatus {
     let updated = counted(&|pod| staying(pod) && stage.resolved.is_update(pod));
     let mut current = counted(&|pod| staying(pod) && stage.resolved.is_current(pod));
     let mut current_revision = &stage.resolved.current;
-    if [updated, ready, replicas].iter().all(|count| *count == set.range.replicas) {
+    let complete = [updated, ready, replicas].iter().all(|count| *count == set.range.replicas);
+    if complete && may_complete(stage, draft) {
         current_revision = &stage.resolved.update;
         current = updated;
     }
@@ -40,10 +43,29 @@ pub(super) fn count(stage: &Stage<'_>, draft: &Draft) -> StatefulSetStatus {
     }
 }
 
+/// Whether a rollout all of whose replicas are Ready has come to its end: then there is no way back. One that may
+/// have to be called failed or be taken back ends only when every replica has come to stay. A paused set without
+/// replicas has rolled out nothing.
+fn may_complete(stage: &Stage<'_>, draft: &Draft) -> bool {
+    let set = &stage.view.set;
+    let nothing_rolled = set.wishes.paused && set.range.replicas == 0;
+    let wanted = |pod: &PodView| pod.ordinal.is_some_and(|ordinal| set.range.contains(ordinal));
+    let stays = |pod: &PodView| wanted(pod) && update::unfit(stage, pod, draft).is_none();
+    !nothing_rolled && (!is_watched(set) || stage.claimed.all().all(stays))
+}
+
+/// Whether the set asks for something to be done or said about rollouts that do not come up.
+fn is_watched(set: &SetView) -> bool {
+    set.wishes.deadline_s.is_some() || set.wishes.auto_rollback
+}
+
 /// When the counts next change by the passing of time alone (N3).
 pub(super) fn next_change(stage: &Stage<'_>) -> Option<Timestamp> {
-    let min_ready_s = stage.view.set.min_ready_s;
-    stage.claimed.all().filter_map(|pod| pod.available_at(min_ready_s)).filter(|at| *at > stage.now).min()
+    let set = &stage.view.set;
+    let available = stage.claimed.all().filter_map(|pod| pod.available_at(set.min_ready_s));
+    let available = available.filter(|at| *at > stage.now).min();
+    let way_back = is_watched(set) && stage.resolved.current != stage.resolved.update;
+    available.into_iter().chain(way_back.then(|| update::next_in_place(stage)).flatten()).min()
 }
 
 /// Whether `status` is worth a write over the stored one (O8).

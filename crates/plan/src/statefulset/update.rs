@@ -3,7 +3,7 @@
 //!
 //! - *Broken rollouts heal.* A replica that never stood in this incarnation and is not at the
 //!   revision it should be at is replaced at once, whatever else waits. One that stood and went
-//!   unready halts the rollout, as in Kubernetes.
+//!   unready halts the rollout, as in Kubernetes, unless its revision was taken back.
 //! - *The partition works both ways.* A replica below the partition at a revision newer than the
 //!   current one goes back to it, in the same order and under the same budget, unless the set is
 //!   annotated `stead.dev/partition-raise: hold`.
@@ -24,17 +24,16 @@
 //! ([`clear`]) lets all old pods go before the first new one comes.
 
 use std::cmp::Reverse;
-use std::ops::Bound;
 
 use jiff::Timestamp;
 
 use super::Stage;
 use super::actions::{Draft, Removal, Rule};
 use super::adopt::Claimed;
-use super::ordinals::Ordinal;
+use super::ordinals::{Ordinal, pod_name};
 use super::revisions::{Resolved, RevisionName};
 use super::views::{PodView, Strategy};
-use super::{claims, pause, preparing};
+use super::{claims, pause, preparing, reset, scale};
 
 /// Seconds that the first replica of a revision has to be Ready for where nothing probes it.
 const PROVING_S: i32 = 2;
@@ -55,21 +54,41 @@ pub(super) fn revision_for_new(stage: &Stage<'_>, ordinal: Ordinal) -> RevisionN
     if held { current.clone() } else { update.clone() }
 }
 
-/// Whether a higher replica has yet to be updated while another updated one is not Ready.
-fn awaits_its_turn(stage: &Stage<'_>, ordinal: Ordinal) -> bool {
-    let mut others = stage.claimed.in_range.iter().filter(|(other, _)| **other != ordinal);
-    let in_doubt = others.any(|(_, pod)| stage.resolved.is_update(pod) && !pod.running_ready());
-    let mut higher = stage.claimed.in_range.range((Bound::Excluded(ordinal), Bound::Unbounded));
-    in_doubt && higher.any(|(_, pod)| !stage.resolved.is_update(pod))
+/// What puts an update in doubt, looked for once per plan.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Doubt {
+    /// The lowest and the highest updated replica that is not Ready.
+    down: Option<(Ordinal, Ordinal)>,
+    /// The highest replica that is not updated.
+    outdated: Option<Ordinal>,
 }
 
-/// Replaces the replicas that never stood and are not at a revision they may be at.
+pub(super) fn doubt(claimed: &Claimed<'_>, resolved: &Resolved) -> Doubt {
+    let mut doubt = Doubt::default();
+    for (ordinal, pod) in &claimed.in_range {
+        if !resolved.is_update(pod) {
+            doubt.outdated = Some(*ordinal);
+        } else if !pod.running_ready() {
+            doubt.down = Some((doubt.down.map_or(*ordinal, |(lowest, _)| lowest), *ordinal));
+        }
+    }
+    doubt
+}
+
+/// Whether a higher replica has yet to be updated while another updated one is not Ready.
+fn awaits_its_turn(stage: &Stage<'_>, ordinal: Ordinal) -> bool {
+    let another = stage.doubt.down.is_some_and(|(lowest, highest)| lowest != ordinal || highest != ordinal);
+    another && stage.doubt.outdated > Some(ordinal)
+}
+
+/// Replaces the replicas that never stood, or are down at a revision that was taken back, and are not at a
+/// revision they may be at.
 pub(super) fn heal(stage: &Stage<'_>, draft: &mut Draft) {
     if stage.view.set.wishes.paused {
         return;
     }
     for (ordinal, pod) in stage.claimed.in_range.iter().rev() {
-        if is_broken(pod) && is_misplaced(stage, *ordinal, pod) {
+        if (is_broken(pod) || is_taken_back(stage, pod)) && is_misplaced(stage, *ordinal, pod) {
             draft.delete(pod, *ordinal, Removal::Broken);
         }
     }
@@ -81,6 +100,7 @@ fn is_misplaced(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView) -> bool {
     match stage.view.set.strategy {
         Strategy::OnDelete => false,
         Strategy::RollingUpdate { partition: None, .. } if stage.resolved.is_update(pod) => false,
+        Strategy::RollingUpdate { .. } if stage.view.set.wishes.hold_on_raise && stage.resolved.is_update(pod) => false,
         Strategy::RollingUpdate { .. } | Strategy::Recreate => {
             pod.revision.as_ref() != Some(&revision_for_new(stage, ordinal).label())
         }
@@ -90,6 +110,13 @@ fn is_misplaced(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView) -> bool {
 /// Whether nothing is lost by replacing the pod: it is down and never stood.
 fn is_broken(pod: &PodView) -> bool {
     !pod.terminating && !pod.phase.is_terminal() && !pod.running_ready() && !pod.ever_stood
+}
+
+/// Whether the pod is down at a revision that was taken back: that it stood once is no reason to wait for it.
+fn is_taken_back(stage: &Stage<'_>, pod: &PodView) -> bool {
+    let is_down = !pod.terminating && !pod.phase.is_terminal() && !pod.running_ready();
+    let mut taken_back = stage.view.set.wishes.rolled_back.iter();
+    is_down && taken_back.any(|revision| pod.revision.as_ref() == Some(&revision.label()))
 }
 
 /// The wanted ordinals in the order in which they are updated: from the highest down, and those that
@@ -115,10 +142,16 @@ pub(super) fn clear(stage: &Stage<'_>, draft: &mut Draft) -> bool {
         if pod.terminating {
             draft.wait_for(pod, Rule::Terminating);
         } else if !draft.is_doomed(&pod.target) {
-            claims::own(stage.view, pod, *ordinal, why == Removal::Condemned, draft);
+            if why == Removal::Outdated {
+                claims::own(stage.view, pod, *ordinal, false, draft);
+            }
             draft.delete(pod, *ordinal, why);
             draft.wait(&pod.target.name, Rule::Replacing);
         }
+    }
+    if !cleared {
+        // Scaling down comes too late for those that go already, or go with the others.
+        scale::give_claims(stage, draft);
     }
     cleared
 }
@@ -152,6 +185,10 @@ fn one_by_one(stage: &Stage<'_>, partition: i32, draft: &mut Draft) {
         // What a missing replica waits for has been said when it could not be made.
         let Some(pod) = stage.claimed.in_range.get(&ordinal) else { return };
         if !pod.terminating && !draft.is_doomed(&pod.target) && is_outdated(stage, ordinal, pod, partition) {
+            if let Some(other) = reset::in_work(stage, draft).filter(|other| *other != ordinal) {
+                draft.wait(&pod_name(&stage.view.set.name, other), Rule::Resetting);
+                return;
+            }
             if stage.view.set.wishes.update_last.is_some() && !is_done_with_the_last(stage, partition, draft) {
                 return;
             }
@@ -259,7 +296,7 @@ pub(super) fn next_in_place(stage: &Stage<'_>) -> Option<Timestamp> {
 }
 
 /// Why a rollout may not pass this pod yet, and when that may change by itself.
-fn unfit(stage: &Stage<'_>, pod: &PodView, draft: &Draft) -> Option<(Rule, Option<Timestamp>)> {
+pub(super) fn unfit(stage: &Stage<'_>, pod: &PodView, draft: &Draft) -> Option<(Rule, Option<Timestamp>)> {
     if pod.terminating || draft.is_doomed(&pod.target) {
         return Some((Rule::Terminating, None));
     }

@@ -6,15 +6,19 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use stead_api::annotations::{self, boolean, hook, label, ordinals, prefetch, resets, seconds, word};
+use stead_api::annotations::{self, boolean, hook, label, ordinal, ordinals, prefetch, resets, seconds, word};
 pub use stead_api::annotations::{
     AUTO_ROLLBACK, IMAGE_PREFETCH, MAX_UNAVAILABLE, PARTITION_RAISE, PAUSED, PAUSED_REPLICAS, PREPARE_HOOK,
-    PROGRESS_DEADLINE, RESERVE_ORDINALS, RESET, RESET_GENERATION, ROLLED_BACK, UPDATE_LAST, write_resets,
+    PROGRESS_DEADLINE, RESERVE_ORDINALS, RESET, RESET_GENERATION, RESETTING, ROLLED_BACK, ROLLED_OUT, UPDATE_LAST,
+    write_resets,
 };
 use stead_api::preparation::{Hook, Prefetch};
 
 use super::ordinals::{Ordinal, OrdinalSet};
 use super::revisions::RevisionName;
+
+/// Revisions that were taken back and are remembered, the last ones.
+const ROLLED_BACK_MAX: usize = 10;
 
 /// The annotations of a set, read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -32,9 +36,13 @@ pub struct Wishes {
     /// [`AUTO_ROLLBACK`]
     pub auto_rollback: bool,
     /// [`ROLLED_BACK`]
-    pub rolled_back: Option<RevisionName>,
+    pub rolled_back: Vec<RevisionName>,
+    /// [`ROLLED_OUT`], the revision and the partition.
+    pub rolled_out: Option<(RevisionName, i32)>,
     /// [`RESET`], the generation asked for by ordinal.
     pub resets: BTreeMap<Ordinal, String>,
+    /// [`RESETTING`]
+    pub resetting: Option<Ordinal>,
     /// [`UPDATE_LAST`], key and value.
     pub update_last: Option<(String, String)>,
     /// [`IMAGE_PREFETCH`]
@@ -56,8 +64,10 @@ pub(super) fn read(meta: &ObjectMeta) -> (Wishes, OrdinalSet) {
         paused_replicas: reader.value(PAUSED_REPLICAS, paused_replicas).unwrap_or_default(),
         deadline_s: reader.value(PROGRESS_DEADLINE, seconds),
         auto_rollback: reader.value(AUTO_ROLLBACK, boolean).unwrap_or(false),
-        rolled_back: reader.value(ROLLED_BACK, |text| Ok(RevisionName(text.to_owned()))),
+        rolled_back: reader.value(ROLLED_BACK, |text| Ok(rolled_back(text))).unwrap_or_default(),
+        rolled_out: reader.value(ROLLED_OUT, rolled_out),
         resets: reader.value(RESET, resets).unwrap_or_default(),
+        resetting: reader.value(RESETTING, ordinal),
         update_last: reader.value(UPDATE_LAST, label),
         prefetch: reader.value(IMAGE_PREFETCH, prefetch).unwrap_or_default(),
         hook: reader.value(PREPARE_HOOK, hook),
@@ -89,6 +99,21 @@ impl Reader<'_> {
 pub(super) fn write_paused_replicas(replicas: &BTreeMap<RevisionName, OrdinalSet>) -> Option<String> {
     let parts: Vec<_> = replicas.iter().map(|(revision, ordinals)| format!("{revision}={ordinals}")).collect();
     Some(parts.join(";")).filter(|text| !text.is_empty())
+}
+
+fn rolled_back(text: &str) -> Vec<RevisionName> {
+    text.split(',').filter(|name| !name.is_empty()).map(|name| RevisionName(name.to_owned())).collect()
+}
+
+/// [`ROLLED_BACK`] as it is written once `from` is taken back, too.
+pub(super) fn write_rolled_back(before: &[RevisionName], from: &RevisionName) -> String {
+    let mut names: Vec<&str> = before.iter().filter(|name| *name != from).map(|name| name.0.as_str()).collect();
+    names.push(&from.0);
+    names.split_off(names.len().saturating_sub(ROLLED_BACK_MAX)).join(",")
+}
+
+fn rolled_out(text: &str) -> Result<(RevisionName, i32), String> {
+    annotations::rolled_out(text).map(|(revision, partition)| (RevisionName(revision), partition))
 }
 
 fn paused_replicas(text: &str) -> Result<BTreeMap<RevisionName, OrdinalSet>, String> {

@@ -265,3 +265,24 @@ fn a_flaw_names_its_law() {
     let flaw = Flaw { law: Law::FromBelow, about: "2 is made while 1 does not stand".to_owned() };
     assert_eq!(flaw.to_string(), "FromBelow: 2 is made while 1 does not stand");
 }
+
+#[test]
+fn a_healthy_replica_is_reset_only_while_all_others_are_up() {
+    let mut world = World::running(3);
+    world.wait_s(60);
+    world.unready("web-1");
+    world.settle();
+    world.annotate("stead.dev/reset", "2=1");
+    let laws = broken(&world, |view, plan| plan.batches.push(vec![delete(view, 2, Removal::Reset)]));
+    assert!(laws.contains(&Law::Budget), "{laws:?}");
+}
+
+#[test]
+fn a_template_is_taken_back_only_where_somebody_asked_for_it() {
+    let world = updating();
+    let take_back = |view: &View, plan: &mut Plan| {
+        let to = view.set.current_revision.clone().expect("it was rolled out");
+        plan.batches.push(vec![Action::RollBack { to, from: view.template.name.clone() }]);
+    };
+    assert!(broken(&world, take_back).contains(&Law::Reason));
+}

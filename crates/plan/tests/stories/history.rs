@@ -67,3 +67,46 @@ fn revisions_of_others_and_those_that_go_count_for_nothing() {
         .collect();
     assert_eq!(numbers, [2]);
 }
+
+#[test]
+fn a_pod_that_could_not_be_adopted_yet_keeps_its_revision() {
+    let mut set = web(1);
+    on_delete(set.spec.get_or_insert_default());
+    set.spec.get_or_insert_default().revision_history_limit = Some(0);
+    let mut world = World::up(set);
+    world.image("b");
+    world.run();
+    // The set was deleted without its pods and is made again; somebody else writes the pod all the time.
+    world.orphan("web-0");
+    for revision in world.revisions.values_mut() {
+        revision.metadata.owner_references = None;
+    }
+    world.set.metadata.uid = Some("set-2".to_owned());
+    world.set.status = None;
+    world.refuses = |_, action| matches!(action, Action::AdoptPod(_));
+    world.settle();
+    world.refuses = |_, _| false;
+    let plan = world.plan();
+    assert!(!plan.actions().any(|action| matches!(action, Action::DeleteRevision(_))), "{:#?}", plan.batches);
+    world.run();
+    assert_eq!(world.history(), "a:1 b:2");
+}
+
+#[test]
+fn a_foreign_revision_of_the_largest_number_is_never_the_newest() {
+    let mut world = World::running(1);
+    let mut odd = world.revisions.values().next().expect("there is one").clone();
+    odd.revision = i64::MAX;
+    odd.data = None;
+    odd.metadata.name = Some("odd".to_owned());
+    odd.metadata.uid = Some("odd".to_owned());
+    odd.metadata.owner_references = None;
+    world.revisions.insert("odd".to_owned(), odd);
+    world.run();
+    world.image("b");
+    world.run();
+    world.image("a");
+    world.run();
+    assert_eq!(world.history(), format!("b:2 a:3 ?:{}", i64::MAX));
+    assert_eq!(world.set.status.as_ref().and_then(|status| status.updated_replicas), Some(1));
+}

@@ -121,3 +121,25 @@ fn s12_a_pod_without_the_claims_of_its_ordinal_is_named_and_left() {
         ],
     );
 }
+
+#[test]
+fn s12_an_adopted_pod_without_its_claim_is_named_and_left_alone() {
+    let mut world = World::running(2);
+    world.orphan("web-1");
+    let pod = world.pods.get_mut("web-1").expect("it runs");
+    pod.spec.as_mut().expect("it has a spec").volumes = None;
+    world.run();
+    world.told(expect![[r#"
+        adopt web-1
+    "#]]);
+    assert_eq!(world.waits(), ["web-1 does not mount the claims of its ordinal, which cannot be changed"]);
+    let blocked = world.condition("Blocked");
+    assert!(blocked.starts_with("Blocked=True PodStorageDiffers: web-1"), "{blocked}");
+    assert!(world.events.iter().any(|event| event.starts_with("Warning FailedUpdate")), "{:#?}", world.events);
+    assert!(world.plan().is_empty(), "nothing is tried again and again");
+    // It gets its claim when it is made anew.
+    world.delete_pod("web-1");
+    world.run();
+    assert_eq!(world.waits(), Vec::<String>::new());
+    check(&world.condition("Blocked"), expect!["Blocked=False NothingBlocks: "]);
+}

@@ -180,3 +180,54 @@ fn a_replica_between_two_revisions_goes_back_too_when_the_partition_is_raised() 
     world.run();
     world.told(expect!["replace web-1@a (outdated)\n"]);
 }
+
+#[test]
+fn held_back_replicas_stay_though_they_never_stood_until_the_template_is_another() {
+    let mut world = World::running(3);
+    world.annotate("stead.dev/partition-raise", "hold");
+    world.partition(2);
+    world.image("broken");
+    world.run_but(&["web-2"]);
+    world.tell();
+    world.partition(3);
+    world.run_but(&["web-2"]);
+    assert_eq!(world.tell(), "\n", "Kubernetes leaves it, too");
+    world.image("c");
+    world.run();
+    world.told(expect![[r#"
+        replace web-2@a (broken)
+    "#]]);
+}
+
+#[test]
+fn s4_counts_tell_three_revisions_apart() {
+    let mut world = World::running(4);
+    world.partition(3);
+    world.image("b");
+    world.run();
+    world.partition(2);
+    world.image("c");
+    world.run_but(&["web-3"]);
+    check(
+        &world.show(),
+        expect![[r#"
+        web-0@a ready
+        web-1@a ready
+        web-2@a ready
+        web-3@c not ready
+    "#]],
+    );
+    check(&world.counts(), expect!["replicas=4 ready=3 available=3 current=3@a updated=1@c"]);
+    // One of the intermediate revision among them.
+    world.annotate("stead.dev/partition-raise", "hold");
+    world.partition(4);
+    world.image("b");
+    world.delete_pod("web-3");
+    world.run();
+    world.partition(3);
+    world.run();
+    world.image("d");
+    world.partition(2);
+    world.settle();
+    check(&world.counts(), expect!["replicas=4 ready=4 available=4 current=3@a updated=0@d"]);
+}

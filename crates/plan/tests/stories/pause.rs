@@ -129,3 +129,32 @@ fn a_paused_set_keeps_no_more_history_than_it_needs() {
     }
     assert_eq!(world.history(), "a:1 c:3");
 }
+
+#[test]
+fn a_paused_set_scaled_to_nothing_and_back_has_rolled_out_nothing() {
+    let mut world = World::running(2);
+    world.annotate("stead.dev/paused", "true");
+    world.image("b");
+    world.scale(0);
+    world.run();
+    world.scale(2);
+    world.run();
+    check(
+        &world.show(),
+        expect![[r#"
+        web-0@a ready
+        web-1@a ready
+    "#]],
+    );
+    world.unannotate("stead.dev/paused");
+    world.scale(0);
+    world.run();
+    world.scale(1);
+    world.run();
+    check(
+        &world.show(),
+        expect![[r#"
+        web-0@b ready
+    "#]],
+    );
+}

@@ -96,3 +96,24 @@ fn only_the_claims_of_those_that_do_not_come_back_go_with_them() {
     assert_eq!(world.claims["data-web-0"].metadata.uid, claims["data-web-0"].metadata.uid);
     assert!(!world.claims.contains_key("data-web-1"));
 }
+
+#[test]
+fn the_claim_of_a_replica_that_is_condemned_on_its_way_out_goes_with_it() {
+    let mut set = web(3);
+    recreate(set.spec.get_or_insert_default());
+    retention(set.spec.get_or_insert_default(), "Delete", "Retain");
+    let mut world = World::up(set);
+    world.image("b");
+    world.settle();
+    world.scale(2);
+    world.run();
+    world.told(expect![[r#"
+        delete web-0 (outdated)
+        delete web-1 (outdated)
+        delete web-2 (outdated)
+        own data-web-2: pod
+        collected data-web-2
+        create web-0@b
+        create web-1@b
+    "#]]);
+}

@@ -4,8 +4,8 @@ use expect_test::expect;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
-use crate::check;
 use crate::world::{World, claim_spec, web};
+use crate::{check, parallel};
 
 const RESET: &str = "stead.dev/reset";
 
@@ -191,4 +191,93 @@ fn a_replica_that_is_replaced_anyway_is_deleted_once() {
     world.annotate(RESET, "1=1");
     world.sync();
     assert_eq!(world.tell(), "delete web-1 (broken)\n");
+}
+
+fn without_claims(replicas: i32) -> World {
+    let mut set = web(replicas);
+    set.spec.get_or_insert_default().volume_claim_templates = None;
+    World::up(set)
+}
+
+#[test]
+fn a_lower_replica_that_breaks_meanwhile_is_made_anew_first_in_an_ordered_set() {
+    let mut world = World::running(3);
+    world.wait_s(60);
+    world.annotate(RESET, "2=1");
+    world.settle();
+    world.unready("web-1");
+    world.gone("web-2");
+    world.settle();
+    world.told(expect![[r#"
+        delete web-2 (reset)
+        delete data-web-2
+        collected data-web-2
+    "#]]);
+    // web-2 is made after web-1, which turns out to be corrupt.
+    world.annotate(RESET, "1=1,2=1");
+    world.settle();
+    assert_eq!(world.tell(), "\n", "it may still come up");
+    world.wait_s(30);
+    world.run();
+    world.told(expect![[r#"
+        delete web-1 (reset)
+        delete data-web-1
+        collected data-web-1
+        create web-1@a
+        create web-2@a
+    "#]]);
+}
+
+#[test]
+fn replicas_without_claims_go_one_after_the_other_and_those_that_are_down_first() {
+    let mut world = without_claims(3);
+    world.wait_s(60);
+    world.unready("web-2");
+    world.annotate(RESET, "0=1,2=1");
+    world.run();
+    world.told(expect![[r#"
+        replace web-2@a (reset)
+        replace web-0@a (reset)
+    "#]]);
+    // Asked for while another one is in work.
+    world.annotate(RESET, "2=2");
+    world.settle();
+    world.gone("web-2");
+    world.settle();
+    world.annotate(RESET, "0=2,2=2");
+    world.settle();
+    world.told(expect![[r#"
+        replace web-2@a (reset)
+    "#]]);
+}
+
+#[test]
+fn what_was_made_anew_once_is_not_again_because_its_pod_was_rolled() {
+    let mut world = World::running(3);
+    world.annotate(RESET, "2=1");
+    world.run();
+    world.unannotate(RESET);
+    world.image("b");
+    world.run();
+    world.tell();
+    world.annotate(RESET, "2=1");
+    world.run();
+    assert_eq!(world.tell(), "\n", "its claim is of that generation");
+}
+
+#[test]
+fn a_healthy_replica_waits_until_all_others_are_up() {
+    let mut set = web(3);
+    parallel(set.spec.get_or_insert_default());
+    let mut world = World::up(set);
+    world.wait_s(60);
+    world.unready("web-0");
+    world.annotate(RESET, "1=1");
+    world.settle();
+    assert_eq!(world.tell(), "\n");
+    assert_eq!(world.waits(), ["web-0 is not running and ready"]);
+    world.ready("web-0");
+    world.run();
+    let told = world.tell();
+    assert!(told.starts_with("delete web-1 (reset)"), "{told}");
 }

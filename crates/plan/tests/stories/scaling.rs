@@ -1,9 +1,10 @@
 //! Scaling down and moving the first ordinal: U9 to U11.
 
 use expect_test::expect;
+use stead_plan::statefulset::Action;
 
 use crate::world::{World, web};
-use crate::{check, parallel, start_at};
+use crate::{check, parallel, retention, start_at};
 
 #[test]
 fn u09_ordinals_may_start_elsewhere() {
@@ -106,4 +107,55 @@ fn u11_unhealthy_replicas_hold_an_ordered_scale_to_zero_but_not_a_parallel_one()
         world.run_but(&all);
         assert_eq!(world.pods.len(), left, "parallel: {is_parallel}");
     }
+}
+
+/// A parallel set that is scaled from 5 to 8 while the quota has room for no more than that.
+fn short_of(refuses: fn(&World, &Action) -> bool) -> World {
+    let mut set = web(5);
+    parallel(set.spec.get_or_insert_default());
+    let mut world = World::up(set);
+    world.refuses = refuses;
+    world.scale(8);
+    world.run();
+    world.delete_pod("web-0");
+    world.run();
+    world
+}
+
+#[test]
+fn a_claim_that_is_refused_keeps_no_other_replica_of_a_parallel_set_away() {
+    let mut world = short_of(|_, action| matches!(action, Action::CreateClaim { ordinal, .. } if ordinal.0 == 6));
+    world.told(expect![[r#"
+        create web-5@a
+        create web-7@a
+        create web-0@a
+    "#]]);
+}
+
+#[test]
+fn a_pod_that_is_refused_keeps_no_other_replica_of_a_parallel_set_away() {
+    let mut world = short_of(|_, action| matches!(action, Action::CreatePod { ordinal, .. } if ordinal.0 == 5));
+    world.told(expect![[r#"
+        create web-6@a
+        create web-7@a
+        create web-0@a
+    "#]]);
+}
+
+#[test]
+fn a_condemned_replica_stays_until_its_claim_goes_with_it() {
+    let mut set = web(2);
+    retention(set.spec.get_or_insert_default(), "Delete", "Retain");
+    let mut world = World::up(set);
+    world.refuses = |_, action| matches!(action, Action::OwnClaim { .. });
+    world.scale(1);
+    world.run();
+    assert_eq!(world.tell(), "\n");
+    world.refuses = |_, _| false;
+    world.run();
+    world.told(expect![[r#"
+        own data-web-1: pod
+        delete web-1 (condemned)
+        collected data-web-1
+    "#]]);
 }

@@ -2,11 +2,8 @@
 
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::StatefulSetCondition;
-use stead_plan::ids::Target;
 use stead_plan::statefulset::conditions::onto;
-use stead_plan::statefulset::ordinals::Ordinal;
-use stead_plan::statefulset::revisions::RevisionName;
-use stead_plan::statefulset::{Action, Plan, status_after};
+use stead_plan::statefulset::{Action, Undone, status_after};
 
 use crate::parallel;
 use crate::world::{World, web};
@@ -100,24 +97,14 @@ fn what_fails_is_not_counted_as_done() {
         find(|action| matches!(action, Action::CreateRevision { .. })),
         find(|action| matches!(action, Action::DeletePod { .. })),
     );
-    let current = |failed| status_after(&world.set, &plan, failed).map(|status| status.current_replicas);
-    assert_eq!(current(None), Some(Some(1)), "one is on its way out");
-    assert_eq!(current(Some(deletion)), Some(Some(2)), "it is not");
-    assert_eq!(current(Some(revision)), None, "a status would name a revision that does not exist");
-}
-
-#[test]
-fn history_is_kept_short_though_a_pod_cannot_be_made() {
-    let target = |name: &str| Target { name: name.to_owned(), ..Target::default() };
-    let creation = Action::CreatePod { ordinal: Ordinal(1), revision: RevisionName("web-b".to_owned()) };
-    let removals = vec![Action::DeleteRevision(target("web-a"))];
-    let growth = Action::GrowClaim { target: target("data-web-0"), ordinal: Ordinal(0), storage: "2Gi".to_owned() };
-    let batches = vec![vec![Action::ConfirmSet], vec![creation.clone()], removals.clone(), vec![growth.clone()]];
-    let plan = Plan { batches, ..Plan::default() };
-    assert_eq!(plan.still_due(&creation), removals);
-    assert_eq!(plan.still_due(&Action::ConfirmSet), [], "whose history it is has not been settled");
-    assert_eq!(plan.still_due(&removals[0]), [], "what failed is for the next plan");
-    assert_eq!(plan.still_due(&growth), [], "that is done");
+    let current = |failed: &[&Action]| {
+        let mut undone = Undone::default();
+        failed.iter().for_each(|action| undone.add(action));
+        status_after(&world.set, &plan, &undone).map(|status| status.current_replicas)
+    };
+    assert_eq!(current(&[]), Some(Some(1)), "one is on its way out");
+    assert_eq!(current(&[deletion]), Some(Some(2)), "it is not");
+    assert_eq!(current(&[revision]), None, "a status would name a revision that does not exist");
 }
 
 #[test]

@@ -99,10 +99,11 @@ impl World {
             Action::Remember { key, value: None } => self.unannotate(key),
             Action::RollBack { to, from } => {
                 let revision = self.revisions[&to.0].clone();
-                render::rollback(&self.set, &revision, from).expect("the revision holds a patch");
+                let patch = render::rollback(&self.set, &revision, from).expect("the revision holds a patch");
+                let note = patch["metadata"]["annotations"][wishes::ROLLED_BACK].as_str().expect("it is noted");
                 let template = revisions::template_of(&revision).expect("the revision holds a template");
                 self.edit(|spec| spec.template = template);
-                self.annotate(wishes::ROLLED_BACK, &from.0);
+                self.annotate(wishes::ROLLED_BACK, note);
             }
         }
     }

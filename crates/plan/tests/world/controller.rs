@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use stead_plan::statefulset::explain::explain;
-use stead_plan::statefulset::{self, Observed, Plan, View, lint};
+use stead_plan::statefulset::{self, Action, Observed, Plan, Undone, View, lint};
 
 use super::World;
 use super::invariants::{check_action, check_counts};
@@ -14,23 +14,35 @@ use super::invariants::{check_action, check_counts};
 const PLANS_MAX: usize = 200;
 
 impl World {
-    /// One plan, carried out in full.
+    /// One plan, carried out as far as the API lets it.
     pub(crate) fn sync(&mut self) -> Plan {
+        self.carry_out().0
+    }
+
+    /// The same, with whether anything was written.
+    fn carry_out(&mut self) -> (Plan, bool) {
         let plan = self.plan();
         assert_eq!(plan, self.plan(), "planning twice gives the same");
-        let before = (self.pods.clone(), self.claims.clone());
+        let (pods, mut undone) = (self.pods.clone(), Undone::default());
+        let mut written = false;
         for action in plan.actions() {
-            check_action(self, &before.0, action);
+            if undone.stops(action) || (self.refuses)(self, action) {
+                undone.add(action);
+                continue;
+            }
+            check_action(self, &pods, action);
             self.apply(action);
+            written |= *action != Action::ConfirmSet;
         }
         for note in &plan.notes {
             self.event(note);
         }
-        if plan.status_changed {
-            self.set.status = Some(plan.status.clone());
+        if let Some(status) = statefulset::status_after(&self.set, &plan, &undone).cloned() {
+            check_counts(&status);
+            self.set.status = Some(status);
+            written = true;
         }
-        check_counts(&plan.status);
-        plan
+        (plan, written)
     }
 
     /// What is decided now; the linter must find nothing wrong with it.
@@ -66,10 +78,10 @@ impl World {
         question(&self.set, &observed, self.now)
     }
 
-    /// Syncs until nothing is left to do without the world changing.
+    /// Syncs until nothing is left that can be done without the world changing.
     pub(crate) fn settle(&mut self) {
         for _ in 0..PLANS_MAX {
-            if self.sync().is_empty() {
+            if !self.carry_out().1 {
                 return;
             }
         }
@@ -86,7 +98,7 @@ impl World {
         for _ in 0..PLANS_MAX {
             self.settle();
             // A turn takes time, and time alone may give the controller something to do.
-            if !self.node_but(broken) && self.plan().is_empty() {
+            if !self.node_but(broken) && !self.carry_out().1 {
                 return;
             }
         }

@@ -100,7 +100,7 @@ impl World {
     }
 
     /// The image of a revision: short, and the same in every run.
-    pub(super) fn letter(&self, revision: &str) -> String {
+    pub(crate) fn letter(&self, revision: &str) -> String {
         let template = self.revisions.get(revision).and_then(statefulset::revisions::template_of);
         let image = template.and_then(|template| template.spec?.containers.into_iter().next()?.image);
         image.unwrap_or_else(|| "?".to_owned())

@@ -21,6 +21,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub(crate) use set::{claim_spec, web};
+use stead_plan::statefulset::Action;
 
 pub(crate) struct World {
     pub(crate) set: StatefulSet,
@@ -37,6 +38,8 @@ pub(crate) struct World {
     pub(crate) missing: Vec<String>,
     /// Whether hooks fail.
     pub(crate) hooks_fail: bool,
+    /// What the API refuses.
+    pub(crate) refuses: fn(&Self, &Action) -> bool,
     serial: u64,
 }
 
@@ -55,6 +58,7 @@ impl World {
             events: Vec::new(),
             missing: Vec::new(),
             hooks_fail: false,
+            refuses: |_, _| false,
             serial: 0,
         }
     }

@@ -36,6 +36,13 @@ pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
                 flaws.check(may, Law::History, || format!("{} is dropped, but used", target.name));
             }
             Action::CreatePod { ordinal, revision } => pod_at(facts, *ordinal, revision, flaws),
+            Action::RollBack { to, from } => {
+                let wishes = &facts.view.set.wishes;
+                let taken = to != from && *to == facts.current && *from == facts.update;
+                let asked = wishes.auto_rollback && wishes.deadline_s.is_some() && !wishes.paused;
+                let may = asked && taken && !wishes.rolled_back.contains(from);
+                flaws.check(may, Law::Reason, || format!("{from} is taken back"));
+            }
             Action::ConfirmSet
             | Action::AdoptPod(_)
             | Action::ReleasePod(_)
@@ -47,8 +54,7 @@ pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
             | Action::Prepare { .. }
             | Action::Withdraw { .. }
             | Action::GrowClaim { .. }
-            | Action::Remember { .. }
-            | Action::RollBack { .. } => {}
+            | Action::Remember { .. } => {}
         }
     }
     truncation(facts, flaws);
@@ -63,7 +69,8 @@ fn seen<'a>(facts: &Facts<'a>, target: &Target, flaws: &mut Flaws) -> Option<&'a
 }
 
 fn is_highest(facts: &Facts<'_>, number: i64) -> bool {
-    facts.view.revisions.iter().all(|revision| revision.number < number)
+    // Nothing can come after the largest number.
+    facts.view.revisions.iter().all(|revision| revision.number < number || revision.number == i64::MAX)
 }
 
 fn is_stored(facts: &Facts<'_>, name: &RevisionName) -> bool {
@@ -77,7 +84,7 @@ fn creates(facts: &Facts<'_>, name: &RevisionName) -> bool {
 
 fn is_idle(facts: &Facts<'_>, revision: &RevisionView) -> bool {
     let name = revision.name();
-    let mut own = facts.view.pods.iter().filter(|pod| pod.owner == Owner::This);
+    let mut own = facts.view.pods.iter().filter(|pod| pod.owner == Owner::This || facts.is_adoptable(pod));
     let used = own.any(|pod| pod.revision == Some(name.label()));
     let wishes = &facts.view.set.wishes;
     let kept = wishes.paused && wishes.paused_replicas.contains_key(&name);
@@ -145,7 +152,12 @@ pub(super) fn check_status(facts: &Facts<'_>, flaws: &mut Flaws) {
     let stays = |pod: &PodView| !pod.terminating && facts.removal(pod).is_none();
     let at = |name: &RevisionName| count(&|pod| stays(pod) && pod.revision == Some(name.label()));
     let (total, ready, updated) = (count(&|_| true), count(&|pod| pod.running_ready()), at(&facts.update));
-    let complete = [total, ready, updated] == [set.range.replicas; 3];
+    let all_updated = [total, ready, updated] == [set.range.replicas; 3];
+    let watched = set.wishes.deadline_s.is_some() || set.wishes.auto_rollback;
+    let wanted = |pod: &PodView| pod.ordinal.is_some_and(|ordinal| set.range.contains(ordinal));
+    let trusted = || replicas.iter().all(|pod| wanted(pod) && facts.is_trusted(pod) && facts.removal(pod).is_none());
+    let nothing_rolled = set.wishes.paused && set.range.replicas == 0;
+    let complete = all_updated && !nothing_rolled && (!watched || trusted());
     let current = if complete { &facts.update } else { &facts.current };
     let counted = Counts {
         observed_generation: set.generation,

@@ -9,6 +9,9 @@ use crate::statefulset::ordinals::Ordinal;
 use crate::statefulset::revisions::{Likeness, RevisionLabel, RevisionName};
 use crate::statefulset::views::{Management, Owner, PodView, Strategy, View};
 
+/// Seconds that a replica of a new revision that nothing probes has to be up for.
+const PROVING_S: i32 = 2;
+
 pub(super) struct Facts<'a> {
     pub(super) view: &'a View,
     pub(super) plan: &'a Plan,
@@ -22,7 +25,7 @@ pub(super) struct Facts<'a> {
 impl<'a> Facts<'a> {
     pub(super) fn new(view: &'a View, plan: &'a Plan, now: Timestamp) -> Self {
         let equal = view.revisions.iter().rfind(|revision| revision.likeness == Likeness::Equal);
-        let alike = view.revisions.last().filter(|revision| revision.likeness == Likeness::Alike);
+        let alike = view.revisions.iter().find(|revision| revision.likeness == Likeness::Alike);
         let update = equal.or(alike).map_or_else(|| view.template.name.clone(), |revision| revision.name());
         let stored = view.set.current_revision.clone();
         let current = stored.filter(|name| view.revisions.iter().any(|revision| revision.name() == *name));
@@ -61,6 +64,18 @@ impl<'a> Facts<'a> {
 
     pub(super) fn is_available(&self, pod: &PodView) -> bool {
         !pod.terminating && pod.available(self.view.set.min_ready_s, self.now)
+    }
+
+    /// Whether the pod is up for good, as far as can be told: not just after a short run, and where nothing probes it
+    /// only once a replica of its revision has been up for a moment.
+    pub(super) fn is_trusted(&self, pod: &PodView) -> bool {
+        let steady = pod.steady_at.is_none_or(|at| at <= self.now);
+        let lasts = |pod: &PodView| pod.available(PROVING_S, self.now);
+        let updated = |pod: &PodView| pod.revision == Some(self.update.label());
+        let wanted = || self.mine().filter(|(ordinal, _)| self.view.set.range.contains(*ordinal));
+        let proven = || wanted().any(|(_, pod)| updated(pod) && lasts(pod));
+        let open = !pod.probed && self.view.set.min_ready_s < PROVING_S && updated(pod);
+        self.is_available(pod) && steady && (!open || proven())
     }
 
     /// The reason for which the plan deletes the pod, if it does.

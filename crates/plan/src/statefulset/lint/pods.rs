@@ -50,6 +50,7 @@ pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
     from_below(facts, flaws);
     from_above(facts, flaws);
     budget(facts, flaws);
+    resets(facts, flaws);
     leaders_last(facts, flaws);
 }
 
@@ -84,7 +85,8 @@ fn creation(facts: &Facts<'_>, ordinal: Ordinal, flaws: &mut Flaws) {
 
 fn deletion(facts: &Facts<'_>, pod: &PodView, ordinal: Ordinal, why: Removal, flaws: &mut Flaws) {
     let in_range = facts.view.set.range.contains(ordinal);
-    let never_stood = !pod.phase.is_terminal() && !pod.running_ready() && !pod.ever_stood;
+    let taken_back = facts.view.set.wishes.rolled_back.iter().any(|name| pod.revision == Some(name.label()));
+    let never_stood = !pod.phase.is_terminal() && !pod.running_ready() && (!pod.ever_stood || taken_back);
     let holds = match why {
         Removal::Ended => in_range && pod.phase.is_terminal(),
         Removal::Condemned => !in_range,
@@ -104,6 +106,7 @@ fn is_elsewhere(facts: &Facts<'_>, ordinal: Ordinal, pod: &PodView) -> bool {
     let is_update = pod.revision == Some(facts.update.label());
     match facts.view.set.strategy {
         Strategy::OnDelete => false,
+        Strategy::RollingUpdate { .. } if facts.view.set.wishes.hold_on_raise && is_update => false,
         Strategy::RollingUpdate { partition: Some(_), .. } if facts.is_held(ordinal) => !is_current,
         Strategy::RollingUpdate { .. } | Strategy::Recreate => !is_update,
     }
@@ -185,6 +188,21 @@ fn budget(facts: &Facts<'_>, flaws: &mut Flaws) {
             }
         }
     }
+}
+
+/// A replica that is up is made anew only while all others are, and one at a time (I9).
+fn resets(facts: &Facts<'_>, flaws: &mut Flaws) {
+    let mut resets = facts.deletions().filter(|deletion| deletion.2 == Removal::Reset).map(|(_, ordinal, _)| ordinal);
+    let Some(ordinal) = resets.next() else { return };
+    flaws.check(resets.next().is_none(), Law::Budget, || "several replicas are reset at once".to_owned());
+    let is_up = |ordinal: Ordinal| facts.replica(ordinal).is_some_and(|pod| facts.is_available(pod));
+    let mut others = facts.view.set.range.ascending().filter(|other| is_up(ordinal) && *other != ordinal);
+    if let Some(down) = others.find(|other| !is_up(*other)) {
+        flaws.add(Law::Budget, format!("{ordinal} is reset while {down} is down"));
+    }
+    let alone = matches!(facts.view.set.strategy, Strategy::RollingUpdate { unavailable_max: None, .. });
+    let rolls = facts.deletions().any(|deletion| deletion.2 == Removal::Outdated);
+    flaws.check(!(alone && rolls), Law::Budget, || format!("{ordinal} is reset, and another one is replaced"));
 }
 
 /// No replica that is to be last is taken down while another one is left to be updated (I9).

@@ -4,7 +4,7 @@
 use super::Model;
 use super::asked;
 use super::invariants::{self, Violation};
-use super::objects::{Claim, Going, Keeper, Kind, Life, Owner, Pod, Revision, Set, Stamp};
+use super::objects::{Claim, Going, Keeper, Kind, Life, Note, Owner, Pod, Revision, Set, Stamp};
 use super::preparing::Errand;
 use super::state::{Act, Given, Job, State, Target};
 
@@ -17,6 +17,8 @@ pub(crate) enum Outcome {
     Conflict,
     AlreadyExists,
     NotFound,
+    /// Not now and not later: a quota is used up, a webhook says no.
+    Refused,
 }
 
 impl Outcome {
@@ -25,13 +27,26 @@ impl Outcome {
         match self {
             Self::Done | Self::Vanished => true,
             Self::NotFound => matches!(act, Act::DeletePod(..) | Act::DeleteClaim(_) | Act::DeleteRevision(_)),
-            Self::Conflict | Self::AlreadyExists => false,
+            Self::Conflict | Self::AlreadyExists | Self::Refused => false,
         }
     }
 }
 
+/// Whether the API would not make the object whatever else is.
+pub(crate) fn refuses(state: &State, act: &Act) -> bool {
+    let kind = match act {
+        Act::CreatePod { .. } => Kind::Pods,
+        Act::CreateClaim { .. } => Kind::Claims,
+        _ => return false,
+    };
+    state.world.refused & kind.bit() != 0
+}
+
 /// Carries out one action of `job`.
 pub(crate) fn act(model: &Model, state: &mut State, job: &Job, act: &Act) -> Result<Outcome, Violation> {
+    if refuses(state, act) {
+        return Ok(Outcome::Refused);
+    }
     let outcome = match *act {
         Act::Confirm => confirm(state, job),
         Act::AdoptRevision(target) => revision(state, target, |revision| revision.owner = Owner::Set(job.set))?,
@@ -70,9 +85,13 @@ pub(crate) fn act(model: &Model, state: &mut State, job: &Job, act: &Act) -> Res
             asked::on_grow(state, job, usize::from(target.slot), size)?;
             claim(state, target, |claim| claim.asks = size)?
         }
-        Act::Remember(notes) => {
+        Act::Remember(note) => {
             let here = |set: &Set| set.uid == job.set;
-            set(state, here, |set| set.notes.paused = notes)
+            set(state, here, |set| match note {
+                Note::Paused(paused) => set.notes.paused = paused,
+                Note::RolledOut(rolled_out) => set.notes.rolled_out = rolled_out,
+                Note::Resetting(resetting) => set.notes.resetting = resetting,
+            })
         }
         Act::RollBack { set: target, to, from } => {
             let here = state.live.set.map(|set| (set.uid, set.version));
@@ -85,7 +104,7 @@ pub(crate) fn act(model: &Model, state: &mut State, job: &Job, act: &Act) -> Res
                         |set| {
                             set.spec.template = to;
                             set.generation += 1;
-                            set.notes.rolled_back = Some(from);
+                            set.notes.rolled_back.put(usize::from(from), true);
                         },
                     )
                 }

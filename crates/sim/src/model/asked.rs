@@ -4,7 +4,7 @@
 
 use super::Model;
 use super::invariants::{Verdict, ensure};
-use super::objects::{Claim, Life, Objects, Owner, Pod, SLOTS, Spec, Strategy};
+use super::objects::{Claim, Kind, Life, Objects, Owner, Pod, SLOTS, Spec, Strategy};
 use super::state::{Act, Job, State, Why};
 
 /// A pod of the set `job` is for is made from `template`.
@@ -34,7 +34,7 @@ pub(crate) fn on_reset(state: &mut State, job: &Job, slot: usize) -> Verdict {
     let old = is_old(state.live.pods[slot].map(|pod| pod.reset))
         || state.live.claims[slot].is_none_or(|claim| claim.reset != asked);
     ensure(asked > 0 && old, "I10", || format!("web-{slot} is reset, which nobody asked for"))?;
-    alone(state, job, slot, |_| true)?;
+    alone(state, job, slot, |other| !overtakes(state, job, slot, other))?;
     state.world.resetting.put(slot, true);
     Ok(())
 }
@@ -50,10 +50,18 @@ pub(crate) fn on_delete_claim(state: &mut State, job: &Job, slot: usize) -> Verd
         format!("data-web-{slot} is deleted a second time for generation {asked}")
     })?;
     // One that is only down, and has its data still, may be overtaken by one that was lost meanwhile.
-    alone(state, job, slot, |other| state.world.wiped[other] == job.spec.wishes.resets[other])?;
+    let has_begun = |other: usize| state.world.wiped[other] == job.spec.wishes.resets[other];
+    alone(state, job, slot, |other| has_begun(other) && !overtakes(state, job, slot, other))?;
     state.world.wiped[slot] = asked;
     state.world.resetting.put(slot, true);
     Ok(())
+}
+
+/// Whether it is written down that `slot` is reset before `other`: what does not come up in an ordered set
+/// keeps the higher ones away, whatever is done about those.
+fn overtakes(state: &State, job: &Job, slot: usize, other: usize) -> bool {
+    let noted = state.live.set.and_then(|set| set.notes.resetting);
+    !job.spec.parallel && slot < other && noted.is_some_and(|noted| usize::from(noted) == slot)
 }
 
 /// One replica is reset at a time.
@@ -87,9 +95,21 @@ pub(crate) fn on_roll_back(state: &mut State, job: &Job, from: u8) -> Verdict {
     ensure(asked, "I9", || "the template is put back, which nobody asked for".to_owned())?;
     ensure(set.spec.template == from, "I9", || "a template is put back over another one than failed".to_owned())?;
     ensure(state.world.overdue, "I9", || "the template is put back before its time".to_owned())?;
-    ensure(set.notes.rolled_back != Some(from), "I9", || "a template is taken back a second time".to_owned())?;
+    ensure(!set.notes.rolled_back.has(usize::from(from)), "I9", || {
+        "a template is taken back a second time".to_owned()
+    })?;
+    let done = state.world.finished.is_some_and(|(template, held)| template == from && held <= partition(&job.spec));
+    ensure(!done, "I9", || "a template is taken back that was rolled out".to_owned())?;
     state.world.overdue = false;
     Ok(())
+}
+
+/// How many replicas a rollout leaves out.
+pub(crate) fn partition(spec: &Spec) -> u8 {
+    match spec.strategy {
+        Strategy::Block { partition, .. } => partition,
+        Strategy::Plain | Strategy::OnDelete | Strategy::Recreate => 0,
+    }
 }
 
 /// A plan is made from `seen`: a rollout in it goes in order, and stays within its budget (I9).
@@ -97,6 +117,9 @@ pub(crate) fn on_plan(seen: &Objects, job: &Job) -> Verdict {
     let going = Going { seen, job };
     let outdated: Vec<usize> = going.slots(|why| why == Why::Outdated).collect();
     let spec = &job.spec;
+    let reset = going.slots(|why| why == Why::Reset).find(|slot| going.was_up(*slot));
+    let down = (0..SLOTS).find(|other| reset.is_some() && spec.contains(*other) && !going.was_up(*other));
+    ensure(down.is_none(), "I9", || format!("web-{reset:?} is up and is reset while {down:?} is down"))?;
     for slot in outdated.iter().copied() {
         let led = spec.wishes.leader_last && going.is_up_leader(slot);
         let passed = (0..SLOTS).find(|other| led && *other != slot && going.is_late_follower(*other));
@@ -213,6 +236,32 @@ pub(crate) fn remember(model: &mut Model, state: &mut State) {
     }
 }
 
+/// Whether a set at rest whose new objects are refused has got as far as it can.
+pub(crate) fn refused(model: &Model, state: &State) -> Result<(), String> {
+    let Some(set) = state.live.set else { return Ok(()) };
+    let spec = &set.spec;
+    let refuses = |kind: Kind| state.world.refused & kind.bit() != 0;
+    for slot in (0..SLOTS).filter(|slot| spec.contains(*slot) && state.live.pods[*slot].is_none()) {
+        let lacks_claim = refuses(Kind::Claims) && state.live.claims[slot].is_none();
+        if !lacks_claim && !refuses(Kind::Pods) {
+            return Err(format!("web-{slot} is missing, which nothing keeps away"));
+        }
+        if !spec.parallel {
+            break;
+        }
+    }
+    let status = model.planner.status(&set);
+    let current = status.and_then(|status| model.planner.wire().template_called(status.current_revision.as_ref()?));
+    let known = set.notes.rolled_out.is_some_and(|(template, _)| template != spec.template);
+    let stuck = (0..SLOTS).any(|slot| spec.contains(slot) && state.live.pods[slot].is_none());
+    let wants_back = spec.wishes.rolls_back && spec.wishes.deadline && !spec.wishes.paused;
+    let taken_back = set.notes.rolled_back.has(usize::from(spec.template));
+    if wants_back && stuck && known && current != Some(spec.template) && !taken_back {
+        return Err("the template whose pods are refused has not been taken back".to_owned());
+    }
+    Ok(())
+}
+
 /// Whether a set at rest has what it was asked for.
 pub(crate) fn at_rest(model: &Model, state: &State) -> Result<(), String> {
     let Some(set) = state.live.set else { return Ok(()) };
@@ -231,7 +280,8 @@ pub(crate) fn at_rest(model: &Model, state: &State) -> Result<(), String> {
         }
     }
     let failing = model.scenario.broken == Some(spec.template) && !spec.wishes.paused && spec.wishes.deadline;
-    if failing && spec.wishes.rolls_back && set.notes.rolled_back != Some(spec.template) {
+    let taken_back = set.notes.rolled_back.has(usize::from(spec.template));
+    if failing && spec.wishes.rolls_back && !taken_back {
         return Err("the broken template has not been taken back".to_owned());
     }
     let condition = model.planner.status(&set).and_then(|status| {

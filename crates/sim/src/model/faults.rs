@@ -4,6 +4,7 @@
 
 use stead_plan::ids::{ResourceVersion, Uid};
 use stead_plan::statefulset::ordinals::Ordinal;
+use stead_plan::statefulset::views::{Owner as SetOwner, PodView};
 use stead_plan::statefulset::{Action, ClaimKeeper, Plan, Removal, View};
 
 use super::objects::{Keeper, Life, Objects, Owner, SLOTS, Slots, Spec, Strategy};
@@ -18,14 +19,16 @@ pub(crate) struct Fault {
     pub(crate) sees: fn(&mut Objects),
     /// What it is made to say.
     pub(crate) says: fn(&Objects, &View, &mut Plan),
+    /// Whether nothing is done any more after the first failure.
+    pub(crate) gives_up: bool,
 }
 
 const fn sees(name: &'static str, scenario: &'static str, sees: fn(&mut Objects)) -> Fault {
-    Fault { name, scenario, sees, says: |_, _, _| {} }
+    Fault { name, scenario, sees, says: |_, _, _| {}, gives_up: false }
 }
 
 const fn says(name: &'static str, scenario: &'static str, says: fn(&Objects, &View, &mut Plan)) -> Fault {
-    Fault { name, scenario, sees: |_| {}, says }
+    Fault { name, scenario, sees: |_| {}, says, gives_up: false }
 }
 
 /// All planted faults.
@@ -140,7 +143,12 @@ pub(crate) const ALL: &[Fault] = &[
     sees("forget who leads", "leader-ordered", |seen| each_pod(seen, |pod| pod.leader = false)),
     sees("take back what came back", "again-ordered", |seen| {
         if let Some(set) = &mut seen.set {
-            set.notes.rolled_back = None;
+            set.notes.rolled_back = Slots::default();
+        }
+    }),
+    sees("forget what was rolled out", "canary-ordered", |seen| {
+        if let Some(set) = &mut seen.set {
+            set.notes.rolled_out = None;
         }
     }),
     says("delete the claim with its pod", "reset-ordered", |_, view, plan| {
@@ -163,11 +171,41 @@ pub(crate) const ALL: &[Fault] = &[
         drop_actions(plan, |action| matches!(action, Action::RollBack { .. }));
     }),
     says("take back at once", "rollback-ordered", |seen, view, plan| {
-        let rolls_back = seen.set.is_some_and(|set| set.spec.wishes.rolls_back && set.notes.rolled_back.is_none());
+        let rolls_back =
+            seen.set.is_some_and(|set| set.spec.wishes.rolls_back && set.notes.rolled_back == Slots::default());
         let current = view.set.current_revision.clone().filter(|current| *current != view.template.name);
         if let Some(to) = current.filter(|_| rolls_back) {
             plan.batches.push(vec![Action::RollBack { to, from: view.template.name.clone() }]);
         }
+    }),
+    Fault { gives_up: true, ..says("take nothing back once a pod was refused", "refused-pods-ordered", |_, _, _| {}) },
+    Fault {
+        gives_up: true,
+        ..says("make no replica once a claim was refused", "refused-claims-parallel", |_, _, _| {})
+    },
+    says("end a rollout as soon as all are Ready", "flicker-ordered", |_, view, plan| {
+        for status in [&mut plan.status, &mut plan.found] {
+            let counts = [status.replicas, status.ready_replicas.unwrap_or(0), status.updated_replicas.unwrap_or(0)];
+            if counts == [view.set.range.replicas; 3] {
+                plan.status_changed |= status.current_revision != status.update_revision;
+                status.current_revision.clone_from(&status.update_revision);
+                status.current_replicas = status.updated_replicas;
+            }
+        }
+    }),
+    says("reset a replica that is up whatever is down", "reset-update-parallel", |_, view, plan| {
+        let gone = |pod: &&std::sync::Arc<PodView>| {
+            let asked = pod.ordinal.and_then(|ordinal| view.set.wishes.resets.get(&ordinal));
+            asked.is_some() && pod.reset.as_ref() != asked && !pod.terminating && pod.owner == SetOwner::This
+        };
+        let deleted = |target: &stead_plan::ids::Target| {
+            plan.actions().any(|action| matches!(action, Action::DeletePod { target: other, .. } if other == target))
+        };
+        let pod = view.pods.iter().filter(gone).find(|pod| !deleted(&pod.target));
+        let delete = pod.and_then(|pod| {
+            Some(Action::DeletePod { target: pod.target.clone(), ordinal: pod.ordinal?, why: Removal::Reset })
+        });
+        plan.batches.extend(delete.map(|delete| vec![delete]));
     }),
     says("delete without UID", "scale-ordered", |_, _, plan| each_deletion(plan, |target| target.uid = Uid::default())),
     says("delete without resourceVersion", "scale-ordered", |_, _, plan| {

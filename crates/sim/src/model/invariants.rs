@@ -87,7 +87,9 @@ pub(crate) fn on_delete(state: &mut State, job: &Job, slot: usize, why: Why) -> 
         Why::Condemned => condemned(state, job, slot)?,
         Why::Broken => {
             let stood = matches!(pod.life, Life::Fresh | Life::Ready | Life::Down);
-            ensure(!stood, "I9", || format!("web-{slot} is deleted as broken, but it stood"))?;
+            let notes = state.live.set.map(|set| set.notes).unwrap_or_default();
+            let taken_back = notes.rolled_back.has(usize::from(pod.template));
+            ensure(!stood || taken_back, "I9", || format!("web-{slot} is deleted as broken, but it stood"))?;
             // Repairs are free of charge.
             state.world.rolling.put(slot, false);
         }

@@ -20,16 +20,18 @@ pub(crate) fn possible(scenario: &Scenario, state: &State, steps: &mut Vec<Step>
         }
         let Some(pod) = state.live.pods[slot] else { continue };
         let breaks = scenario.broken == Some(pod.template);
+        let never_ready = breaks && !scenario.flickers;
         match pod.life {
             _ if pod.terminating && up => steps.push(Step::Finish(at)),
             _ if !up && !pod.terminating && pod.life != Life::Pending => steps.push(Step::Evict(at)),
             Life::Pending if up && can_start(state, slot) => steps.push(Step::Start(at)),
-            Life::Unready if up && !breaks => steps.push(Step::BecomeReady(at)),
-            Life::Down if up => steps.push(Step::BecomeReady(at)),
+            Life::Unready if up && !never_ready => steps.push(Step::BecomeReady(at)),
+            Life::Down if up && !breaks => steps.push(Step::BecomeReady(at)),
+            Life::Fresh if up && breaks => steps.push(Step::Flicker(at)),
             Life::Pending | Life::Unready | Life::Down | Life::Ready | Life::Fresh | Life::Failed | Life::Succeeded => {
             }
         }
-        if pod.life == Life::Fresh {
+        if pod.life == Life::Fresh && !breaks {
             steps.push(Step::Age(at));
         }
     }

@@ -91,8 +91,20 @@ pub(crate) struct Wishes {
 pub(crate) struct Notes {
     /// By slot, the template that a lost replica of a paused set returns at.
     pub(crate) paused: [Option<u8>; SLOTS],
-    /// The template that was taken back.
-    pub(crate) rolled_back: Option<u8>,
+    /// The templates that were taken back, one bit each.
+    pub(crate) rolled_back: Slots,
+    /// The template that was rolled out last, and the partition.
+    pub(crate) rolled_out: Option<(u8, u8)>,
+    /// The replica whose reset overtakes others.
+    pub(crate) resetting: Option<u8>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Note {
+    Paused([Option<u8>; SLOTS]),
+    RolledOut(Option<(u8, u8)>),
+    Resetting(Option<u8>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,20 +4,22 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use k8s_openapi::api::apps::v1::StatefulSetStatus;
-use stead_plan::statefulset::{self, Observed, Plan, View, lint};
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
+use stead_plan::ids::Target;
+use stead_plan::statefulset::{self, Action, Observed, Plan, Undone, View, lint};
 
 use super::faults::Fault;
 use super::objects::{Objects, Renumbering, Set, Stamp, StatusId};
-use super::state::{Act, Job};
+use super::state::{Act, Job, Place};
 use super::wire::{self, Wire};
 
 /// An answer of the planner in the model's terms.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    acts: Vec<(u8, Act)>,
-    /// The status to write, if it is worth a write.
+    acts: Vec<(Place, Act)>,
+    /// The status to write, if it is worth a write, and the one if anything fails.
     status: Option<StatusId>,
+    found: Option<StatusId>,
     /// Whether the planner wants to be asked again later.
     pub(crate) wakes: bool,
     /// What it waits for, in words.
@@ -27,9 +29,17 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Whether there is nothing to write.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.acts.is_empty() && self.status.is_none()
+    /// Whether there is nothing to write, or nothing that the API does not refuse.
+    pub(crate) fn is_in_vain(&self, refused: impl Fn(&Act) -> bool) -> bool {
+        let (mut undone, mut status) = (0, self.status);
+        for (place, act) in &self.acts {
+            if place.needs & undone == 0 && !refused(act) {
+                return false;
+            }
+            undone |= place.bit;
+            status = self.found;
+        }
+        status.is_none()
     }
 }
 
@@ -105,7 +115,7 @@ impl Planner {
         };
         let mut acts = answer.acts.clone();
         acts.iter_mut().for_each(|(_, act)| act.visit(&mut { original }));
-        let job = Job::new(set.uid, set.spec, set.generation, acts, answer.status);
+        let job = Job::new(set, acts, answer.status, answer.found);
         Some((answer, job))
     }
 
@@ -122,7 +132,7 @@ impl Planner {
                 plan = self.plan(&disguised)?.1;
                 honest_count = false;
                 // Only what is done is to be wrong: a wrong count would give every fault away.
-                (plan.status, plan.status_changed) = (honest.status, honest.status_changed);
+                (plan.status, plan.status_changed, plan.found) = (honest.status, honest.status_changed, honest.found);
             }
             (fault.says)(question, &view, &mut plan);
         }
@@ -134,16 +144,21 @@ impl Planner {
             wrong = wrong.or((!flaws.is_empty()).then(|| format!("the linter says {}", flaws.join("; "))));
         }
         let mut acts = Vec::new();
-        for (batch, action) in plan.batches.iter().enumerate().flat_map(|(n, batch)| batch.iter().map(move |a| (n, a)))
-        {
+        let gives_up = self.fault.is_some_and(|fault| fault.gives_up);
+        for (place, action) in places(&plan, gives_up) {
             match self.wire.act(set, action) {
-                Some(act) => acts.push((u8::try_from(batch).unwrap_or(u8::MAX), act)),
+                Some(act) => acts.push((place, act)),
                 None => wrong = wrong.or(Some(format!("nothing in the model is meant by {action:?}"))),
             }
         }
+        let stored = StatefulSet { status: self.status(set).cloned(), ..StatefulSet::default() };
+        let mut failure = Undone::default();
+        failure.add(&Action::DeleteRevision(Target::default()));
+        let found = statefulset::status_after(&stored, &plan, &failure).cloned();
+        let found = found.map(|found| self.number(found));
         let status = plan.status_changed.then(|| self.number(plan.status));
         let waits = plan.waits.iter().map(ToString::to_string).collect();
-        Some(Answer { acts, status, wakes: plan.wake_at.is_some(), waits, wrong })
+        Some(Answer { acts, status, found, wakes: plan.wake_at.is_some(), waits, wrong })
     }
 
     /// The view of `objects` and what the product's planner says about it, asked twice.
@@ -171,4 +186,22 @@ impl Planner {
         }
         id
     }
+}
+
+/// The actions of `plan`, each with its place and what it cannot do without: all before it, for one who gives up.
+fn places(plan: &Plan, gives_up: bool) -> impl Iterator<Item = (Place, &Action)> {
+    let all: Vec<&Action> = plan.actions().collect();
+    let stops = move |earlier: &Action, action: &Action| {
+        let mut undone = Undone::default();
+        undone.add(earlier);
+        gives_up || undone.stops(action)
+    };
+    let numbered = plan.batches.iter().enumerate().flat_map(|(batch, actions)| actions.iter().map(move |a| (batch, a)));
+    numbered.enumerate().map(move |(index, (batch, action))| {
+        let before = all[..index].iter().enumerate();
+        let needs = before.filter(|(_, earlier)| stops(earlier, action)).fold(0, |bits, (n, _)| bits | 1 << n);
+        let settles = !gives_up && stops(action, &Action::DeleteRevision(Target::default()));
+        let batch = u8::try_from(batch).unwrap_or(u8::MAX);
+        (Place { batch, bit: 1 << index, needs, settles }, action)
+    })
 }

@@ -77,8 +77,13 @@ fn check(model: &mut Model, state: &State) -> Result<(), Violation> {
             let stays = broken == set.spec.template || set.spec.wishes.paused;
             stays && state.live.pods.iter().flatten().any(|pod| pod.template == broken)
         });
+    history(state, &set.spec).map_err(wrong)?;
     asked::at_rest(model, state).map_err(wrong)?;
-    if stuck {
+    let is_refused = state.world.refused != 0 && wanted_are_missing(state, &set.spec);
+    if is_refused {
+        asked::refused(model, state).map_err(wrong)?;
+    }
+    if stuck || is_refused {
         // It cannot get on, but it must say so.
         let says = model.planner.ask(&state.seen).is_some_and(|(answer, _)| !answer.waits.is_empty());
         return if says { Ok(()) } else { Err(wrong("it does not say what it waits for".to_owned())) };
@@ -87,8 +92,11 @@ fn check(model: &mut Model, state: &State) -> Result<(), Violation> {
         replica(state, &set.spec, slot).map_err(wrong)?;
     }
     held(model, state).map_err(wrong)?;
-    counts(model, state).map_err(wrong)?;
-    history(state, &set.spec).map_err(wrong)
+    counts(model, state).map_err(wrong)
+}
+
+fn wanted_are_missing(state: &State, spec: &Spec) -> bool {
+    (0..SLOTS).any(|slot| spec.contains(slot) && state.live.pods[slot].is_none())
 }
 
 /// Nothing is left of a set that is gone but what was let go, and the claims that stay.
@@ -174,6 +182,12 @@ fn history(state: &State, spec: &Spec) -> Result<(), String> {
     let own = number(usize::from(spec.template));
     if own.is_none() || own != highest {
         return Err("the template is not the newest revision".to_owned());
+    }
+    let stored = state.live.revisions.iter().flatten().count();
+    // The current revision and that of the template, and those that pods are at.
+    let pods = state.live.pods.iter().flatten().filter(|pod| usize::from(pod.template) < TEMPLATES).count();
+    if stored > usize::from(spec.history_limit) + 2 + pods {
+        return Err(format!("{stored} revisions are kept"));
     }
     Ok(())
 }

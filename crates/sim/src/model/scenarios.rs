@@ -23,8 +23,9 @@ pub(crate) struct Scenario {
     pub(crate) lagging: u8,
     pub(crate) crashes: u8,
     pub(crate) disturbances: u8,
-    /// The template whose pods never become Ready.
+    /// The template whose pods never become Ready, or only for a moment.
     pub(crate) broken: Option<u8>,
+    pub(crate) flickers: bool,
     pub(crate) alphabet: Vec<Disturbance>,
 }
 
@@ -84,6 +85,7 @@ fn base(name: &'static str, spec: Spec, disturbances: u8, alphabet: Vec<Disturba
         crashes: 1,
         disturbances,
         broken: None,
+        flickers: false,
         alphabet,
     }
 }

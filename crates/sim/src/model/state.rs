@@ -1,7 +1,7 @@
 //! The state of the whole model: objects, the controller's caches, the plan it carries out, nodes, and
 //! the few things that only the invariants remember.
 
-use super::objects::{Kind, Objects, Renumbering, SLOTS, Slots, Spec, Stamp, StatusId};
+use super::objects::{Kind, Note, Objects, Renumbering, SLOTS, Set, Slots, Spec, Stamp, StatusId};
 
 /// The very object an action was decided on. What the plan leaves out is not checked by the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,8 +56,7 @@ pub(crate) enum Act {
     DeletePod(Target, Why),
     DeleteClaim(Target),
     GrowClaim(Target, u8),
-    /// Writes down which templates lost replicas of a paused set return at.
-    Remember([Option<u8>; SLOTS]),
+    Remember(Note),
     /// Puts the template `to` back over `from`; the target is the set.
     RollBack {
         set: Target,
@@ -90,30 +89,6 @@ impl Act {
         }
     }
 
-    /// Whether it settles which pods and revisions are the set's.
-    fn is_bookkeeping(&self) -> bool {
-        match self {
-            Self::Confirm
-            | Self::AdoptRevision(_)
-            | Self::CreateRevision { .. }
-            | Self::Renumber(..)
-            | Self::AdoptPod(_)
-            | Self::ReleasePod(_)
-            | Self::Remember(_) => true,
-            Self::DeleteRevision(_)
-            | Self::Relabel(_)
-            | Self::Prepare(..)
-            | Self::Withdraw(_)
-            | Self::OwnClaim(..)
-            | Self::CreateClaim { .. }
-            | Self::CreatePod { .. }
-            | Self::DeletePod(..)
-            | Self::DeleteClaim(_)
-            | Self::GrowClaim(..)
-            | Self::RollBack { .. } => false,
-        }
-    }
-
     pub(crate) fn visit(&mut self, with: &mut impl FnMut(&mut Stamp)) {
         if let Some(target) = self.target() {
             target.uid.iter_mut().for_each(&mut *with);
@@ -125,9 +100,21 @@ impl Act {
     }
 }
 
+/// Where an action stands in its plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) batch: u8,
+    /// Its bit among the actions of the plan.
+    pub(crate) bit: u64,
+    /// The bits of those without which it is left out.
+    pub(crate) needs: u64,
+    /// Whether it is not certain without it what the set's is, so that there is no status.
+    pub(crate) settles: bool,
+}
+
 /// A plan being carried out: batch after batch, in chunks of 1, 2, 4, … actions. Those of one chunk
-/// are on their way together, so they arrive in any order. After a failure only the chunk is finished, and
-/// history is kept short all the same.
+/// are on their way together, so they arrive in any order. After a failure what must not be done without
+/// the one that failed is left out, and the next chunk is of one again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Job {
     /// The set it is for.
@@ -135,42 +122,65 @@ pub(crate) struct Job {
     /// The spec it was decided from, and its generation.
     pub(crate) spec: Spec,
     pub(crate) generation: u8,
-    /// What is left, each with the number of its batch.
-    pub(crate) acts: Vec<(u8, Act)>,
+    /// What is left.
+    pub(crate) acts: Vec<(Place, Act)>,
     /// How many of them, from the front, are on their way.
     pub(crate) under_way: u8,
     /// Size of that chunk when it began.
     pub(crate) chunk: u8,
-    /// The status to write at the end.
+    /// The bits of those of this chunk that failed, and whether there is a status without them.
+    failed: u64,
+    unsettled: bool,
+    /// The status to write at the end, and the one if anything fails.
     pub(crate) status: Option<StatusId>,
+    pub(crate) found: Option<StatusId>,
 }
 
 impl Job {
-    pub(crate) fn new(set: Stamp, spec: Spec, generation: u8, acts: Vec<(u8, Act)>, status: Option<StatusId>) -> Self {
-        let mut job = Self { set, spec, generation, acts, under_way: 0, chunk: 0, status };
+    pub(crate) fn new(set: &Set, acts: Vec<(Place, Act)>, status: Option<StatusId>, found: Option<StatusId>) -> Self {
+        let (generation, spec, set) = (set.generation, set.spec, set.uid);
+        let (under_way, chunk, failed, unsettled) = (0, 0, 0, false);
+        let mut job = Self { set, spec, generation, acts, under_way, chunk, failed, unsettled, status, found };
         job.start_chunk(None);
         job
     }
 
     /// Takes out the action `index` of those under way, which ended as `failed` says.
     pub(crate) fn done(&mut self, index: usize, failed: bool) {
-        let (batch, act) = self.acts.remove(index);
+        let (place, _) = self.acts.remove(index);
         self.under_way -= 1;
         if failed {
-            let mut late = self.acts.split_off(usize::from(self.under_way));
-            let is_due = |later: u8, other: &Act| later > batch && matches!(other, Act::DeleteRevision(_));
-            late.retain(|(later, other)| !act.is_bookkeeping() && is_due(*later, other));
-            self.acts.extend(late);
+            self.failed |= place.bit;
+            self.unsettled |= place.settles;
         }
-        if self.under_way == 0 {
-            self.start_chunk(Some(batch));
+        if self.under_way > 0 {
+            return;
         }
+        if self.failed != 0 {
+            self.leave_out();
+            self.chunk = 0;
+        }
+        self.start_chunk(Some(place.batch));
+    }
+
+    /// Takes out what must not be done without what has failed.
+    fn leave_out(&mut self) {
+        let mut undone = std::mem::take(&mut self.failed);
+        self.acts.retain(|(place, _)| {
+            let stays = place.needs & undone == 0;
+            undone |= if stays { 0 } else { place.bit };
+            stays
+        });
+        if std::mem::take(&mut self.unsettled) {
+            self.found = None;
+        }
+        self.status = self.found;
     }
 
     fn start_chunk(&mut self, last: Option<u8>) {
-        let Some((batch, _)) = self.acts.first().copied() else { return };
-        self.chunk = if last == Some(batch) { self.chunk.saturating_mul(2) } else { 1 };
-        let left = self.acts.iter().take_while(|(other, _)| *other == batch).count();
+        let Some((Place { batch, .. }, _)) = self.acts.first().copied() else { return };
+        self.chunk = if last == Some(batch) { self.chunk.saturating_mul(2).max(1) } else { 1 };
+        let left = self.acts.iter().take_while(|(other, _)| other.batch == batch).count();
         self.under_way = self.chunk.min(u8::try_from(left).unwrap_or(u8::MAX));
     }
 
@@ -203,6 +213,10 @@ pub(crate) struct World {
     pub(crate) resetting: Slots,
     /// Memory: by slot, the last generation that its claim was deleted for.
     pub(crate) wiped: [u8; SLOTS],
+    /// Kinds, by bit, of which the API refuses every new object.
+    pub(crate) refused: u8,
+    /// Memory: the template whose rollout came to its end last, and the partition, where failed ones are taken back.
+    pub(crate) finished: Option<(u8, u8)>,
     /// Memory: whether a deadline has passed since the template was set.
     pub(crate) overdue: bool,
     /// Memory: whether the policy ever let claims go with their replica, with their set.

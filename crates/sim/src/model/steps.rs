@@ -6,7 +6,7 @@ use super::invariants::{self, Violation};
 use super::objects::{Going, Keeper, Kind, Life, Owner, SLOTS, StatusId, TEMPLATES};
 use super::state::{Act, State};
 use super::users::{self, Disturbance};
-use super::{api, asked, collector, nodes, preparing};
+use super::{api, asked, collector, nodes, preparing, wire};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
@@ -27,6 +27,8 @@ pub(crate) enum Step {
     Start(u8),
     /// A node finds the pod Ready.
     BecomeReady(u8),
+    /// A node finds that the pod, Ready a moment ago, has crashed.
+    Flicker(u8),
     /// A node answers what it was asked about the pod: all went well, or not.
     Prepared(u8, bool),
     /// A Ready pod gets older.
@@ -87,8 +89,11 @@ fn controller(model: &mut Model, state: &State, steps: &mut Vec<Step>) {
         Some(job) if job.acts.is_empty() => steps.push(Step::Report),
         Some(job) => steps.extend((0..job.under_way).map(Step::Act)),
         None if state.unseen == 0 => {
-            let worth =
-                model.planner.ask(&state.seen).is_some_and(|(answer, _)| !answer.is_empty() || answer.wrong.is_some());
+            let refused = |act: &Act| api::refuses(state, act);
+            let worth = model
+                .planner
+                .ask(&state.seen)
+                .is_some_and(|(answer, _)| !answer.is_in_vain(refused) || answer.wrong.is_some());
             steps.extend(worth.then_some(Step::Plan));
         }
         None => {}
@@ -115,6 +120,7 @@ pub(crate) fn take(model: &mut Model, state: &State, step: Step) -> Result<State
         }
         Step::Start(at) => nodes::start(&mut state, slot(at)),
         Step::BecomeReady(at) => nodes::become_ready(&model.scenario, &mut state, slot(at)),
+        Step::Flicker(at) => nodes::change(&mut state, slot(at), Life::Down),
         Step::Prepared(at, well) => preparing::answer(&mut state, slot(at), well),
         Step::Age(at) => nodes::age(&mut state, slot(at)),
         Step::Expire => expire(model, &mut state),
@@ -177,7 +183,16 @@ fn report(model: &Model, state: &mut State) -> Result<(), Violation> {
     let Some(job) = state.job.take() else { return Ok(()) };
     if let (Some(set), Some(status)) = (state.live.set.as_mut().filter(|set| set.uid == job.set), job.status) {
         invariants::on_report(model.planner.status_of(status), set.generation)?;
+        let current = |status: StatusId| model.planner.status_of(status).current_revision.as_ref();
+        let moved = set.status.is_some_and(|stored| current(stored) != current(status));
+        let nothing_runs = job.spec.wishes.paused && job.spec.replicas == 0;
+        invariants::ensure(!(moved && nothing_runs), "I9", || {
+            "a paused set without replicas is rolled out".to_owned()
+        })?;
         set.status = Some(status);
+        if job.spec.wishes.rolls_back && wire::has_ended(model.planner.status_of(status)) {
+            state.world.finished = Some((job.spec.template, asked::partition(&job.spec)));
+        }
         state.unseen |= Kind::Sets.bit();
         let version = state.fresh();
         state.live.set.iter_mut().for_each(|set| set.version = version);
@@ -188,10 +203,15 @@ fn report(model: &Model, state: &mut State) -> Result<(), Violation> {
 /// So much time passes that the deadline of a rollout is over, for what is and for what caches show.
 fn expire(model: &mut Model, state: &mut State) {
     for (_, slot) in slots() {
+        let crashes = state.live.pods[slot].is_some_and(|pod| model.scenario.broken == Some(pod.template));
+        if crashes && state.live.pods[slot].is_some_and(|pod| pod.life == Life::Fresh) {
+            nodes::change(state, slot, Life::Down);
+        }
         nodes::age(state, slot);
     }
     let sets = [&mut state.live.set, &mut state.seen.set].into_iter().flatten().map(|set| &mut set.status);
-    for status in sets.chain(state.job.as_mut().map(|job| &mut job.status)) {
+    let job = state.job.as_mut().map(|job| [&mut job.status, &mut job.found]);
+    for status in sets.chain(job.into_iter().flatten()) {
         *status = status.map(|status| model.planner.aged(status));
     }
     let generation = state.live.set.map(|set| i64::from(set.generation));

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Model;
 use super::explore::Found;
-use super::objects::{Kind, Life, Owner, Pod, Slots, Strategy, TEMPLATES};
+use super::objects::{Kind, Life, Note, Owner, Pod, Slots, Strategy, TEMPLATES};
 use super::state::{Act, Given, State, Why};
 use super::steps::{self, Step};
 use super::users::Disturbance;
@@ -108,6 +108,7 @@ fn line(model: &mut Model, state: &State, step: Step) -> String {
         Step::Crash => "the controller is killed and starts again".to_owned(),
         Step::Start(slot) => format!("node: starts web-{slot}"),
         Step::BecomeReady(slot) => format!("node: web-{slot} is Ready"),
+        Step::Flicker(slot) => format!("node: web-{slot}, Ready a moment ago, has crashed"),
         Step::Prepared(slot, true) => format!("node: all is ready for another web-{slot}"),
         Step::Prepared(slot, false) => format!("node: the hook of web-{slot} fails"),
         Step::Age(slot) => format!("time passes for web-{slot}"),
@@ -175,10 +176,15 @@ fn action(act: &Act) -> String {
         }
         Act::DeleteClaim(target) => format!("delete data-web-{}", target.slot),
         Act::GrowClaim(target, size) => format!("let data-web-{} ask for {size}", target.slot),
-        Act::Remember(notes) => {
+        Act::Remember(Note::Paused(notes)) => {
             let notes: String = notes.iter().map(|template| template.map_or('-', letter)).collect();
             format!("write down {notes}")
         }
+        Act::Remember(Note::RolledOut(None)) => "forget what was rolled out".to_owned(),
+        Act::Remember(Note::RolledOut(Some((template, partition)))) => {
+            format!("write down that {} was rolled out down to {partition}", letter(template))
+        }
+        Act::Remember(Note::Resetting(slot)) => format!("write down that {slot:?} is reset first"),
         Act::RollBack { to, from, .. } => format!("put {} back over {}", letter(to), letter(from)),
     }
 }
@@ -221,6 +227,7 @@ fn disturbance(what: Disturbance) -> String {
         Disturbance::Seize(slot) => format!("another controller takes data-web-{slot}"),
         Disturbance::DisownRevision(template) => format!("user: takes the owner of revision {} away", letter(template)),
         Disturbance::Touch(slot) => format!("somebody writes on web-{slot}"),
+        Disturbance::Refuse(kind) => format!("fault: the API refuses new objects among the {kind:?}"),
         Disturbance::Unready(slot) => format!("fault: web-{slot} is no longer Ready"),
         Disturbance::Fail(slot) => format!("fault: web-{slot} fails"),
         Disturbance::Succeed(slot) => format!("fault: web-{slot} ends well"),

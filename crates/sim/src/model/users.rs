@@ -3,7 +3,7 @@
 
 use super::api;
 use super::nodes;
-use super::objects::{Going, Life, Owner, Pod, SLOTS, Set, Slots, Spec, Strategy};
+use super::objects::{Going, Kind, Life, Owner, Pod, SLOTS, Set, Slots, Spec, Strategy};
 use super::preparing::Errand;
 use super::state::State;
 use super::steps::{is_staying, is_up};
@@ -60,6 +60,8 @@ pub(crate) enum Disturbance {
     /// Writes something of no meaning on a pod.
     Touch(u8),
     // Faults.
+    /// From now on the API refuses every new object of the kind.
+    Refuse(Kind),
     Unready(u8),
     Fail(u8),
     Succeed(u8),
@@ -87,7 +89,8 @@ pub(crate) fn can(state: &State, what: Disturbance) -> bool {
         }
         Disturbance::Touch(slot) => pod(slot).is_some(),
         Disturbance::Lead(slot) => pod(slot).is_some_and(|pod| !pod.leader),
-        Disturbance::Forgive => live.set.is_some_and(|set| set.notes.rolled_back.is_some()),
+        Disturbance::Forgive => live.set.is_some_and(|set| set.notes.rolled_back != Slots::default()),
+        Disturbance::Refuse(kind) => state.world.refused & kind.bit() == 0,
         Disturbance::Unready(slot) => pod(slot).is_some_and(|pod| pod.life.is_ready()),
         Disturbance::Fail(slot) | Disturbance::Succeed(slot) => {
             pod(slot).is_some_and(|pod| pod.life.runs()) && !state.world.down.has(usize::from(slot))
@@ -129,7 +132,7 @@ pub(crate) fn happen(state: &mut State, what: Disturbance) {
         Disturbance::Forgive => {
             let version = state.fresh();
             if let Some(set) = &mut state.live.set {
-                (set.notes.rolled_back, set.version) = (None, version);
+                (set.notes.rolled_back, set.version) = (Slots::default(), version);
             }
         }
         Disturbance::Lead(slot) => lead(state, usize::from(slot)),
@@ -158,6 +161,7 @@ pub(crate) fn happen(state: &mut State, what: Disturbance) {
                 (revision.owner, revision.version) = (Owner::Nobody, version);
             }
         }
+        Disturbance::Refuse(kind) => state.world.refused |= kind.bit(),
         Disturbance::Unready(slot) => nodes::change(state, usize::from(slot), Life::Down),
         Disturbance::Fail(slot) => nodes::change(state, usize::from(slot), Life::Failed),
         Disturbance::Succeed(slot) => nodes::change(state, usize::from(slot), Life::Succeeded),
@@ -202,6 +206,9 @@ fn edit(state: &mut State, what: Disturbance) {
         // Annotations are no part of the spec.
         set.generation += u8::from(Spec { wishes: before.wishes, ..set.spec } != before);
         state.world.overdue &= set.spec.template == before.template;
+        if !set.spec.wishes.rolls_back {
+            state.world.finished = None;
+        }
         // Who asks for another generation asks anew.
         for slot in (0..SLOTS).filter(|slot| set.spec.wishes.resets[*slot] != before.wishes.resets[*slot]) {
             state.world.wiped[slot] = 0;

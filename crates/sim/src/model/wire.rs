@@ -229,6 +229,12 @@ fn rolling(status: &StatefulSetStatus) -> Option<usize> {
     status.conditions.iter().flatten().position(rolls)
 }
 
+/// Whether `status` says that a rollout has come to its end.
+pub(crate) fn has_ended(status: &StatefulSetStatus) -> bool {
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.any(|condition| condition.reason.as_deref() == Some("RolloutComplete"))
+}
+
 /// Whether `status` says that a rollout has begun just now.
 pub(crate) fn is_young(status: &StatefulSetStatus) -> bool {
     let since = rolling(status).and_then(|at| status.conditions.as_ref()?[at].last_transition_time.as_ref());

@@ -1,10 +1,10 @@
 //! Worlds of sets that are asked for more than Kubernetes knows: pauses, reserved ordinals, resets, growing
 //! claims, leaders, deadlines; and of `Recreate` and a budget of two.
 
-use super::super::objects::{SLOTS, Slots, Spec, Strategy, Wishes};
+use super::super::objects::{Kind, SLOTS, Slots, Spec, Strategy, Wishes};
 use super::Disturbance::{
-    DeleteClaim, DeletePod, Fail, ForceDelete, Forgive, Lead, LoseNode, Partition, Pause, Recreate, Reserve, Reset,
-    Retention, RollsBack, Scale, Storage, Template, Unready,
+    DeleteClaim, DeletePod, Fail, ForceDelete, Forgive, Lead, LoseNode, Partition, Pause, Recreate, Refuse, Reserve,
+    Reset, Retention, RollsBack, Scale, Storage, Template, Unready,
 };
 use super::{EDITS, Scenario, VOLUMES, base, named};
 
@@ -15,6 +15,7 @@ pub(super) fn all(spec: Spec, parallel: bool) -> Vec<Scenario> {
     all.extend(claims(spec, parallel));
     all.extend(rollouts(spec, parallel));
     all.extend(deadlines(spec, parallel));
+    all.extend(refusals(spec, parallel));
     all
 }
 
@@ -55,7 +56,7 @@ fn pauses(spec: Spec, parallel: bool) -> Vec<Scenario> {
                 named(parallel, "pause-scale-ordered", "pause-scale-parallel"),
                 Spec { strategy: Strategy::Block { partition: 1, unavailable_max: None }, ..two },
                 4,
-                vec![Pause(true), Pause(false), Template(1), Scale(1), Scale(2), DeletePod(1), Partition(0)],
+                vec![Pause(true), Pause(false), Template(1), Scale(0), Scale(1), Scale(2), DeletePod(1), Partition(0)],
             )
         },
     ]
@@ -247,6 +248,57 @@ fn deadlines(spec: Spec, parallel: bool) -> Vec<Scenario> {
                 Spec { strategy: Strategy::Recreate, min_ready: true, ..deadline(two, true) },
                 3,
                 vec![Template(0), Template(1), Template(2), Scale(1), DeletePod(0)],
+            )
+        },
+    ]
+}
+
+/// New objects that the API refuses, and a template whose pods stand for a moment only.
+fn refusals(spec: Spec, parallel: bool) -> Vec<Scenario> {
+    let top = spec.replicas - 1;
+    let back = Wishes { deadline: true, rolls_back: true, ..Wishes::default() };
+    let two = wishing(Spec { replicas: spec.replicas.min(2), history_limit: 0, ..spec }, back);
+    vec![
+        Scenario {
+            slow: true,
+            crashes: 0,
+            ..base(
+                named(parallel, "refused-pods-ordered", "refused-pods-parallel"),
+                two,
+                3,
+                vec![Refuse(Kind::Pods), Template(1), Template(2), DeletePod(0), Scale(1)],
+            )
+        },
+        Scenario {
+            lagging: VOLUMES,
+            ..base(
+                named(parallel, "refused-claims-ordered", "refused-claims-parallel"),
+                Spec { replicas: top, scaled_delete: true, ..spec },
+                3,
+                vec![Refuse(Kind::Claims), Scale(spec.replicas), DeletePod(0), Fail(0), Template(1), Scale(top)],
+            )
+        },
+        Scenario {
+            slow: true,
+            crashes: 0,
+            ..base(
+                named(parallel, "canary-ordered", "canary-parallel"),
+                Spec { strategy: Strategy::Block { partition: 1, unavailable_max: None }, history_limit: 10, ..two },
+                3,
+                vec![Template(1), Scale(3), Partition(0), Pause(true), Pause(false), Unready(1)],
+            )
+        },
+        Scenario {
+            broken: Some(1),
+            flickers: true,
+            probed: false,
+            slow: true,
+            crashes: 0,
+            ..base(
+                named(parallel, "flicker-ordered", "flicker-parallel"),
+                Spec { history_limit: 10, ..two },
+                2,
+                vec![Template(1), Template(2), Scale(1), DeletePod(0)],
             )
         },
     ]

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use stead_api::annotations::write_rolled_out;
 use stead_plan::statefulset::View;
 use stead_plan::statefulset::ordinals::{Ordinal, OrdinalSet};
 use stead_plan::statefulset::revisions::RevisionName;
+use stead_plan::statefulset::wishes;
 use stead_plan::statefulset::wishes::{
     AUTO_ROLLBACK, PARTITION_RAISE, PAUSED, PAUSED_REPLICAS, PROGRESS_DEADLINE, RESERVE_ORDINALS, RESET,
-    RESET_GENERATION, ROLLED_BACK, UPDATE_LAST, write_resets,
+    RESET_GENERATION, RESETTING, ROLLED_BACK, ROLLED_OUT, UPDATE_LAST, write_resets,
 };
 
-use super::super::objects::{Notes, SLOTS, Set, Wishes};
-use super::{Wire, ordinal};
+use super::super::objects::{Note, Notes, SLOTS, Set, Wishes};
+use super::super::steps::templates;
+use super::{Wire, ordinal, slot_of};
 
 /// The deadline of a rollout, where there is one.
 pub(super) const DEADLINE_S: i32 = 600;
@@ -34,7 +37,12 @@ pub(super) fn of(wishes: &Wishes, notes: &Notes, name: impl Fn(u8) -> RevisionNa
     put(UPDATE_LAST, wishes.leader_last.then(leader).map(|(key, value)| format!("{key}={value}")));
     put(PROGRESS_DEADLINE, wishes.deadline.then(|| DEADLINE_S.to_string()));
     put(AUTO_ROLLBACK, yes(wishes.rolls_back));
-    put(ROLLED_BACK, notes.rolled_back.map(|template| name(template).0));
+    let rolled_back: Vec<String> =
+        templates().filter(|(_, at)| notes.rolled_back.has(*at)).map(|(t, _)| name(t).0).collect();
+    put(ROLLED_BACK, (!rolled_back.is_empty()).then(|| rolled_back.join(",")));
+    let rolled_out = |(template, partition): (u8, u8)| write_rolled_out(&name(template).0, i32::from(partition));
+    put(ROLLED_OUT, notes.rolled_out.map(rolled_out));
+    put(RESETTING, notes.resetting.map(|slot| slot.to_string()));
     all
 }
 
@@ -71,16 +79,30 @@ pub(super) fn generation(meta: &ObjectMeta) -> u8 {
 }
 
 impl Wire {
-    /// What the planner wants to be written down about the replicas of a paused set, as it will read it.
-    pub(super) fn noted(&self, set: &Set, key: &str, value: Option<&String>) -> Option<[Option<u8>; SLOTS]> {
-        if key != PAUSED_REPLICAS {
-            return None;
-        }
+    /// What the planner wants to be written down, as it will read it.
+    pub(super) fn noted(&self, set: &Set, key: &str, value: Option<&String>) -> Option<Note> {
         let mut wire = self.set(set, None);
         let annotations = wire.metadata.annotations.get_or_insert_default();
-        annotations.remove(PAUSED_REPLICAS);
-        annotations.extend(value.map(|value| (PAUSED_REPLICAS.to_owned(), value.clone())));
+        annotations.remove(key);
+        annotations.extend(value.map(|value| (key.to_owned(), value.clone())));
         let wishes = View::new(&wire, &Default::default()).set.wishes;
+        match key {
+            PAUSED_REPLICAS => Some(Note::Paused(self.paused(&wishes)?)),
+            ROLLED_OUT => match wishes.rolled_out {
+                None => Some(Note::RolledOut(None)),
+                Some((revision, partition)) => {
+                    Some(Note::RolledOut(Some((self.template_called(&revision.0)?, u8::try_from(partition).ok()?))))
+                }
+            },
+            RESETTING => match wishes.resetting {
+                None => Some(Note::Resetting(None)),
+                Some(ordinal) => Some(Note::Resetting(Some(slot_of(ordinal)?))),
+            },
+            _ => None,
+        }
+    }
+
+    fn paused(&self, wishes: &wishes::Wishes) -> Option<[Option<u8>; SLOTS]> {
         let mut noted = [None; SLOTS];
         for (revision, ordinals) in &wishes.paused_replicas {
             let template = self.template_called(&revision.0)?;

@@ -27,6 +27,8 @@ pub(super) struct SetFact {
     /// The first ordinal that is to be updated.
     pub(super) updated_from: i64,
     pub(super) paused: bool,
+    /// Whether a rollout may have to be called failed or be taken back.
+    pub(super) watched: bool,
     /// Generations that replicas are to be made anew for.
     pub(super) resets: BTreeMap<Ordinal, String>,
     /// `maxUnavailable`; none is one after the other.
@@ -61,6 +63,7 @@ impl SetFact {
             range: asked.range,
             recreate: asked.strategy == Strategy::Recreate,
             paused: asked.wishes.paused,
+            watched: asked.wishes.deadline_s.is_some() || asked.wishes.auto_rollback,
             resets: asked.wishes.resets,
             ordered: spec.pod_management_policy.as_deref() != Some("Parallel"),
             on_delete: strategy.type_.as_deref() == Some("OnDelete"),

@@ -82,10 +82,13 @@ fn is_update(state: &State, set: &SetFact, status: &StatefulSetStatus) -> bool {
 }
 
 /// Whether the current revision is the right one: the update revision once every replica wanted is there, Ready
-/// and updated, and otherwise the one there was.
+/// and updated, and otherwise the one there was. That may also stay until the replicas can be trusted, where a
+/// rollout may be taken back, and stays while a paused set has no replicas.
 fn is_current(state: &State, set: &SetFact, status: &StatefulSetStatus, count: Count<'_>) -> bool {
     let (updated, ready) = (status.updated_replicas.unwrap_or(0), status.ready_replicas.unwrap_or(0));
-    if [updated, ready, status.replicas].iter().all(|count| *count == set.range.replicas) {
+    let complete = [updated, ready, status.replicas].iter().all(|count| *count == set.range.replicas);
+    let may_stay = set.watched || (set.paused && set.range.replicas == 0);
+    if complete && !(may_stay && status.current_revision != status.update_revision) {
         return status.current_revision == status.update_revision && status.current_replicas.unwrap_or(0) == updated;
     }
     let exists = |name: &String| state.revisions.iter().any(|(own, of)| own.1 == *name && of.owner == set.uid);

@@ -74,7 +74,9 @@ fn check(model: &mut Model, state: &State) -> Result<(), Violation> {
     };
     let stuck = (0..SLOTS).any(|slot| set.spec.contains(slot) && squatted(slot))
         || model.scenario.broken.is_some_and(|broken| {
-            let stays = broken == set.spec.template || set.spec.wishes.paused;
+            // What stood for a moment halts rollouts as in Kubernetes, unless it was taken back.
+            let halts = model.scenario.flickers && !set.notes.rolled_back.has(usize::from(broken));
+            let stays = broken == set.spec.template || set.spec.wishes.paused || halts;
             stays && state.live.pods.iter().flatten().any(|pod| pod.template == broken)
         });
     history(state, &set.spec).map_err(wrong)?;

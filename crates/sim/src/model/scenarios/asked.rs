@@ -291,6 +291,7 @@ fn refusals(spec: Spec, parallel: bool) -> Vec<Scenario> {
         Scenario {
             broken: Some(1),
             flickers: true,
+            lagging: 0,
             probed: false,
             slow: true,
             crashes: 0,

@@ -27,7 +27,8 @@ pub(crate) fn draft(mut object: Object) -> Draft {
     metadata.self_link = None;
     let mut bytes = object.to_json();
     let pattern = format!("\"resourceVersion\":\"{placeholder}\"");
-    let found = find(&bytes, pattern.as_bytes()).expect("the placeholder was put into the metadata just above");
+    let found =
+        memchr::memmem::find(&bytes, pattern.as_bytes()).expect("the placeholder was put into the metadata just above");
     let revision_at = found + "\"resourceVersion\":\"".len();
     bytes.drain(revision_at..revision_at + placeholder.len());
     Draft { bytes, revision_at, header }
@@ -75,15 +76,4 @@ pub(crate) fn raw_metadata(bytes: &[u8]) -> Result<&RawValue, serde_json::Error>
 /// What every encoded object of a kind starts with; list items leave it out.
 pub(crate) fn type_prefix(kind: &Kind) -> String {
     format!("{{\"apiVersion\":\"{}\",\"kind\":\"{}\",", kind.api_version(), kind.kind)
-}
-
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    let (first, rest) = needle.split_first()?;
-    let mut next = 0;
-    loop {
-        next += haystack[next..].iter().position(|byte| byte == first)? + 1;
-        if haystack[next..].starts_with(rest) {
-            return Some(next - 1);
-        }
-    }
 }

@@ -66,6 +66,14 @@ impl<K> Clone for Change<K> {
 }
 
 impl<K> Change<K> {
+    /// What was before, and what is now.
+    pub fn sides(&self) -> (Option<&Arc<K>>, Option<&Arc<K>>) {
+        match self {
+            Self::Applied { old, new } => (old.as_ref(), Some(new)),
+            Self::Deleted { old } => (Some(old), None),
+        }
+    }
+
     /// The newest known state of the object.
     pub fn object(&self) -> &Arc<K> {
         match self {

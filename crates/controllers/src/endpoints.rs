@@ -15,6 +15,7 @@ use stead_plan::endpoints::{self, EndpointsAction, Observed, SliceAction, Trigge
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::framework::states;
 use crate::outcome::{deleted, exactly, is_already_exists, is_namespace_terminating, is_not_found, seen};
 
 const WORKERS: usize = 4;
@@ -67,12 +68,12 @@ fn observe(ctx: &Context, queue: &WorkQueue<ObjectKey>) {
     });
     let (on_pod, services) = (queue.clone(), ctx.caches.services.clone());
     ctx.caches.pods.on_change(move |change| {
-        let (old, new) = match &change {
-            Change::Applied { old: Some(old), new } if !endpoints::is_relevant_change(old, new) => return,
-            Change::Applied { old, new } => (old.as_ref(), Some(new)),
-            Change::Deleted { old } => (Some(old), None),
-        };
-        let states: Vec<&Arc<Pod>> = old.into_iter().chain(new).collect();
+        if let (Some(old), Some(new)) = change.sides()
+            && !endpoints::is_relevant_change(old, new)
+        {
+            return;
+        }
+        let states: Vec<&Arc<Pod>> = states(&change).collect();
         let namespace = states[0].metadata.namespace.as_deref().unwrap_or_default();
         for service in services.list_in(namespace) {
             if states.iter().any(|pod| endpoints::selects(&service, pod)) {

@@ -311,11 +311,8 @@ pub async fn work(controller: impl Reconcile, queue: WorkQueue<ObjectKey>, shutd
 
 /// The old and the new state of what changed.
 pub fn states<K>(change: &Change<K>) -> impl Iterator<Item = &Arc<K>> {
-    let (first, second) = match change {
-        Change::Applied { old, new } => (old.as_ref(), Some(new)),
-        Change::Deleted { old } => (Some(old), None),
-    };
-    first.into_iter().chain(second)
+    let (old, new) = change.sides();
+    old.into_iter().chain(new)
 }
 
 /// Puts the owner of an object on the queue, when it is of `kind`.

@@ -13,7 +13,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Patch;
 use serde_json::Value;
-use stead_client::{Cache, Change, ObjectKey, Recorder, WorkQueue, reference_to};
+use stead_client::{Cache, ObjectKey, Recorder, WorkQueue, reference_to};
 use stead_plan::claims::class_of_claim;
 use stead_plan::ids::Uid;
 use stead_plan::pods::{adopted, released};
@@ -281,8 +281,10 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>) {
     caches.nodes.on_change({
         let (queue, pods) = (queue.clone(), caches.pods.clone());
         move |change| {
-            let (before, after) = sides(&change);
-            if before.is_some_and(statefulset::prepares) != after.is_some_and(statefulset::prepares) {
+            let (before, after) = change.sides();
+            if before.is_some_and(|node| statefulset::prepares(node))
+                != after.is_some_and(|node| statefulset::prepares(node))
+            {
                 let node = change.object().metadata.name.clone();
                 let of_node = |pod: &&Arc<Pod>| pod.spec.as_ref().and_then(|spec| spec.node_name.clone()) == node;
                 pods.list().iter().filter(of_node).for_each(|pod| enqueue_pod(&queue, &pod.metadata));
@@ -297,8 +299,8 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>) {
     caches.storage_classes.on_change({
         let (queue, sets, claims) = (queue.clone(), caches.stateful_sets.clone(), caches.claims.clone());
         move |change| {
-            let (before, after) = sides(&change);
-            let grows = |class: Option<&StorageClass>| class.and_then(|class| class.allow_volume_expansion);
+            let (before, after) = change.sides();
+            let grows = |class: Option<&Arc<StorageClass>>| class.and_then(|class| class.allow_volume_expansion);
             if grows(before) != grows(after) {
                 let class = change.object().metadata.name.clone().unwrap_or_default();
                 let of_class = |claim: &&Arc<PersistentVolumeClaim>| class_of_claim(claim) == class;
@@ -306,14 +308,6 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>) {
             }
         }
     });
-}
-
-/// What was before a change, and what is after it.
-fn sides<K>(change: &Change<K>) -> (Option<&K>, Option<&K>) {
-    match change {
-        Change::Applied { old, new } => (old.as_deref(), Some(new.as_ref())),
-        Change::Deleted { old } => (Some(old.as_ref()), None),
-    }
 }
 
 /// The set that owns the pod, and the one whose name the pod's name is made of: it may want to adopt

@@ -35,7 +35,7 @@ pub(crate) async fn forget<R: Runtime, N: Network>(
         tokio::task::spawn_blocking(move || {
             let failed = |error: io::Error| tracing::warn!(log = %log.display(), %error, "cannot remove an old log");
             remove_logs(&log).unwrap_or_else(failed);
-            written.map_or(Ok(()), |path| gone(std::fs::remove_file(path))).unwrap_or_else(failed);
+            written.map_or(Ok(()), |path| stead_disk::remove_tree(Path::new(&path))).unwrap_or_else(failed);
         })
         .await?;
     }
@@ -53,18 +53,10 @@ fn remove_logs(log: &Path) -> io::Result<()> {
         let entry = entry?;
         let rest = entry.file_name().as_encoded_bytes().strip_prefix(name.as_encoded_bytes()).map(<[u8]>::to_vec);
         if rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'.') {
-            gone(std::fs::remove_file(entry.path()))?;
+            stead_disk::remove_tree(&entry.path())?;
         }
     }
     Ok(())
-}
-
-/// What is not there needs no removing.
-fn gone(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 /// Removes every container, the sandbox, the address and the volumes, and gives the claims back.

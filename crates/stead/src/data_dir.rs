@@ -148,10 +148,7 @@ impl DataDir {
             rustix::mount::mount_change(&path, MountPropagationFlags::PRIVATE).ok();
             rustix::mount::unmount(&path, UnmountFlags::DETACH).context("cannot let the network namespace go")?;
         }
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        Ok(stead_disk::remove_tree(&path)?)
     }
 }
 

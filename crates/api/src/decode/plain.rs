@@ -258,9 +258,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unusual> {
-        self.within(b'{', b'}', |reader| {
-            visitor.visit_map(Entries { reader, first: true, names: Vec::new(), greatest: "" })
-        })
+        self.within(b'{', b'}', |reader| visitor.visit_map(Entries { reader, first: true, names: Keys::default() }))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -269,7 +267,8 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         known: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Unusual> {
-        self.within(b'{', b'}', |reader| visitor.visit_map(Fields { reader, first: true, known, next: 0, seen: 0 }))
+        let names = Fields { known, next: 0, seen: 0 };
+        self.within(b'{', b'}', |reader| visitor.visit_map(Entries { reader, first: true, names }))
     }
 
     forward_to_deserialize_any! {
@@ -294,29 +293,20 @@ impl<'de> SeqAccess<'de> for Items<'_, 'de> {
     }
 }
 
-/// The entries of a map.
-struct Entries<'a, 'de> {
+/// The names that have occurred in one object or map.
+trait Names<'de> {
+    /// Takes note of a name; one that is unusual there is refused.
+    fn note(&mut self, name: &'de str) -> Result<(), Unusual>;
+}
+
+/// The entries of an object or a map.
+struct Entries<'a, 'de, N> {
     reader: &'a mut Reader<'de>,
     first: bool,
-    names: Vec<&'de str>,
-    /// The last of `names` in their order.
-    greatest: &'de str,
+    names: N,
 }
 
-impl<'de> Entries<'_, 'de> {
-    /// Takes note of a name; one that has occurred before is unusual. Names mostly come in order.
-    fn note(&mut self, name: &'de str) -> Result<(), Unusual> {
-        let in_order = self.names.is_empty() || name > self.greatest;
-        if !in_order && (self.names.len() > UNORDERED_MAX || self.names.contains(&name)) {
-            return Err(Unusual);
-        }
-        self.greatest = if in_order { name } else { self.greatest };
-        self.names.push(name);
-        Ok(())
-    }
-}
-
-impl<'de> MapAccess<'de> for Entries<'_, 'de> {
+impl<'de, N: Names<'de>> MapAccess<'de> for Entries<'_, 'de, N> {
     type Error = Unusual;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Unusual> {
@@ -324,7 +314,7 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
             return Ok(None);
         }
         let name = self.reader.name()?;
-        self.note(name)?;
+        self.names.note(name)?;
         seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some)
     }
 
@@ -333,10 +323,28 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
     }
 }
 
-/// The fields of an object.
-struct Fields<'a, 'de> {
-    reader: &'a mut Reader<'de>,
-    first: bool,
+/// Those of a map, which may be any; one that has occurred before is unusual. They mostly come in order.
+#[derive(Default)]
+struct Keys<'de> {
+    all: Vec<&'de str>,
+    /// The last of them in their order.
+    greatest: &'de str,
+}
+
+impl<'de> Names<'de> for Keys<'de> {
+    fn note(&mut self, name: &'de str) -> Result<(), Unusual> {
+        let in_order = self.all.is_empty() || name > self.greatest;
+        if !in_order && (self.all.len() > UNORDERED_MAX || self.all.contains(&name)) {
+            return Err(Unusual);
+        }
+        self.greatest = if in_order { name } else { self.greatest };
+        self.all.push(name);
+        Ok(())
+    }
+}
+
+/// Those of an object; an unknown or repeated one is unusual.
+struct Fields {
     known: &'static [&'static str],
     /// Where the next field stands in `known` when they come in its order.
     next: usize,
@@ -344,8 +352,7 @@ struct Fields<'a, 'de> {
     seen: u128,
 }
 
-impl Fields<'_, '_> {
-    /// Takes note of a field; an unknown or repeated one is unusual.
+impl Names<'_> for Fields {
     fn note(&mut self, name: &str) -> Result<(), Unusual> {
         let (before, after) = self.known.split_at(self.next.min(self.known.len()));
         let later = after.iter().position(|known| *known == name).map(|index| self.next + index);
@@ -357,22 +364,5 @@ impl Fields<'_, '_> {
         self.seen |= bit;
         self.next = index + 1;
         Ok(())
-    }
-}
-
-impl<'de> MapAccess<'de> for Fields<'_, 'de> {
-    type Error = Unusual;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Unusual> {
-        if !self.reader.another(b'}', &mut self.first)? {
-            return Ok(None);
-        }
-        let name = self.reader.name()?;
-        self.note(name)?;
-        seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Unusual> {
-        seed.deserialize(&mut *self.reader)
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Pod;
 use rustix::fs::FlockOperation;
-use stead_disk::{Durability, draft_of, replace};
+use stead_disk::{Durability, draft_of, remove_tree, replace};
 
 /// Why a claim is not to be had now.
 #[derive(Debug, thiserror::Error)]
@@ -89,20 +89,13 @@ fn change<T>(volume: &Path, edit: impl FnOnce(&mut Users) -> Result<T, LockError
     let mut users = before.clone();
     let edited = edit(&mut users)?;
     if users.is_empty() {
-        remove(&draft_of(&path)).and_then(|()| remove(&path)).map_err(failed)?;
+        remove_tree(&draft_of(&path)).and_then(|()| remove_tree(&path)).map_err(failed)?;
     } else if users != before {
         let text: String = users.iter().map(|(name, uid)| format!("{name} {uid}\n")).collect();
         // With the machine goes every process that the lock could keep apart.
         replace(&path, text.as_bytes(), 0o644, Durability::Process).map_err(failed)?;
     }
     Ok(edited)
-}
-
-fn remove(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 /// Opens the file and locks it. Whoever held it before may have replaced it or taken it away meanwhile: then

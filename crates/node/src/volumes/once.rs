@@ -21,12 +21,7 @@ impl Once {
 
     /// Has it done again: the volume is not the one that was prepared.
     pub(super) fn forget(&self) -> Result<(), VolumeError> {
-        match std::fs::remove_file(&self.note) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(io(format!("remove {}", self.note.display()))(error))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+        stead_disk::remove_tree(&self.note).map_err(io(format!("remove {}", self.note.display())))
     }
 
     /// Prepares the volume unless it has been done. What fails or is cut short is begun anew the next time.

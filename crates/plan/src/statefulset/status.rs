@@ -12,7 +12,7 @@ use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use super::Stage;
 use super::actions::Draft;
 use super::update;
-use super::views::{PodView, SetView};
+use super::views::PodView;
 
 /// The status as the plan will have left things.
 pub(super) fn count(stage: &Stage<'_>, draft: &Draft) -> StatefulSetStatus {
@@ -51,12 +51,7 @@ fn may_complete(stage: &Stage<'_>, draft: &Draft) -> bool {
     let nothing_rolled = set.wishes.paused && set.range.replicas == 0;
     let wanted = |pod: &PodView| pod.ordinal.is_some_and(|ordinal| set.range.contains(ordinal));
     let stays = |pod: &PodView| wanted(pod) && update::unfit(stage, pod, draft).is_none();
-    !nothing_rolled && (!is_watched(set) || stage.claimed.all().all(stays))
-}
-
-/// Whether the set asks for something to be done or said about rollouts that do not come up.
-fn is_watched(set: &SetView) -> bool {
-    set.wishes.deadline_s.is_some() || set.wishes.auto_rollback
+    !nothing_rolled && (!set.wishes.watches_rollouts() || stage.claimed.all().all(stays))
 }
 
 /// When the counts next change by the passing of time alone (N3).
@@ -64,7 +59,7 @@ pub(super) fn next_change(stage: &Stage<'_>) -> Option<Timestamp> {
     let set = &stage.view.set;
     let available = stage.claimed.all().filter_map(|pod| pod.available_at(set.min_ready_s));
     let available = available.filter(|at| *at > stage.now).min();
-    let way_back = is_watched(set) && stage.resolved.current != stage.resolved.update;
+    let way_back = set.wishes.watches_rollouts() && stage.resolved.current != stage.resolved.update;
     available.into_iter().chain(way_back.then(|| update::next_in_place(stage)).flatten()).min()
 }
 

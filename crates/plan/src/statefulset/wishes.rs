@@ -53,6 +53,13 @@ pub struct Wishes {
     pub problems: Vec<String>,
 }
 
+impl Wishes {
+    /// Whether something is to be said or done about rollouts that do not come up.
+    pub fn watches_rollouts(&self) -> bool {
+        self.deadline_s.is_some() || self.auto_rollback
+    }
+}
+
 /// Reads the annotations of a set; the reserved ordinals come apart because they belong to its range.
 pub(super) fn read(meta: &ObjectMeta) -> (Wishes, OrdinalSet) {
     let mut reader = Reader { meta, problems: Vec::new() };

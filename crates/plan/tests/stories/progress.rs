@@ -1,6 +1,7 @@
 //! Rollouts that get nowhere: the deadline, the rollback, and what never happens twice.
 
 use expect_test::expect;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use stead_plan::statefulset::Action;
 
 use crate::world::{World, web};
@@ -9,15 +10,20 @@ use crate::{check, on_delete};
 const DEADLINE: &str = "stead.dev/progress-deadline-seconds";
 const ROLLBACK: &str = "stead.dev/auto-rollback";
 
-/// Three replicas at `a` that are to make progress within a minute.
-fn hurried(rollback: bool) -> World {
-    let mut set = web(3);
+/// A set whose rollouts have a minute, and are taken back after that where `rollback` says so.
+fn with_a_deadline(replicas: i32, rollback: bool) -> StatefulSet {
+    let mut set = web(replicas);
     let annotations = set.metadata.annotations.get_or_insert_default();
     annotations.insert(DEADLINE.to_owned(), "60".to_owned());
     if rollback {
         annotations.insert(ROLLBACK.to_owned(), "true".to_owned());
     }
-    let mut world = World::up(set);
+    set
+}
+
+/// Three replicas at `a` that are to make progress within a minute.
+fn hurried(rollback: bool) -> World {
+    let mut world = World::up(with_a_deadline(3, rollback));
     world.events.clear();
     world
 }
@@ -147,11 +153,7 @@ fn a_revision_that_somebody_brings_back_is_not_taken_back_again() {
 
 #[test]
 fn a_set_without_a_former_revision_only_says_that_it_failed() {
-    let mut set = web(1);
-    let annotations = set.metadata.annotations.get_or_insert_default();
-    annotations.insert(DEADLINE.to_owned(), "60".to_owned());
-    annotations.insert(ROLLBACK.to_owned(), "true".to_owned());
-    let mut world = World::new(set);
+    let mut world = World::new(with_a_deadline(1, true));
     world.run_but(&["web-0"]);
     wait_until_the_deadline(&mut world);
     world.told(expect![[r#"
@@ -282,11 +284,7 @@ fn a_replica_below_the_partition_is_no_part_of_the_rollout() {
 
 /// One replica without a probe, to be taken back when it does not come up within a minute.
 fn alone() -> World {
-    let mut set = web(1);
-    let annotations = set.metadata.annotations.get_or_insert_default();
-    annotations.insert(DEADLINE.to_owned(), "60".to_owned());
-    annotations.insert(ROLLBACK.to_owned(), "true".to_owned());
-    World::up(set)
+    World::up(with_a_deadline(1, true))
 }
 
 #[test]
@@ -434,11 +432,7 @@ fn a_canary_that_goes_on_is_taken_back_when_the_next_replica_fails() {
 
 #[test]
 fn nothing_goes_back_to_a_template_that_never_worked() {
-    let mut set = web(2);
-    let annotations = set.metadata.annotations.get_or_insert_default();
-    annotations.insert(DEADLINE.to_owned(), "60".to_owned());
-    annotations.insert(ROLLBACK.to_owned(), "true".to_owned());
-    let mut world = World::new(set);
+    let mut world = World::new(with_a_deadline(2, true));
     world.run_but(&["web-0"]);
     world.image("slow");
     world.run_but(&["web-0"]);

@@ -35,7 +35,7 @@ impl Supervisor {
     async fn adopt_sandbox(&self, dir: &Path) -> io::Result<()> {
         let record: SandboxRecord = match records::read(dir) {
             // The first thing written into a directory is its record: there is nothing else to undo.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return std::fs::remove_dir_all(dir),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return stead_disk::remove_tree(dir),
             record => record?,
         };
         let sandbox = record.sandbox;

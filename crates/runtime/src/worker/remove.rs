@@ -43,11 +43,8 @@ pub(super) fn directory(dir: &Path) -> Result<(), RuntimeError> {
         if entry.file_name() == RECORD {
             continue;
         }
-        if entry.file_type().map_err(failed)?.is_dir() {
-            fs::remove_dir_all(entry.path()).map_err(failed)?;
-        } else {
-            fs::remove_file(entry.path()).map_err(failed)?;
-        }
+        // What a container has written may be of any depth.
+        stead_disk::remove_tree(&entry.path()).map_err(failed)?;
     }
-    fs::remove_dir_all(dir).map_err(failed)
+    stead_disk::remove_tree(dir).map_err(failed)
 }

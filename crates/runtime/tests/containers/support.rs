@@ -156,12 +156,21 @@ impl Node {
             let left: Vec<_> = fs::read_dir(self.dir.join("runtime").join(part))?.collect();
             ensure!(left.is_empty(), "files left: {left:#?}");
         }
+        let left: Vec<_> = commands().filter(|command| command.contains(&*dir)).collect();
+        ensure!(left.is_empty(), "processes left: {left:#?}");
         for parent in cgroup_directories(&self.cgroup) {
             // Fails when a pod's group is still below it.
             fs::remove_dir(&parent).with_context(|| format!("groups left below {}", parent.display()))?;
         }
         Ok(())
     }
+}
+
+/// The command lines of all processes.
+fn commands() -> impl Iterator<Item = String> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    lines.map(|line| String::from_utf8_lossy(&line).into_owned())
 }
 
 /// Where a group is in every hierarchy, as far as it exists.

@@ -276,10 +276,11 @@ pub(crate) async fn two_clients_share_one_supervisor(node: Rc<Node>) -> Result<(
     ensure!(program.to_string_lossy().starts_with("/memfd:"), "{program:?}");
     let threads = std::fs::read_dir(format!("/proc/{}/task", one.supervisor_pid().await?))?.count();
     ensure!(threads == 1, "{threads} threads");
+    // One that does not know that it was shut down would bring it back.
+    drop(two);
     one.shutdown_supervisor().await?;
     let result = one.list().await;
     ensure!(result == Err(RuntimeError::Unreachable("it was shut down".into())), "{result:?}");
-    drop(two);
     Ok(())
 }
 

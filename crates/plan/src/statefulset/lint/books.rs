@@ -153,7 +153,7 @@ pub(super) fn check_status(facts: &Facts<'_>, flaws: &mut Flaws) {
     let at = |name: &RevisionName| count(&|pod| stays(pod) && pod.revision == Some(name.label()));
     let (total, ready, updated) = (count(&|_| true), count(&|pod| pod.running_ready()), at(&facts.update));
     let all_updated = [total, ready, updated] == [set.range.replicas; 3];
-    let watched = set.wishes.deadline_s.is_some() || set.wishes.auto_rollback;
+    let watched = set.wishes.watches_rollouts();
     let wanted = |pod: &PodView| pod.ordinal.is_some_and(|ordinal| set.range.contains(ordinal));
     let trusted = || replicas.iter().all(|pod| wanted(pod) && facts.is_trusted(pod) && facts.removal(pod).is_none());
     let nothing_rolled = set.wishes.paused && set.range.replicas == 0;

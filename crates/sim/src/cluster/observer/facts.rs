@@ -63,7 +63,7 @@ impl SetFact {
             range: asked.range,
             recreate: asked.strategy == Strategy::Recreate,
             paused: asked.wishes.paused,
-            watched: asked.wishes.deadline_s.is_some() || asked.wishes.auto_rollback,
+            watched: asked.wishes.watches_rollouts(),
             resets: asked.wishes.resets,
             ordered: spec.pod_management_policy.as_deref() != Some("Parallel"),
             on_delete: strategy.type_.as_deref() == Some("OnDelete"),

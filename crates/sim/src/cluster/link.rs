@@ -2,6 +2,9 @@
 //! before or after they took effect, watches cut, stalled or expired, both ends killed. Watches are tapped
 //! where they leave the server, before any fault can touch them.
 
+mod stream;
+mod weather;
+
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -10,7 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
-use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use stead_apiserver::{BoxError, Identity};
@@ -18,66 +20,14 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::entropy::Dice;
-use super::lies::{Lie, Memory};
+use super::lies::Memory;
 use super::observer::{Observer, Tap};
 use super::server::{Running, Server};
+use stream::Stream;
+pub(crate) use weather::Weather;
 
 /// How long a client tries to reach a server that does not answer.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
-
-/// How a link treats its client. Chances are per thousand.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Weather {
-    /// Longest way of a request, and of its answer.
-    pub(crate) delay_ms_max: u64,
-    /// Requests that never arrive.
-    pub(crate) lost: u64,
-    /// Answers that never arrive; the request took effect.
-    pub(crate) unanswered: u64,
-    /// Longest delay of a chunk of a watch.
-    pub(crate) watch_delay_ms_max: u64,
-    /// Chunks of watches that stall for up to [`STALL_S_MAX`].
-    pub(crate) stalled: u64,
-    /// Chunks that are lost together with their watch.
-    pub(crate) cut: u64,
-    /// Watches answered with 410 although nothing has expired.
-    pub(crate) expired: u64,
-    /// Nothing gets through.
-    pub(crate) partitioned: bool,
-    /// What the server does wrong. Planted, to see whether anybody notices.
-    pub(crate) lie: Option<Lie>,
-}
-
-/// Longest stall of a watch.
-pub(crate) const STALL_S_MAX: u64 = 15;
-
-impl Weather {
-    /// Nothing goes wrong.
-    pub(crate) const FAIR: Self = Self {
-        delay_ms_max: 2,
-        lost: 0,
-        unanswered: 0,
-        watch_delay_ms_max: 2,
-        stalled: 0,
-        cut: 0,
-        expired: 0,
-        partitioned: false,
-        lie: None,
-    };
-
-    /// Everything goes wrong now and then.
-    pub(crate) const ROUGH: Self = Self {
-        delay_ms_max: 40,
-        lost: 20,
-        unanswered: 20,
-        watch_delay_ms_max: 300,
-        stalled: 10,
-        cut: 10,
-        expired: 200,
-        partitioned: false,
-        lie: None,
-    };
-}
 
 #[derive(Debug)]
 struct NoAnswer(&'static str);
@@ -276,63 +226,6 @@ impl Inner {
         });
         Response::from_parts(head, StreamBody::new(frames).boxed_unsync())
     }
-}
-
-struct Stream {
-    link: Arc<Inner>,
-    /// What the server sends; none when it has ended.
-    source: Option<(stead_apiserver::Body, Tap)>,
-    died: CancellationToken,
-    cut: CancellationToken,
-}
-
-impl Stream {
-    async fn next(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
-        let (mut body, tap) = self.source.take()?;
-        tap.taken();
-        let link = Arc::clone(&self.link);
-        let frame = tokio::select! {
-            biased;
-            () = link.dead.cancelled() => None,
-            () = self.died.cancelled() => return Some(Err(NoAnswer("connection reset by peer").into())),
-            () = self.cut.cancelled() => return Some(Err(NoAnswer("connection timed out").into())),
-            frame = chunk(&link, &mut body, &tap) => Some(frame?),
-        };
-        match frame {
-            Some(Ok(frame)) => {
-                self.source = Some((body, tap));
-                Some(Ok(frame))
-            }
-            Some(Err(error)) => Some(Err(error)),
-            None => {
-                drop((body, tap));
-                std::future::pending().await
-            }
-        }
-    }
-}
-
-async fn chunk(link: &Inner, body: &mut stead_apiserver::Body, tap: &Tap) -> Option<Result<Frame<Bytes>, BoxError>> {
-    let frame = match body.frame().await? {
-        Ok(frame) => frame,
-        Err(error) => return Some(Err(error)),
-    };
-    let weather = *lock(&link.weather);
-    let frame = match weather.lie {
-        Some(lie) => lie.of_watch(frame),
-        None => frame,
-    };
-    if let Some(bytes) = frame.data_ref() {
-        tap.saw(bytes);
-    }
-    tokio::time::sleep(link.dice.ms(0, weather.watch_delay_ms_max)).await;
-    if link.dice.permille(weather.stalled) {
-        tokio::time::sleep(link.dice.ms(0, STALL_S_MAX * 1000)).await;
-    }
-    if link.dice.permille(weather.cut) {
-        return Some(Err(NoAnswer("connection reset by peer").into()));
-    }
-    Some(Ok(frame))
 }
 
 fn full(bytes: Bytes) -> Body {

@@ -4,22 +4,27 @@
 //! How an image behaves is in its name: `…:bad` dies soon after each start, `…:mute` runs and never becomes
 //! ready, `…:absent` cannot be pulled, anything else works.
 
+mod dirs;
+mod life;
+mod supervised;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use stead_client::ObjectKey;
-use stead_controllers::storage::{DirFuture, VolumeDirError, VolumeDirs};
-use stead_plan::pod::{Instance, InstanceState};
+use stead_plan::pod::InstanceState;
 use tokio::sync::{broadcast, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::entropy::Dice;
 use super::observer::{Observer, Process};
 use super::time::WallClock;
+pub(crate) use dirs::SimDirs;
+use life::Life;
+use supervised::Unsupervised;
 
 const SIGKILLED: i32 = 137;
 /// Changes of processes that wait for an agent; one that misses some looks at everything.
@@ -44,14 +49,6 @@ struct Container {
     ready: bool,
     told: watch::Sender<Told>,
     _life: AbortOnDropHandle<()>,
-}
-
-/// What is known while there is no supervisor.
-struct Unsupervised {
-    /// How each incarnation stood when it was killed.
-    seen: BTreeMap<String, InstanceState>,
-    /// What incarnations are to be told; whoever asks keeps asking.
-    asked: Vec<(String, Told)>,
 }
 
 #[derive(Default)]
@@ -159,32 +156,6 @@ impl Machine {
         self.lock().powered = true;
     }
 
-    /// Kills the supervisor of the containers. They go on; nobody can start or stop one, or learn of an end.
-    pub(crate) fn kill_supervisor(&self) {
-        let mut state = self.lock();
-        let seen = state.containers.iter().map(|(id, container)| (id.clone(), container.state.clone())).collect();
-        if state.powered && state.unsupervised.is_none() {
-            state.unsupervised = Some(Unsupervised { seen, asked: Vec::new() });
-        }
-    }
-
-    /// Starts a supervisor that takes over what runs. How the others ended is not known any more.
-    pub(crate) fn start_supervisor(&self) {
-        let mut state = self.lock();
-        let Some(Unsupervised { seen, asked }) = state.unsupervised.take() else { return };
-        for (id, container) in &mut state.containers {
-            if let InstanceState::Exited { code, .. } = &mut container.state
-                && seen.get(id) == Some(&InstanceState::Running)
-            {
-                *code = SIGKILLED;
-            }
-        }
-        let pods: BTreeSet<String> = state.records.keys().cloned().collect();
-        drop(state);
-        asked.iter().for_each(|(id, told)| self.say(id, *told));
-        pods.iter().for_each(|uid| self.changed(uid));
-    }
-
     /// Records a pod the agent has taken on.
     pub(crate) fn record(&self, pod: &Arc<Pod>) {
         self.lock().records.insert(pod.metadata.uid.clone().unwrap_or_default(), Arc::clone(pod));
@@ -267,28 +238,6 @@ impl Machine {
         self.lock().images.insert(image.to_owned());
     }
 
-    /// What the runtime knows of the pod.
-    pub(crate) fn instances(&self, uid: &str) -> Vec<Instance> {
-        let state = self.lock();
-        let own = state.containers.iter().filter(|(_, container)| container.uid == uid);
-        let known = |id: &String, container: &Container| match &state.unsupervised {
-            Some(then) => then.seen.get(id).cloned(),
-            None => Some(container.state.clone()),
-        };
-        own.filter_map(|(id, container)| {
-            Some(Instance {
-                state: known(id, container)?,
-                id: id.clone(),
-                name: container.name.clone(),
-                attempt: container.attempt,
-                image: container.image.clone(),
-                image_id: format!("sim@{}", container.image),
-                started_at: container.started_at,
-            })
-        })
-        .collect()
-    }
-
     /// Whether a probe of the incarnation would succeed.
     pub(crate) fn is_ready(&self, id: &str) -> bool {
         self.lock().containers.get(id).is_some_and(|container| container.ready)
@@ -331,16 +280,6 @@ impl Machine {
         self.inner.observer.started(&id, process);
     }
 
-    /// Asks an incarnation to end.
-    pub(crate) fn ask_to_end(&self, id: &str) {
-        self.ask(id, Told::ToEnd);
-    }
-
-    /// Kills an incarnation.
-    pub(crate) fn kill(&self, id: &str) {
-        self.ask(id, Told::Killed);
-    }
-
     /// Kills a process at random, as memory pressure does.
     pub(crate) fn kill_one(&self) {
         let running: Vec<String> = {
@@ -351,15 +290,6 @@ impl Machine {
         if let Some(id) = self.inner.dice.pick(&running) {
             self.say(id, Told::Killed);
         }
-    }
-
-    /// Tells an incarnation something through the supervisor.
-    fn ask(&self, id: &str, told: Told) {
-        if let Some(unsupervised) = &mut self.lock().unsupervised {
-            unsupervised.asked.push((id.to_owned(), told));
-            return;
-        }
-        self.say(id, told);
     }
 
     fn say(&self, id: &str, told: Told) {
@@ -399,92 +329,5 @@ impl Machine {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a process does of its own accord.
-struct Life {
-    machine: Machine,
-    id: String,
-    uid: String,
-    image: String,
-}
-
-impl Life {
-    async fn live(self, mut told: watch::Receiver<Told>) {
-        let dice = &self.machine.inner.dice;
-        let warm_up = dice.ms(20, if dice.permille(100) { 30_000 } else { 1_500 });
-        // One in five does not listen.
-        let stubborn = dice.permille(200);
-        let farewell = dice.ms(5, 8_000);
-        let own_end = self.image.ends_with(":bad").then(|| dice.ms(100, 5_000));
-        let alive = async {
-            if !self.image.ends_with(":mute") {
-                tokio::time::sleep(warm_up).await;
-                self.machine.set_ready(&self.id, &self.uid);
-            }
-            std::future::pending::<()>().await;
-        };
-        let code = tokio::select! {
-            biased;
-            code = ending(&mut told, stubborn, farewell) => code,
-            () = sleep(own_end) => 1,
-            () = alive => 0,
-        };
-        self.machine.end(&self.id, &self.uid, code);
-    }
-}
-
-async fn ending(told: &mut watch::Receiver<Told>, stubborn: bool, farewell: Duration) -> i32 {
-    let asked = |told: &Told| *told >= if stubborn { Told::Killed } else { Told::ToEnd };
-    let gone = told.wait_for(asked).await.map(|told| *told);
-    if gone.is_ok_and(|told| told == Told::ToEnd) {
-        tokio::select! {
-            biased;
-            () = killed(told) => {}
-            () = tokio::time::sleep(farewell) => return 0,
-        }
-    }
-    SIGKILLED
-}
-
-async fn killed(told: &mut watch::Receiver<Told>) {
-    // An error means that the container was removed, which ends this task.
-    let _told = told.wait_for(|told| *told == Told::Killed).await.is_ok();
-}
-
-async fn sleep(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Directories of claims on whichever machine.
-pub(crate) struct SimDirs {
-    pub(crate) machines: Vec<Machine>,
-    pub(crate) dice: Dice,
-}
-
-impl SimDirs {
-    async fn on<T>(&self, node: &str, change: impl FnOnce(&mut State) -> T) -> Result<T, VolumeDirError> {
-        tokio::time::sleep(self.dice.ms(0, 20)).await;
-        let foreign = || VolumeDirError::ForeignNode { node: node.to_owned() };
-        let machine = self.machines.iter().find(|machine| machine.name() == node).ok_or_else(foreign)?;
-        let mut state = machine.lock();
-        if state.powered { Ok(change(&mut state)) } else { Err(foreign()) }
-    }
-}
-
-impl VolumeDirs for SimDirs {
-    fn create<'a>(&'a self, node: &'a str, claim_uid: &'a str) -> DirFuture<'a, String> {
-        Box::pin(async move {
-            self.on(node, |state| state.dirs.insert(claim_uid.to_owned())).await?;
-            Ok(format!("/volumes/{claim_uid}"))
-        })
-    }
-
-    fn delete<'a>(&'a self, node: &'a str, claim_uid: &'a str) -> DirFuture<'a, ()> {
-        Box::pin(async move { self.on(node, |state| state.dirs.remove(claim_uid)).await.map(drop) })
     }
 }

@@ -1,20 +1,21 @@
 //! Proof that the observer sees: deeds that no controller, agent or store may do, each done on purpose, and
 //! the invariant that must notice. They are scenarios like the others, but not among them.
 
+mod lies;
+mod status;
+mod storage;
+
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use serde_json::json;
-use stead_client::{Cache, ListScope, ObjectKey};
+use stead_client::ObjectKey;
 use stead_plan::statefulset::wishes;
 
-use super::lies::Lie;
-use super::link::Weather;
 use super::observer::CONTROLLERS;
 use super::scenarios::{Course, Scenario, web};
 use super::settle::View;
@@ -28,31 +29,32 @@ macro_rules! planted {
 }
 
 /// All of them; `about` is the invariant.
-pub static ALL: [Scenario; 30] = [
+pub static ALL: [Scenario; 31] = [
     planted!("planted-twin", "I1", twin),
     planted!("planted-twin-beside", "I1", twin_beside),
     planted!("planted-early-pod", "I2", early_pod),
     planted!("planted-early-successor", "I2", early_successor),
     planted!("planted-held-back-update", "I2", held_back_update),
-    planted!("planted-lost-claim", "I3", lost_claim),
-    planted!("planted-shared-claim", "I3", shared_claim),
-    planted!("planted-revisions-again", "I4", revisions_again),
-    planted!("planted-empty-promise", "I5", empty_promise),
-    planted!("planted-old-answer", "I5", old_answer),
-    planted!("planted-other-answer", "I5", other_answer),
-    planted!("planted-short-list", "I5", short_list),
-    planted!("planted-forgetful-disk", "I6", forgetful_disk),
-    planted!("planted-silent-watch", "I6", silent_watch),
-    planted!("planted-untrue-watch", "I6", untrue_watch),
-    planted!("planted-broken-watch", "I6", broken_watch),
-    planted!("planted-hasty-410", "I6", hasty_410),
-    planted!("planted-stale-update", "I7", stale_update),
-    planted!("planted-stale-patch", "I7", stale_patch),
-    planted!("planted-stale-deletion", "I7", stale_deletion),
-    planted!("planted-wrong-status", "I8", wrong_status),
-    planted!("planted-wrong-count", "I8", wrong_count),
-    planted!("planted-early-revision", "I8", early_revision),
+    planted!("planted-lost-claim", "I3", storage::lost_claim),
+    planted!("planted-shared-claim", "I3", storage::shared_claim),
+    planted!("planted-revisions-again", "I4", storage::revisions_again),
+    planted!("planted-empty-promise", "I5", storage::empty_promise),
+    planted!("planted-old-answer", "I5", lies::old_answer),
+    planted!("planted-other-answer", "I5", lies::other_answer),
+    planted!("planted-short-list", "I5", lies::short_list),
+    planted!("planted-forgetful-disk", "I6", storage::forgetful_disk),
+    planted!("planted-silent-watch", "I6", lies::silent_watch),
+    planted!("planted-untrue-watch", "I6", lies::untrue_watch),
+    planted!("planted-broken-watch", "I6", lies::broken_watch),
+    planted!("planted-hasty-410", "I6", lies::hasty_410),
+    planted!("planted-stale-update", "I7", lies::stale_update),
+    planted!("planted-stale-patch", "I7", lies::stale_patch),
+    planted!("planted-stale-deletion", "I7", lies::stale_deletion),
+    planted!("planted-wrong-status", "I8", status::wrong_status),
+    planted!("planted-wrong-count", "I8", status::wrong_count),
+    planted!("planted-early-revision", "I8", status::early_revision),
     planted!("planted-late-deletion", "I9", late_deletion),
+    planted!("planted-unasked-update", "I9", unasked_update),
     planted!("planted-needless-deletion", "I9", needless_deletion),
     planted!("planted-namesake-taken", "I9", namesake_taken),
     planted!("planted-orphan-taken", "I10", orphan_taken),
@@ -89,18 +91,6 @@ async fn twin_beside(world: World, _: Duration) {
     }
 }
 
-async fn shared_claim(world: World, _: Duration) {
-    web(&world).await;
-    let thief = ObjectKey::new(NAMESPACE, "thief");
-    let claims = View::of(&world).claim_uids();
-    for machine in world.machines() {
-        if claims.values().any(|claim| machine.steal(claim, &thief)) {
-            machine.start(&thief, "thief", "c", 0, "app:v0");
-            return;
-        }
-    }
-}
-
 async fn early_pod(world: World, _: Duration) {
     web(&world).await;
     let pods: Api<Pod> = api(&world);
@@ -112,128 +102,6 @@ async fn early_pod(world: World, _: Duration) {
         pods.create(&PostParams::default(), &pod).await
     };
     aftermath(deed.await).await;
-}
-
-async fn lost_claim(world: World, _: Duration) {
-    web(&world).await;
-    let claims: Api<PersistentVolumeClaim> = api(&world);
-    aftermath(claims.delete("data-web-1", &DeleteParams::default()).await).await;
-}
-
-async fn forgetful_disk(world: World, _: Duration) {
-    world.disk().set_mood(super::disk::DiskMood { forgets: Some(""), ..Default::default() });
-    web(&world).await;
-}
-
-async fn revisions_again(world: World, _: Duration) {
-    let user = web(&world).await;
-    world.disk().set_mood(super::disk::DiskMood { turns_back: true, ..Default::default() });
-    world.server().kill();
-    world.server().start();
-    user.scale("web", 2).await;
-}
-
-/// Nobody watches what is lost here, so only the promise can tell.
-async fn empty_promise(world: World, _: Duration) {
-    web(&world).await;
-    world.kill_controllers();
-    world.disk().set_mood(super::disk::DiskMood { forgets: Some("configmaps"), ..Default::default() });
-    let maps: Api<ConfigMap> = Api::namespaced(world.user(), NAMESPACE);
-    let map = ConfigMap {
-        metadata: ObjectMeta { name: Some("promised".to_owned()), ..Default::default() },
-        ..Default::default()
-    };
-    aftermath(maps.create(&PostParams::default(), &map).await).await;
-}
-
-async fn stale_update(world: World, _: Duration) {
-    web(&world).await;
-    let maps: Api<ConfigMap> = lied_to(&world, Lie::Forces);
-    let deed = async {
-        let old = maps.get("kube-root-ca.crt").await?;
-        let change = Patch::Merge(json!({"metadata": {"annotations": {"beat": "1"}}}));
-        maps.patch("kube-root-ca.crt", &PatchParams::default(), &change).await?;
-        maps.replace("kube-root-ca.crt", &PostParams::default(), &old).await
-    };
-    aftermath(deed.await).await;
-}
-
-/// The API over a link whose server lies.
-fn lied_to<K>(world: &World, lie: Lie) -> Api<K>
-where
-    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
-{
-    let link = world.link("careless");
-    link.set_weather(Weather { lie: Some(lie), ..Weather::FAIR });
-    Api::namespaced(link.client(), NAMESPACE)
-}
-
-async fn stale_patch(world: World, _: Duration) {
-    web(&world).await;
-    let pods: Api<Pod> = lied_to(&world, Lie::Forces);
-    let deed = async {
-        let change = json!({"metadata": {"annotations": {"beat": "1"}, "resourceVersion": "1"}});
-        pods.patch("web-1", &PatchParams::default(), &Patch::Merge(change)).await
-    };
-    aftermath(deed.await).await;
-}
-
-/// The pod that was meant is long gone.
-async fn stale_deletion(world: World, _: Duration) {
-    web(&world).await;
-    let pods: Api<Pod> = lied_to(&world, Lie::Forces);
-    let meant = Preconditions { uid: Some("gone".to_owned()), resource_version: None };
-    let params = DeleteParams { preconditions: Some(meant), ..DeleteParams::default() };
-    aftermath(pods.delete("web-1", &params).await).await;
-}
-
-async fn old_answer(world: World, _: Duration) {
-    let user = web(&world).await;
-    let sets: Api<StatefulSet> = lied_to(&world, Lie::Repeats);
-    let deed = async {
-        sets.get("web").await?;
-        user.scale("web", 2).await;
-        sets.get("web").await
-    };
-    aftermath(deed.await).await;
-}
-
-async fn other_answer(world: World, _: Duration) {
-    web(&world).await;
-    let pods: Api<Pod> = lied_to(&world, Lie::Swaps);
-    aftermath(pods.get("web-0").await).await;
-}
-
-async fn short_list(world: World, _: Duration) {
-    web(&world).await;
-    let pods: Api<Pod> = lied_to(&world, Lie::Shortens);
-    aftermath(pods.list(&ListParams::default()).await).await;
-}
-
-/// Somebody watches the pods of a set over a link whose server lies, and the set rolls.
-async fn watched(world: &World, lie: Lie) {
-    let user = web(world).await;
-    let pods: Api<Pod> = lied_to(world, lie);
-    let watched = Cache::start(pods, ListScope { labels: Some("app=web".to_owned()), ..ListScope::default() });
-    user.set_image("web", "app:v1").await;
-    tokio::time::sleep(Duration::from_secs(120)).await;
-    drop(watched);
-}
-
-async fn silent_watch(world: World, _: Duration) {
-    watched(&world, Lie::LeavesOut).await;
-}
-
-async fn untrue_watch(world: World, _: Duration) {
-    watched(&world, Lie::Alters).await;
-}
-
-async fn broken_watch(world: World, _: Duration) {
-    watched(&world, Lie::Breaks).await;
-}
-
-async fn hasty_410(world: World, _: Duration) {
-    watched(&world, Lie::Expires).await;
 }
 
 async fn orphan_taken(world: World, _: Duration) {
@@ -260,35 +128,6 @@ async fn old_address(world: World, _: Duration) {
         world.power_on(nth);
     }
     tokio::time::sleep(Duration::from_secs(400)).await;
-}
-
-async fn wrong_status(world: World, _: Duration) {
-    web(&world).await;
-    let sets: Api<StatefulSet> = api(&world);
-    let status = Patch::Merge(json!({"status": {"replicas": 9}}));
-    aftermath(sets.patch_status("web", &PatchParams::default(), &status).await).await;
-}
-
-async fn wrong_count(world: World, _: Duration) {
-    web(&world).await;
-    let sets: Api<StatefulSet> = api(&world);
-    let status = Patch::Merge(json!({"status": {"updatedReplicas": 2}}));
-    aftermath(sets.patch_status("web", &PatchParams::default(), &status).await).await;
-}
-
-/// The update is called done while it has hardly begun.
-async fn early_revision(world: World, _: Duration) {
-    let user = web(&world).await;
-    user.partition("web", 2).await;
-    user.set_image("web", "app:v1").await;
-    tokio::time::sleep(Duration::from_secs(200)).await;
-    let sets: Api<StatefulSet> = api(&world);
-    let deed = async {
-        let update = sets.get("web").await?.status.and_then(|status| status.update_revision);
-        let status = Patch::Merge(json!({"status": {"currentRevision": update, "currentReplicas": 1}}));
-        sets.patch_status("web", &PatchParams::default(), &status).await
-    };
-    aftermath(deed.await).await;
 }
 
 /// A replica that was surplus a minute ago goes, though it is wanted again and has been made anew.
@@ -318,6 +157,24 @@ async fn early_successor(world: World, _: Duration) {
         pods.create(&PostParams::default(), &pod).await
     };
     aftermath(deed.await).await;
+}
+
+/// The update is due, but the node that can be asked to make ready for it was not.
+async fn unasked_update(world: World, _: Duration) {
+    let user = web(&world).await;
+    user.partition("web", 3).await;
+    user.set_image("web", "app:v1").await;
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    world.kill_controllers();
+    user.partition("web", 0).await;
+    let prepares: Vec<&str> =
+        world.machines().iter().filter(|machine| machine.prepares()).map(|machine| machine.name()).collect();
+    let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
+    let found = View::of(&world).pods().into_iter().find(|(_, pod)| prepares.contains(&&*node(pod)));
+    if let Some((name, _)) = found {
+        let pods: Api<Pod> = api(&world);
+        aftermath(pods.delete(&name, &DeleteParams::default()).await).await;
+    }
 }
 
 async fn needless_deletion(world: World, _: Duration) {

@@ -251,18 +251,69 @@ fn name_problems(world: &World, view: &View, pods: &BTreeMap<String, Pod>) -> Ve
     problems
 }
 
-/// The slices name every Ready pod of the sets and no other.
+/// The slices name every Ready pod of the sets and no other, each at its address.
 fn slice_problems(view: &View, pods: &BTreeMap<String, Pod>, ready: &BTreeSet<String>) -> Vec<String> {
-    let mut named = BTreeSet::new();
+    let (mut named, mut elsewhere) = (BTreeSet::new(), Vec::new());
     for endpoint in view.slices().into_iter().flat_map(|slice| slice.endpoints.unwrap_or_default()) {
         let is_ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) == Some(true);
-        if is_ready {
-            named.extend(endpoint.target_ref.and_then(|target| target.uid));
+        let Some(uid) = endpoint.target_ref.and_then(|target| target.uid).filter(|_| is_ready) else { continue };
+        let pod = pods.values().find(|pod| pod.metadata.uid.as_ref() == Some(&uid));
+        let ip = pod.and_then(|pod| pod.status.as_ref()).and_then(|status| status.pod_ip.as_ref());
+        if ip.is_some_and(|ip| endpoint.addresses != [ip.as_str()]) {
+            elsewhere.push(format!("a slice says that {uid} is at {:?}, not {ip:?}", endpoint.addresses));
         }
+        named.insert(uid);
     }
     let known: BTreeSet<String> = pods.values().filter_map(|pod| pod.metadata.uid.clone()).collect();
     let missing = ready.iter().filter(|uid| !named.contains(*uid)).map(|uid| format!("no slice names {uid}"));
     let stale =
         named.iter().filter(|uid| !known.contains(*uid)).map(|uid| format!("a slice names {uid}, which is gone"));
-    missing.chain(stale).collect()
+    missing.chain(stale).chain(elsewhere).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn object<K: DeserializeOwned>(json: Value) -> K {
+        serde_json::from_value(json).expect("an object")
+    }
+
+    fn owner() -> Value {
+        json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "u", "controller": true}])
+    }
+
+    /// What is wrong with a set whose replicas from 1 on are updated, its two being at these revisions.
+    fn problems(annotations: &Value, revisions: [&str; 2]) -> Vec<String> {
+        let set = object(json!({
+            "metadata": {"name": "web", "uid": "u", "generation": 1, "annotations": annotations},
+            "spec": {"replicas": 2, "selector": {}, "serviceName": "web", "template": {},
+                     "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}},
+            "status": {"replicas": 2, "readyReplicas": 2, "observedGeneration": 1, "currentRevision": "web-a"},
+        }));
+        let pod = |(ordinal, revision): (usize, &str)| {
+            let pod = object(json!({
+                "metadata": {"name": format!("web-{ordinal}"), "ownerReferences": owner(),
+                             "labels": {"controller-revision-hash": revision}},
+                "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+            }));
+            (format!("web-{ordinal}"), pod)
+        };
+        let pods = revisions.into_iter().enumerate().map(pod).collect();
+        let revision = |(number, name): (usize, &str)| {
+            object(json!({"metadata": {"name": name, "ownerReferences": owner()}, "revision": number}))
+        };
+        let history: Vec<ControllerRevision> = ["web-a", "web-b"].into_iter().enumerate().map(revision).collect();
+        set_problems(&set, &pods, &BTreeMap::new(), &history)
+    }
+
+    #[test]
+    fn what_stands_below_a_partition_is_judged_too() {
+        assert_eq!(problems(&json!({}), ["web-a", "web-b"]), Vec::<String>::new());
+        let early = r#"web-0 is at Some("web-b"), not Some("web-a")"#;
+        assert_eq!(problems(&json!({}), ["web-b", "web-b"]), [early]);
+        let hold = json!({wishes::PARTITION_RAISE: "hold"});
+        assert_eq!(problems(&hold, ["web-b", "web-b"]), Vec::<String>::new(), "where that is asked for");
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
+use stead_api::preparation::{Answer, Outcome, Prefetch, Request};
 use stead_plan::pods;
 use stead_plan::statefulset::ordinals::{Ordinal, Range};
 use stead_plan::statefulset::views::{Observed, Strategy};
@@ -35,6 +36,8 @@ pub(super) struct SetFact {
     pub(super) budget: Option<usize>,
     pub(super) min_ready: Duration,
     pub(super) keeps_claims: bool,
+    /// Whether nodes that can be asked are, before a replica that is up goes.
+    pub(super) asks_nodes: bool,
     pub(super) current: Option<String>,
     /// The newest revision, known from the ControllerRevisions.
     pub(super) update: Option<String>,
@@ -62,6 +65,7 @@ impl SetFact {
             updated_from: asked.range.partition_end(partition).0.into(),
             range: asked.range,
             recreate: asked.strategy == Strategy::Recreate,
+            asks_nodes: asked.wishes.prefetch != Prefetch::Off || asked.wishes.hook.is_some(),
             paused: asked.wishes.paused,
             watched: asked.wishes.watches_rollouts(),
             resets: asked.wishes.resets,
@@ -123,6 +127,8 @@ pub(super) struct PodFact {
     pub(super) revision: Option<String>,
     pub(super) node: Option<String>,
     pub(super) ip: Option<IpAddr>,
+    /// The revision that its node has made ready for.
+    pub(super) prepared: Option<String>,
     /// The generation it was made anew for.
     pub(super) reset: Option<String>,
 }
@@ -151,7 +157,16 @@ impl PodFact {
             revision: label.cloned(),
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
             ip: pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()).and_then(|ip| ip.parse().ok()),
+            prepared: prepared(pod),
             reset: pod.metadata.annotations.as_ref().and_then(|all| all.get(wishes::RESET_GENERATION).cloned()),
         })
     }
+}
+
+/// The revision in the request on a pod, if its node has answered this very request and has done everything.
+fn prepared(pod: &Pod) -> Option<String> {
+    let request = Request::of(&pod.metadata)?;
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let answer = Answer::among(conditions)?;
+    (answer.id == request.id && answer.outcome == Outcome::Done).then_some(request.revision)
 }

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use stead_store::Limits;
 use stead_store::simulated::Committed;
@@ -74,6 +74,8 @@ struct State {
     publishing: BTreeSet<Name>,
     /// Nodes, and since when one is gone.
     nodes: BTreeMap<String, Option<Instant>>,
+    /// Nodes that can be asked to make ready for a replacement, and since when.
+    preparing: BTreeMap<String, Instant>,
     processes: BTreeMap<String, Process>,
     /// Pods somebody deleted by force.
     forced: BTreeSet<String>,
@@ -185,9 +187,7 @@ impl Observer {
                 self.claim(&mut state, change, name, &decode::<PersistentVolumeClaim>(&entry.bytes));
             }
             "services" => self.service(&mut state, name, &decode::<Service>(&entry.bytes)),
-            "nodes" => {
-                state.nodes.insert(name.1, change.event.deleted.then(Instant::now));
-            }
+            "nodes" => node(&mut state, change, name.1),
             "endpointslices" if !change.event.deleted => {
                 self.slice(&state, &name, &decode::<EndpointSlice>(&entry.bytes));
             }
@@ -200,6 +200,16 @@ impl Observer {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn node(state: &mut State, change: &Committed, name: String) {
+    let prepares = stead_plan::statefulset::prepares(&decode::<Node>(&change.event.after.bytes));
+    if prepares && !change.event.deleted {
+        state.preparing.entry(name.clone()).or_insert_with(Instant::now);
+    } else {
+        state.preparing.remove(&name);
+    }
+    state.nodes.insert(name, change.event.deleted.then(Instant::now));
 }
 
 fn decode<K: serde::de::DeserializeOwned>(bytes: &[u8]) -> K {

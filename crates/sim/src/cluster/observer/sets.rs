@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::facts::{PodFact, RevisionFact, SetFact};
 use super::pictures::{Picture, moments};
-use super::{CONTROLLERS, Name, Observer, State};
+use super::{CONTROLLERS, Name, Observer, State, WINDOW};
 
 /// Wire times have whole seconds, and two of them are compared.
 pub(super) const ROUNDING: std::time::Duration = std::time::Duration::from_secs(2);
@@ -180,7 +180,19 @@ fn may_delete(state: &State, name: &Name, picture: &Picture, pod: &PodFact) -> b
         return !set.on_delete && !set.paused && (update || current);
     }
     let outdated = if pod.ordinal >= set.updated_from { update } else { current };
-    outdated && !set.on_delete && !set.paused && (set.recreate || has_room(state, name, picture, set, pod))
+    outdated
+        && !set.on_delete
+        && !set.paused
+        && (set.recreate || (is_prepared(state, set, seen) && has_room(state, name, picture, set, pod)))
+}
+
+/// Whether the node of a replica that is up has made ready for its replacement, if it can be asked for that.
+fn is_prepared(state: &State, set: &SetFact, pod: &PodFact) -> bool {
+    let node = pod.node.as_ref().and_then(|node| state.preparing.get(node));
+    // Controllers know of nodes by a watch of their own.
+    let can_be_asked = node.is_some_and(|since| since.elapsed() > WINDOW);
+    let revision = if pod.ordinal >= set.updated_from { &set.update } else { &set.current };
+    !set.asks_nodes || !can_be_asked || pod.prepared == *revision
 }
 
 /// Whether a replica may be made at the revision that `pod` has.

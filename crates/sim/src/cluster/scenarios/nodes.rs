@@ -1,0 +1,93 @@
+//! What happens to pods when agents, supervisors and networks of nodes fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{expect, outage, reached, web};
+use crate::cluster::settle::View;
+use crate::cluster::world::World;
+
+pub(super) async fn agent_killed(world: World, _: Duration) {
+    web(&world).await;
+    let (running, revisions) = (world.observer().running(), View::of(&world).revisions().len());
+    for nth in 0..world.machines().len() {
+        world.kill_agent(nth);
+    }
+    outage(&world).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    expect(&world, world.observer().running() == running, "I1", "the processes are not the same");
+    expect(&world, View::of(&world).revisions().len() == revisions, "I4", "there is another revision");
+    expect(&world, restarts(&world).values().all(|count| *count == 0), "I8", "a restart was counted");
+}
+
+fn restarts(world: &World) -> BTreeMap<String, i32> {
+    let pods = View::of(world).pods();
+    pods.iter().map(|(name, pod)| (name.clone(), stead_plan::pods::restarts_max(pod))).collect()
+}
+
+pub(super) async fn exit_unseen(world: World, _: Duration) {
+    web(&world).await;
+    for nth in 0..world.machines().len() {
+        world.kill_agent(nth);
+        world.machines()[nth].kill_one();
+        world.step_clock(Some(nth), -40);
+    }
+    outage(&world).await;
+    reached(&world).await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    reached(&world).await;
+    // One process was killed on each node that had any.
+    let counts = restarts(&world);
+    let nodes: BTreeSet<_> = View::of(&world).pods().values().filter_map(|pod| pod.spec.clone()?.node_name).collect();
+    let total: i32 = counts.values().sum();
+    let text = format!("{counts:?}: one restart for each process killed");
+    expect(&world, i32::try_from(nodes.len()) == Ok(total), "I8", &text);
+}
+
+pub(super) async fn agent_cut_off(world: World, _: Duration) {
+    web(&world).await;
+    let before = world.observer().running();
+    for nth in 0..world.machines().len() {
+        world.partition_agent(nth, true);
+    }
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    expect(&world, world.observer().running() == before, "I1", "a pod was replaced while its agent was cut off");
+    for nth in 0..world.machines().len() {
+        world.partition_agent(nth, false);
+    }
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    expect(&world, world.observer().running() == before, "I1", "a pod was replaced when its agent was back");
+}
+
+pub(super) async fn force_delete(world: World, _: Duration) {
+    let user = web(&world).await;
+    let uids = View::of(&world).claim_uids();
+    for pod in ["web-1", "web-2", "web-0"] {
+        if world.dice(pod).permille(500) {
+            world.kill_agent(0);
+        }
+        user.delete_pod(pod, true).await;
+        outage(&world).await;
+        reached(&world).await;
+    }
+    expect(&world, View::of(&world).claim_uids() == uids, "I3", "the claims are not the same");
+}
+
+pub(super) async fn supervisor_killed(world: World, _: Duration) {
+    let user = web(&world).await;
+    let uids = View::of(&world).claim_uids();
+    for (round, pod) in ["web-1", "web-2", "web-0"].into_iter().enumerate() {
+        let dice = world.dice(&format!("round {round}"));
+        let running = world.observer().running();
+        (0..world.machines().len()).for_each(|nth| world.kill_supervisor(nth));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        expect(&world, world.observer().running() == running, "I1", "what ran did not go on");
+        if dice.permille(500) {
+            world.machines()[dice.index(world.machines().len())].kill_one();
+        }
+        user.delete_pod(pod, dice.permille(500)).await;
+        outage(&world).await;
+        reached(&world).await;
+    }
+    expect(&world, View::of(&world).claim_uids() == uids, "I3", "the claims are not the same");
+}

@@ -50,3 +50,19 @@ fn deeds_that_nobody_may_do_are_noticed() {
         assert!(first.contains(&format!(": {} violated", planted.about)), "{}: {text}", planted.name);
     }
 }
+
+#[test]
+fn what_cannot_be_simulated_is_refused_with_the_reason() {
+    for (arguments, reason) in [
+        (["--scenario", "nonsense"], "there is no scenario `nonsense`; `--scenario list` names them"),
+        (["--scenario", "two-servers"], "scenario two-servers is not simulated: the etcd back end is later work"),
+        (["--seeds", "many"], "--seeds takes a number, and `many` is none"),
+        (["--hours", "inf"], "--hours is out of range"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_simulate")).args(arguments).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), format!("simulate: {reason}\n"));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing was run");
+    }
+    assert!(simulate(&["--help"]).starts_with("usage: cargo xtask simulate "));
+}

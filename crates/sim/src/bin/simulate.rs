@@ -10,12 +10,13 @@ use stead_sim::cluster::scenarios::{self, Scenario};
 use stead_sim::cluster::{Simulation, planted, simulate};
 
 const USAGE: &str = "\
-usage: simulate [--seeds N] [--hours H] [--seed S] [--scenario NAME] [--jobs J] [--echo]
+usage: cargo xtask simulate [--seeds N] [--hours H] [--seed S] [--scenario NAME] [--jobs J] [--echo]
 
   --seeds N        so many seeds, the first being S; 1 unless said
   --hours H        simulated hours of trouble per seed, as a decimal; 0.5 unless said
   --seed S         the first seed; 1 unless said
-  --scenario NAME  one story instead of `random`; `all` runs each in turn, `list` names them
+  --scenario NAME  one story instead of `random`; `all` runs each in turn, `list` names them with their
+                   numbers in the list of faults to survive
   --jobs J         seeds at once; as many as there are processors unless said
   --echo           print everything that happens (one seed only)";
 
@@ -37,6 +38,10 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .without_time()
         .init();
+    if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     match options().and_then(|options| run(&options)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -61,11 +66,11 @@ fn options() -> anyhow::Result<Options> {
     while let Some(arg) = args.next() {
         let mut value = || args.next().with_context(|| format!("{arg} needs a value\n{USAGE}"));
         match arg.as_str() {
-            "--seeds" => options.seeds = value()?.parse()?,
-            "--hours" => options.hours = value()?.parse()?,
-            "--seed" => options.first = value()?.parse()?,
+            "--seeds" => options.seeds = number(&arg, &value()?)?,
+            "--hours" => options.hours = number(&arg, &value()?)?,
+            "--seed" => options.first = number(&arg, &value()?)?,
             "--scenario" => options.scenario = value()?,
-            "--jobs" => options.jobs = value()?.parse()?,
+            "--jobs" => options.jobs = number(&arg, &value()?)?,
             "--echo" => options.echo = true,
             "--alone" => options.alone = true,
             _ => bail!("what is `{arg}`?\n{USAGE}"),
@@ -76,16 +81,24 @@ fn options() -> anyhow::Result<Options> {
     Ok(options)
 }
 
+fn number<T: std::str::FromStr>(option: &str, text: &str) -> anyhow::Result<T> {
+    text.parse().ok().with_context(|| format!("{option} takes a number, and `{text}` is none"))
+}
+
 /// Whether no invariant was violated.
 fn run(options: &Options) -> anyhow::Result<bool> {
     if options.scenario == "list" {
-        for scenario in &scenarios::ALL {
-            let note = scenario.elsewhere().map(|why| format!(" [not simulated: {why}]")).unwrap_or_default();
-            println!("{:>2} {:<18} {}{note}", scenario.fault, scenario.name, scenario.about);
-        }
+        scenarios::ALL.iter().for_each(|scenario| println!("{}", line(scenario)));
         return Ok(true);
     }
     if options.alone { one(options) } else { many(options) }
+}
+
+/// What the list says of a scenario: its number among the faults, if it has one, its name and what happens.
+fn line(scenario: &Scenario) -> String {
+    let number = Some(scenario.fault).filter(|number| *number > 0).map(|number| number.to_string());
+    let note = scenario.elsewhere().map(|why| format!(" [not simulated: {why}]")).unwrap_or_default();
+    format!("{:>2} {:<18} {}{note}", number.unwrap_or_default(), scenario.name, scenario.about)
 }
 
 fn named(name: &str) -> anyhow::Result<&'static Scenario> {
@@ -93,7 +106,7 @@ fn named(name: &str) -> anyhow::Result<&'static Scenario> {
         .iter()
         .chain(&planted::ALL)
         .find(|scenario| scenario.name == name)
-        .with_context(|| format!("there is no scenario `{name}`"))
+        .with_context(|| format!("there is no scenario `{name}`; `--scenario list` names them"))
 }
 
 /// Simulates one seed; the last line is for [`many`] to read.
@@ -129,6 +142,11 @@ fn many(options: &Options) -> anyhow::Result<bool> {
         "all" => scenarios::ALL.iter().filter(|scenario| scenario.elsewhere().is_none()).collect(),
         name => vec![named(name)?],
     };
+    if let [Scenario { name, .. }] = scenarios[..]
+        && let Some(why) = scenarios[0].elsewhere()
+    {
+        bail!("scenario {name} is not simulated: {why}");
+    }
     let seeds = options.first..options.first.saturating_add(options.seeds);
     let mut left: VecDeque<(u64, &Scenario)> =
         seeds.flat_map(|seed| scenarios.iter().map(move |scenario| (seed, *scenario))).collect();

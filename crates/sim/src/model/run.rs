@@ -19,24 +19,38 @@ pub struct Options {
     /// Replicas that sets start with.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3))]
     pub ordinals: u8,
-    /// Steps from the start of a scenario.
+    /// Steps from the start of a scenario, at most.
     #[arg(long, default_value_t = 1_000)]
     pub depth: usize,
-    /// States of one scenario.
+    /// States of one scenario, at most.
     #[arg(long, default_value_t = 200_000)]
     pub states: usize,
-    /// Only the scenarios whose names contain this.
+    /// Only the scenarios whose names contain this, and the planted faults that show there first.
     #[arg(long, value_name = "NAME")]
     pub scenario: Option<String>,
     /// Only this planted fault, with the story of how it is caught.
     #[arg(long, value_name = "NAME")]
     pub fault: Option<String>,
-    /// Names scenarios and planted faults.
+    /// Names scenarios, and planted faults with the scenario each shows in first.
     #[arg(long)]
     pub list: bool,
     /// Leaves the linter out: what do the invariants catch by themselves?
     #[arg(long)]
     pub no_lint: bool,
+}
+
+/// Why a run was not made or did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// `--scenario` names none.
+    #[error("no scenario has `{0}` in its name; --list names them all")]
+    NoScenario(String),
+    /// `--fault` names none.
+    #[error("no planted fault is called `{0}`; --list names them all")]
+    NoFault(String),
+    /// What is to be told cannot be written.
+    #[error("cannot print")]
+    Print(#[from] io::Error),
 }
 
 /// What a run came to.
@@ -74,22 +88,23 @@ impl fmt::Display for Summary {
 /// Explores what `options` ask for and tells `out` of it.
 ///
 /// # Errors
-/// When `out` cannot be written to.
-pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Summary> {
+/// When the options name what is not there, or `out` cannot be written to.
+pub fn run(options: &Options, out: &mut dyn Write) -> Result<Summary, RunError> {
+    let scenarios = chosen_scenarios(options)?;
+    let faults = chosen_faults(options, &scenarios)?;
     let mut summary = Summary::default();
-    let all = scenarios::all(options.ordinals);
-    let wanted = |name: &str| options.scenario.as_ref().is_none_or(|part| name.contains(part.as_str()));
-    let scenarios: Vec<Scenario> = all.into_iter().filter(|scenario| wanted(scenario.name)).collect();
-    let chosen = |fault: &&Fault| options.fault.as_ref().is_none_or(|name| name == fault.name);
-    let faults: Vec<&Fault> = faults::ALL.iter().filter(chosen).collect();
     if options.list {
         scenarios.iter().try_for_each(|scenario| writeln!(out, "scenario {}", scenario.name))?;
-        faults.iter().try_for_each(|fault| writeln!(out, "fault    {}", fault.name))?;
+        faults.iter().try_for_each(|fault| writeln!(out, "fault    {:?}, first in {}", fault.name, fault.scenario))?;
         return Ok(summary);
     }
     if options.fault.is_none() {
         for scenario in &scenarios {
             sound(options, scenario, &mut summary, out)?;
+        }
+        let left_out = faults::ALL.len() - faults.len();
+        if left_out > 0 {
+            writeln!(out, "{left_out} planted faults show first in other scenarios and are left out")?;
         }
     }
     for fault in faults {
@@ -98,6 +113,27 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Summary> {
     }
     writeln!(out, "{summary}")?;
     Ok(summary)
+}
+
+fn chosen_scenarios(options: &Options) -> Result<Vec<Scenario>, RunError> {
+    let mut scenarios = scenarios::all(options.ordinals);
+    if let Some(part) = &options.scenario {
+        scenarios.retain(|scenario| scenario.name.contains(part.as_str()));
+        if scenarios.is_empty() {
+            return Err(RunError::NoScenario(part.clone()));
+        }
+    }
+    Ok(scenarios)
+}
+
+/// The fault that is named, or else those that show in the scenarios: no other can be asked of them.
+fn chosen_faults(options: &Options, scenarios: &[Scenario]) -> Result<Vec<&'static Fault>, RunError> {
+    if let Some(name) = &options.fault {
+        let fault = faults::ALL.iter().find(|fault| fault.name == name);
+        return fault.map(|fault| vec![fault]).ok_or_else(|| RunError::NoFault(name.clone()));
+    }
+    let shows = |fault: &&Fault| scenarios.iter().any(|scenario| scenario.name == fault.scenario);
+    Ok(faults::ALL.iter().filter(shows).collect())
 }
 
 /// One scenario with the planner as it is.
@@ -147,6 +183,10 @@ fn plant(options: &Options, fault: &Fault, scenarios: &[Scenario], out: &mut dyn
         }
         return Ok(true);
     }
-    writeln!(out, "fault {:?}: NOT CAUGHT", fault.name)?;
+    let looked_for = match &options.scenario {
+        Some(part) => format!(" in scenarios with `{part}` in their names; it shows first in {}", fault.scenario),
+        None => String::new(),
+    };
+    writeln!(out, "fault {:?}: NOT CAUGHT{looked_for}", fault.name)?;
     Ok(false)
 }

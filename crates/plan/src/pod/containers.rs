@@ -64,6 +64,11 @@ impl Declared<'_> {
         self.init && is_sidecar(self.spec)
     }
 
+    /// Whether it is an init container that comes to an end before the regular ones start.
+    pub(super) fn runs_once(&self) -> bool {
+        self.init && !is_sidecar(self.spec)
+    }
+
     /// What may happen to it next, the rest of the pod left aside.
     pub(super) fn next(&self, seen: &Observed, now: Timestamp) -> Next {
         let Some(instance) = seen.newest(&self.spec.name) else { return self.next_without_instance(seen) };
@@ -89,7 +94,7 @@ impl Declared<'_> {
 
     /// The runtime knows no incarnation: none was started yet, or the node lost them (a reboot).
     fn next_without_instance(&self, seen: &Observed) -> Next {
-        let over = self.init && !self.is_sidecar() && self.regular_runs(seen);
+        let over = self.runs_once() && self.regular_runs(seen);
         if over {
             return Next::Ended { succeeded: true };
         }
@@ -118,7 +123,7 @@ impl Declared<'_> {
 
     /// Whether it runs again although it has succeeded, when what it made for the others may be lost.
     pub(super) fn is_made_again(&self) -> bool {
-        self.init && !self.is_sidecar() && self.policy != RestartPolicy::Never
+        self.runs_once() && self.policy != RestartPolicy::Never
     }
 
     /// How far the postStart hook has come; done where there is none, none where it has not begun.

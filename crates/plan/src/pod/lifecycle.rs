@@ -33,7 +33,7 @@ pub fn plan(pod: &Pod, seen: &Observed, now: Timestamp) -> PodPlan {
     } else if seen.preparing.is_some() {
         steps.actions.push(Action::StopPreparing);
     }
-    if let Some(deadline) = deadline(pod, seen).filter(|at| ending.is_none() && *at > now) {
+    if let Some(deadline) = deadline(pod, seen).filter(|_| ending.is_none()) {
         steps.wake(deadline);
     }
     PodPlan { actions: steps.actions, status, news: steps.news, wake_at: steps.wake_at }
@@ -81,8 +81,7 @@ fn is_over(pod: &Pod, seen: &Observed, now: Timestamp) -> bool {
     let all = declared(pod);
     let init_failed = all
         .iter()
-        .filter(|container| container.init && !container.is_sidecar())
-        .any(|container| container.next(seen, now) == Next::Ended { succeeded: false });
+        .any(|container| container.runs_once() && container.next(seen, now) == Next::Ended { succeeded: false });
     let mut regular = all.iter().filter(|container| !container.init).peekable();
     init_failed
         || (regular.peek().is_some()

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 
-use super::view::{Hook, Instance, InstanceState, Observed, Probed, Sandbox, Volumes};
+use super::view::{Hook, Instance, InstanceState, Observed, Probed, Sandbox};
 use super::{Declared, declared, plan};
 use crate::pods;
 
@@ -18,13 +18,11 @@ pub fn status_when_up(pod: &Pod, ip: IpAddr, host_ip: IpAddr, now: Timestamp) ->
     let ids = || instances.iter().map(|instance| instance.id.clone());
     let passed = Probed { started: true, ready: true, ..Probed::default() };
     let seen = Observed {
-        volumes: Volumes::Mounted,
         sandbox: Some(Sandbox { ip }),
         probes: ids().map(|id| (id, passed)).collect(),
         hooks: ids().map(|id| (id, Hook::Done)).collect(),
         instances,
         host_ip: Some(host_ip),
-        first_seen: Some(now),
         ..Observed::default()
     };
     plan(pod, &seen, now).status.unwrap_or_default()
@@ -38,7 +36,7 @@ pub fn is_up(pod: &Pod) -> bool {
 
 fn instance(uid: &str, container: &Declared<'_>, now: Timestamp) -> Instance {
     let image = container.spec.image.clone().unwrap_or_default();
-    let state = match container.init && !container.is_sidecar() {
+    let state = match container.runs_once() {
         true => InstanceState::Exited { code: 0, oom_killed: false, finished_at: now, message: String::new() },
         false => InstanceState::Running,
     };
@@ -88,6 +86,16 @@ mod tests {
             (&json!(true), &json!(true), &json!(0))
         );
         assert_eq!(server["containerID"], "stead://simulated-u-server");
+    }
+
+    #[test]
+    fn a_pod_is_up_when_it_runs_and_is_ready_or_has_ended() {
+        let is_up = |phase: &str, ready: &str| {
+            let status = json!({"phase": phase, "conditions": [{"type": "Ready", "status": ready}]});
+            super::is_up(&serde_json::from_value(json!({"status": status})).expect("a Pod"))
+        };
+        assert!(is_up("Running", "True") && is_up("Succeeded", "False") && is_up("Failed", "False"));
+        assert!(!is_up("Running", "False") && !is_up("Pending", "False") && !is_up("Pending", "True"));
     }
 
     #[test]

@@ -16,15 +16,15 @@ use super::view::{Hook, ImageState, Instance, Observed};
 use crate::restarts::go_seconds;
 
 /// Most bytes of all termination messages of a pod together (rule 24).
-const MESSAGES_BYTES_MAX: usize = 12 << 10;
+const MESSAGES_BYTES_MAX: usize = 12_288;
 
 /// Whether the API server shows the pod as ended; that never changes again.
 pub(super) fn is_terminal(pod: &Pod) -> bool {
-    matches!(phase_of(pod), Some("Succeeded" | "Failed"))
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).is_some_and(is_end)
 }
 
-fn phase_of(pod: &Pod) -> Option<&str> {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref())
+fn is_end(phase: &str) -> bool {
+    matches!(phase, "Succeeded" | "Failed")
 }
 
 /// Seconds are the resolution of the wire; finer ones would differ from what is read back.
@@ -49,7 +49,12 @@ pub(super) fn status(pod: &Pod, seen: &Observed, ending: Option<&Ending>, now: T
         }
         ends::cut_messages(status, message_bytes_max);
     }
-    let phase = phase(&statuses, seen, ending, finished, now);
+    let computed = phase(&statuses, seen, ending, finished, now);
+    // No end is shown before nothing runs any more, and none that is shown is taken back (1.49, 2.4).
+    let phase = match old.phase.as_deref() {
+        Some(shown) if seen.any_running() && (is_end(shown) || is_end(computed)) => shown,
+        Some(_) | None => computed,
+    };
     let (reason, message) = match ending {
         Some(Ending::Deadline) if phase == "Failed" => (
             Some("DeadlineExceeded".to_owned()),
@@ -105,11 +110,8 @@ fn container_status(
         (None, _) => (container.shown(), container.reported.map_or(0, |status| status.restart_count)),
     };
     let ended_well = state.terminated.as_ref().is_some_and(|ended| ended.exit_code == 0);
-    let ready = if container.init && !container.is_sidecar() {
-        ended_well
-    } else {
-        newest.is_some_and(|instance| container.ready(instance, seen))
-    };
+    let ready =
+        if container.runs_once() { ended_well } else { newest.is_some_and(|instance| container.ready(instance, seen)) };
     ContainerStatus {
         name: spec.name.clone(),
         image: newest.map_or_else(|| spec.image.clone().unwrap_or_default(), |instance| instance.image.clone()),
@@ -262,23 +264,15 @@ fn phase(
     now: Timestamp,
 ) -> &'static str {
     let mut counts = Counts::default();
-    let active = statuses.iter().any(|(container, status)| !container.init && has_run(status));
-    for (container, status) in statuses {
-        if container.init && !container.is_sidecar() {
-            match container.next(seen, now) {
-                Next::Ended { succeeded: false } if !seen.any_running() => return "Failed",
-                Next::Ended { .. } => {}
-                Next::Running | Next::Start { .. } | Next::BackOff { .. } if active => {}
-                Next::Running | Next::Start { .. } | Next::BackOff { .. } if !finished => return "Pending",
-                Next::Running | Next::Start { .. } | Next::BackOff { .. } => counts.failed += 1,
-            }
-        } else if container.is_sidecar() {
-            if !active && status.started != Some(true) && !finished {
-                return "Pending";
-            }
-        } else {
-            counts.add(status, ending.is_none() && !matches!(container.next(seen, now), Next::Ended { .. }));
-        }
+    let failed = |container: &Declared<'_>| {
+        container.runs_once() && container.next(seen, now) == Next::Ended { succeeded: false }
+    };
+    if !seen.any_running() && statuses.iter().any(|(container, _)| failed(container)) {
+        return "Failed";
+    }
+    // The regular ones wait until all before them have ended or started, so they alone count.
+    for (container, status) in statuses.iter().filter(|(container, _)| !container.init) {
+        counts.add(status, ending.is_none() && !matches!(container.next(seen, now), Next::Ended { .. }));
     }
     counts.phase(finished, ending)
 }

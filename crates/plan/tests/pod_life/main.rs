@@ -1,12 +1,14 @@
 //! The life of a pod on its node, decided from what the agent sees: what is done, what is shown, what is
 //! told, and until when it waits.
 
+mod ends;
 mod prepares;
 mod shown;
 mod steps;
 
+use expect_test::{Expect, expect};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 use serde_json::{Value, json};
 use stead_plan::pod::{
     Action, Failure, Hook, ImageState, Instance, InstanceState, News, Observed, PodPlan, Sandbox, Volumes, plan,
@@ -85,6 +87,31 @@ fn phase(plan: &PodPlan) -> &str {
 fn shown_running(name: &str, attempt: u32) -> Value {
     json!({"name": name, "image": "i", "imageID": "sha256:1", "ready": true, "started": true, "restartCount": attempt,
         "containerID": format!("stead://u-{name}-{attempt}"), "state": {"running": {"startedAt": "1970-01-01T00:00:50Z"}}})
+}
+
+fn check(told: &str, expected: Expect) {
+    expected.assert_eq(told);
+}
+
+/// `Ready=False ContainersNotReady: containers with …`, one line per condition.
+fn conditions(plan: &PodPlan) -> String {
+    let status = plan.status.clone().expect("a status");
+    let line = |condition: PodCondition| {
+        let reason = condition.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
+        let message = condition.message.map(|message| format!(": {message}")).unwrap_or_default();
+        format!("{}={}{reason}{message}", condition.type_, condition.status)
+    };
+    status.conditions.unwrap_or_default().into_iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The plan for the pod as it is shown after this one.
+fn then(pod: &Pod, status: Option<PodStatus>, seen: &Observed, now: i64) -> PodPlan {
+    plan(&Pod { status, ..pod.clone() }, seen, at(now))
+}
+
+fn deleted(mut pod: Pod) -> Pod {
+    pod.metadata.deletion_timestamp = serde_json::from_value(json!("1970-01-01T00:02:30Z")).ok();
+    pod
 }
 
 #[test]

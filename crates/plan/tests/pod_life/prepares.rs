@@ -115,6 +115,15 @@ fn what_was_answered_stays_and_counts_for_its_request_only() {
 }
 
 #[test]
+fn what_was_said_stays_until_the_hook_is_through() {
+    let pod = asked("IfPossible", true);
+    let waits = plan(&pod, &at_work(Part::Done, Part::Open, false), at(105)).status;
+    let shown = Pod { status: waits, ..pod };
+    let (actions, answer, _) = told(&shown, &at_work(Part::Done, Part::Running { before: None }, true));
+    assert_eq!((actions, answer), (vec![], says(Outcome::HookWaits, "the hook waits for the pod to be Ready")));
+}
+
+#[test]
 fn a_failed_hook_that_succeeds_turns_the_answer() {
     let pod = asked("IfPossible", true);
     let failed = plan(&pod, &at_work(Part::Done, Part::Failed(failure(110)), true), at(105)).status;

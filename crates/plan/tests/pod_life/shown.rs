@@ -1,35 +1,8 @@
-//! What is shown of a pod: its phase, its conditions, its containers.
+//! What is shown of a pod that is up or coming up: its phase, its conditions, its containers.
 
-use expect_test::{Expect, expect};
-use k8s_openapi::api::core::v1::PodStatus;
 use stead_plan::pod::long_name;
 
 use super::*;
-
-fn check(told: &str, expected: Expect) {
-    expected.assert_eq(told);
-}
-
-/// `Ready=False ContainersNotReady: containers with …`, one line per condition.
-fn conditions(plan: &PodPlan) -> String {
-    let status = plan.status.clone().expect("a status");
-    let line = |condition: k8s_openapi::api::core::v1::PodCondition| {
-        let reason = condition.reason.map(|reason| format!(" {reason}")).unwrap_or_default();
-        let message = condition.message.map(|message| format!(": {message}")).unwrap_or_default();
-        format!("{}={}{reason}{message}", condition.type_, condition.status)
-    };
-    status.conditions.unwrap_or_default().into_iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-/// The plan for the pod as it is shown after this one.
-fn then(pod: &Pod, status: Option<PodStatus>, seen: &Observed, now: i64) -> PodPlan {
-    plan(&Pod { status, ..pod.clone() }, seen, at(now))
-}
-
-fn deleted(mut pod: Pod) -> Pod {
-    pod.metadata.deletion_timestamp = serde_json::from_value(json!("1970-01-01T00:02:30Z")).ok();
-    pod
-}
 
 #[test]
 fn a_pod_that_is_up_is_shown_in_full() {
@@ -297,127 +270,13 @@ fn readiness_gates_are_asked_beside_the_containers() {
 }
 
 #[test]
-fn a_pod_whose_containers_ended_for_good_has_succeeded_or_failed() {
-    let pod = pod(json!({"restartPolicy": "Never"}), json!({}));
-    let well = plan(&pod, &set_up(vec![exited("a", 0, 0), exited("b", 0, 0)]), at(200));
-    assert_eq!(phase(&well), "Succeeded");
-    check(
-        &conditions(&well),
-        expect![[r#"
-        PodReadyToStartContainers=True
-        Initialized=True
-        Ready=False PodCompleted
-        ContainersReady=False PodCompleted
-        PodScheduled=True"#]],
-    );
-    let badly = plan(&pod, &set_up(vec![exited("a", 0, 0), exited("b", 0, 7)]), at(200));
-    assert_eq!(phase(&badly), "Failed");
-    check(
-        &conditions(&badly),
-        expect![[r#"
-        PodReadyToStartContainers=True
-        Initialized=True
-        Ready=False PodFailed
-        ContainersReady=False PodFailed
-        PodScheduled=True"#]],
-    );
-    let half = plan(&pod, &set_up(vec![exited("a", 0, 0), running("b", 0)]), at(200));
-    assert_eq!(phase(&half), "Running");
-    let none_begun = plan(&pod, &set_up(vec![exited("a", 0, 0)]), at(200));
-    assert_eq!(phase(&none_begun), "Pending");
-}
-
-#[test]
-fn an_init_container_that_fails_for_good_fails_the_pod() {
-    let pod = pod(json!({"restartPolicy": "Never", "initContainers": [{"name": "init", "image": "i"}]}), json!({}));
-    let failed = plan(&pod, &set_up(vec![exited("init", 0, 1)]), at(200));
-    assert_eq!((phase(&failed), failed.actions.as_slice()), ("Failed", &[][..]));
-    check(
-        &conditions(&failed),
-        expect![[r#"
-        PodReadyToStartContainers=True
-        Initialized=False ContainersNotInitialized: containers with incomplete status: [init]
-        Ready=False PodFailed
-        ContainersReady=False PodFailed
-        PodScheduled=True"#]],
-    );
-    // Short of memory it has not done what it was to do, whatever it says.
-    let starved = Instance {
-        state: InstanceState::Exited { code: 0, oom_killed: true, finished_at: at(101), message: String::new() },
-        ..exited("init", 0, 0)
-    };
-    assert_eq!(phase(&plan(&pod, &set_up(vec![starved]), at(200))), "Failed");
-}
-
-#[test]
-fn a_pod_that_is_gone_before_it_ran_shows_ends_that_nobody_saw() {
-    let pod = deleted(pod(json!({"initContainers": [{"name": "init", "image": "i"}]}), json!({"phase": "Pending"})));
-    let ended = plan(&pod, &set_up(vec![exited("init", 0, 0), exited("a", 0, 0)]), at(200));
-    assert_eq!(phase(&ended), "Failed");
-    let shown = ended.status.clone().expect("a status").container_statuses.unwrap_or_default();
-    check(
-        &serde_json::to_string_pretty(&shown[1]).expect("it can be written"),
-        expect![[r#"
-        {
-          "image": "i",
-          "imageID": "",
-          "lastState": {},
-          "name": "b",
-          "ready": false,
-          "resources": {},
-          "restartCount": 0,
-          "started": false,
-          "state": {
-            "terminated": {
-              "exitCode": 137,
-              "finishedAt": "1970-01-01T00:03:20Z",
-              "message": "The container could not be located when the pod was terminated",
-              "reason": "ContainerStatusUnknown"
-            }
-          }
-        }"#]],
-    );
-    let all_well = plan(&pod, &set_up(vec![exited("init", 0, 0), exited("a", 0, 0), exited("b", 0, 0)]), at(200));
-    assert_eq!(phase(&all_well), "Succeeded");
-    let still = plan(&pod, &set_up(vec![exited("a", 0, 0), running("b", 0)]), at(200));
-    assert_eq!(phase(&still), "Running", "as long as something runs nothing is final");
-    let never = plan(&pod, &set_up(vec![]), at(200));
-    assert_eq!(phase(&never), "Failed");
-}
-
-#[test]
-fn a_deadline_is_the_reason_of_a_pod_that_failed_of_it_and_stays_so() {
-    let pod =
-        pod(json!({"activeDeadlineSeconds": 50}), json!({"phase": "Running", "startTime": "1970-01-01T00:00:00Z"}));
-    let why = |plan: &PodPlan| {
-        let status = plan.status.clone().expect("a status");
-        format!("{} {}: {}", phase(plan), status.reason.unwrap_or_default(), status.message.unwrap_or_default())
-    };
-    let stopping = plan(&pod, &set_up(vec![running("a", 0), exited("b", 0, 0)]), at(60));
-    assert_eq!(why(&stopping), "Running : ");
-    let over = set_up(vec![exited("a", 0, 0), exited("b", 0, 0)]);
-    let failed = plan(&pod, &over, at(60));
-    check(
-        &why(&failed),
-        expect!["Failed DeadlineExceeded: Pod was active on the node longer than the specified deadline"],
-    );
-    // Shown as failed it stays failed, whatever else comes; the generation is noted.
-    let mut seen_later = pod.clone();
-    seen_later.metadata.generation = Some(4);
-    let later = then(&seen_later, failed.status.clone(), &over, 90);
-    assert_eq!(why(&later), why(&failed));
-    let (later, failed) = (later.status.expect("a status"), failed.status.expect("a status"));
-    assert_eq!(later, PodStatus { observed_generation: Some(4), ..failed });
-}
-
-#[test]
-fn a_reason_stays_while_the_phase_does() {
-    let status = json!({"phase": "Running", "reason": "Told", "message": "by somebody"});
-    let pod = pod(json!({"restartPolicy": "Never"}), status);
-    let up = plan(&pod, &set_up(vec![running("a", 0), running("b", 0)]), at(100)).status.expect("a status");
-    assert_eq!((up.reason.as_deref(), up.message.as_deref()), (Some("Told"), Some("by somebody")));
-    let ended = plan(&pod, &set_up(vec![exited("a", 0, 0), exited("b", 0, 0)]), at(200)).status.expect("a status");
-    assert_eq!((ended.reason, ended.message), (None, None));
+fn a_pod_is_ready_to_start_containers_while_it_has_its_sandbox() {
+    let pod = pod(json!({}), json!({}));
+    let told = |seen: &Observed| conditions(&plan(&pod, seen, at(100))).lines().next().unwrap_or_default().to_owned();
+    let up = set_up(Vec::new());
+    assert_eq!(told(&up), "PodReadyToStartContainers=True");
+    assert_eq!(told(&Observed { sandbox: None, ..up.clone() }), "PodReadyToStartContainers=False");
+    assert_eq!(told(&Observed { torn_down: true, ..up }), "PodReadyToStartContainers=False");
 }
 
 #[test]

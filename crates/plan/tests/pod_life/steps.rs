@@ -98,6 +98,78 @@ fn sidecars_end_from_the_last_declared_up_and_init_containers_with_the_others() 
     assert_eq!(stopped(vec![running("one", 0), exited("two", 0, 0)]), ["one"]);
 }
 
+/// What is stopped, and the phase that is shown, of a pod with a sidecar that runs beside `instances`.
+fn with_sidecar(pod: &Pod, instances: &[Instance]) -> (String, String) {
+    let plan = plan(pod, &set_up([&[running("side", 0)], instances].concat()), at(200));
+    let stopped = plan.actions.iter().filter_map(|action| match action {
+        Action::Stop { container, .. } => Some(container.as_str()),
+        _ => None,
+    });
+    (stopped.collect::<Vec<_>>().join(" "), phase(&plan).to_owned())
+}
+
+#[test]
+fn when_nothing_is_left_to_do_what_still_runs_is_stopped_and_then_the_end_is_shown() {
+    let init = json!([{"name": "side", "image": "i", "restartPolicy": "Always"}, {"name": "init", "image": "i"}]);
+    let shown_as =
+        |phase: &str| pod(json!({"restartPolicy": "Never", "initContainers": init}), json!({"phase": phase}));
+    let told = |stopped: &str, phase: &str| (stopped.to_owned(), phase.to_owned());
+    let through = exited("init", 0, 0);
+    let up = shown_as("Running");
+    assert_eq!(with_sidecar(&up, &[through.clone(), exited("a", 0, 1), running("b", 0)]), told("", "Running"));
+    let ended = [through, exited("a", 0, 0), exited("b", 0, 0)];
+    assert_eq!(with_sidecar(&up, &ended), told("side", "Running"));
+    assert_eq!(with_sidecar(&shown_as("Pending"), &[exited("init", 0, 1)]), told("side", "Pending"));
+    let all = plan(&up, &set_up([&[exited("side", 0, 137)], &ended[..]].concat()), at(201));
+    assert_eq!((phase(&all), state(&all, "side").as_str()), ("Succeeded", "Error"), "the sidecar's end matters not");
+}
+
+#[test]
+fn an_end_that_somebody_else_has_shown_stays_while_the_pod_is_stopped() {
+    let pod = pod(json!({}), json!({"phase": "Failed", "reason": "Evicted", "message": "no room"}));
+    let stopping = plan(&pod, &set_up(vec![running("a", 0), running("b", 0)]), at(200));
+    assert_eq!(names(&stopping), ["stop", "stop"]);
+    let status = stopping.status.expect("a status");
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("Evicted")));
+}
+
+#[test]
+fn a_sidecar_that_ended_starts_again_beside_what_runs() {
+    let sidecar = json!({"name": "init", "image": "i", "restartPolicy": "Always"});
+    let pod = pod(json!({"initContainers": [sidecar]}), json!({}));
+    let seen = set_up(vec![exited("init", 0, 0), running("a", 0), running("b", 0)]);
+    assert_eq!(plan(&pod, &seen, at(200)).actions, [start("init", 1)]);
+}
+
+#[test]
+fn how_an_init_container_ended_counts_though_the_runtime_has_forgotten_it() {
+    let next = |code: i32| {
+        let ended = json!({"terminated": {"exitCode": code}});
+        let init = json!({"name": "init", "image": "i", "imageID": "sha256:1", "ready": code == 0, "restartCount": 0,
+            "containerID": "stead://u-init-0", "state": ended});
+        let spec = json!({"restartPolicy": "Never", "initContainers": [{"name": "init", "image": "i"}]});
+        let pod = pod(spec, json!({"phase": "Pending", "initContainerStatuses": [init]}));
+        let plan = plan(&pod, &set_up(Vec::new()), at(100));
+        (plan.actions.clone(), phase(&plan).to_owned())
+    };
+    assert_eq!(next(0), (vec![start("a", 0), start("b", 0)], "Pending".to_owned()));
+    assert_eq!(next(3), (vec![], "Failed".to_owned()));
+}
+
+#[test]
+fn an_init_container_that_failed_for_good_fails_the_pod_though_one_before_it_would_run_again() {
+    let ended = |name: &str, code: i32| {
+        json!({"name": name, "image": "i", "imageID": "sha256:1", "ready": code == 0, "restartCount": 0,
+            "containerID": format!("stead://u-{name}-0"), "state": {"terminated": {"exitCode": code}}})
+    };
+    let init = json!([{"name": "one", "image": "i"}, {"name": "two", "image": "i", "restartPolicy": "Never"}]);
+    let status = json!({"phase": "Pending", "initContainerStatuses": [ended("one", 0), ended("two", 1)]});
+    let pod = pod(json!({"initContainers": init}), status);
+    // The node was started anew and knows nothing of them.
+    let lost = plan(&pod, &set_up(Vec::new()), at(100));
+    assert_eq!((lost.actions.as_slice(), phase(&lost)), (&[][..], "Failed"));
+}
+
 #[test]
 fn init_containers_go_one_after_the_other_and_a_sidecar_lets_the_next_one_go_once_it_has_started() {
     let probe = json!({"exec": {"command": ["x"]}});

@@ -90,9 +90,7 @@ pub struct Next {
 }
 
 impl Next {
-    fn nothing() -> Self {
-        Self::default()
-    }
+    const NOTHING: Self = Self { step: Step::Nothing, notice: None };
 
     fn step(step: Step) -> Self {
         Self { step, notice: None }

@@ -134,7 +134,7 @@ impl ProbeState {
             Outcome::Failure if !counted => return Judgement::default(),
             Outcome::Failure => false,
         };
-        self.in_a_row = if self.in_a_row > 0 && self.last_success == success { self.in_a_row + 1 } else { 1 };
+        self.in_a_row = if self.last_success == success { self.in_a_row + 1 } else { 1 };
         self.last_success = success;
         let threshold = if success { self.success_threshold } else { self.failure_threshold };
         if self.in_a_row < threshold || self.result == Some(success) {

@@ -144,7 +144,7 @@ fn claim<'a>(set: &ReplicaSet, observed: &'a [Arc<Pod>]) -> (Vec<&'a Pod>, Vec<A
 /// The pods to make or to delete.
 fn changes(set: &ReplicaSet, active: &[&Pod], observed: &Observed<'_>, now: Timestamp) -> Vec<Action> {
     let wanted = usize::try_from(replicas(set)).unwrap_or(0);
-    if active.len() < wanted {
+    if active.len() <= wanted {
         return vec![Action::CreatePod; (wanted - active.len()).min(BURST_MAX)];
     }
     let surplus = (active.len() - wanted).min(BURST_MAX);

@@ -69,6 +69,7 @@ fn prune(value: &mut Value) {
 mod tests {
     use super::*;
     use k8s_openapi::api::core::v1::{Container, EmptyDirVolumeSource, PodSpec, Volume};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
     #[test]
     fn hashes_are_the_published_ones() {
@@ -101,5 +102,15 @@ mod tests {
             template(Container { args: Some(args), ..Container::default() }, None)
         };
         assert!(!alike(&args(&["a"]), &args(&["b"])), "what is in a list counts");
+        let labelled = |value: Option<&str>| PodTemplateSpec {
+            metadata: Some(ObjectMeta {
+                labels: Some(value.map(|value| ("tier".to_owned(), value.to_owned())).into_iter().collect()),
+                ..ObjectMeta::default()
+            }),
+            ..plain.clone()
+        };
+        assert!(!alike(&labelled(Some("a")), &labelled(Some("b"))), "what is in a map counts");
+        let absent = PodTemplateSpec { metadata: Some(ObjectMeta::default()), ..plain.clone() };
+        assert!(alike(&labelled(None), &absent));
     }
 }

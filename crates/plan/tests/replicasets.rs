@@ -280,8 +280,8 @@ fn the_status_tells_apart_what_is_labelled_in_full_and_what_is_leaving() {
     });
     let leaving = with(pod("leaving"), |pod| pod.metadata.deletion_timestamp = Some(at(NOW)));
     let ended = with(leaving.clone(), |pod| pod.status.get_or_insert_default().phase = Some("Failed".to_owned()));
-    let status = plan(&set, &[pod("half"), whole, leaving, ended]).status;
-    assert_eq!((status.replicas, status.fully_labeled_replicas, status.terminating_replicas), (2, Some(1), Some(1)));
+    let status = plan(&set, &[pod("half"), whole, leaving.clone(), leaving, ended]).status;
+    assert_eq!((status.replicas, status.fully_labeled_replicas, status.terminating_replicas), (2, Some(1), Some(2)));
 }
 
 #[test]

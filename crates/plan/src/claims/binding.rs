@@ -47,7 +47,7 @@ pub fn next_for_claim(view: &ClaimView<'_>) -> Next {
         return next_for_bound(view);
     }
     if view.claim.metadata.deletion_timestamp.is_some() {
-        return Next::nothing();
+        return Next::NOTHING;
     }
     match volume_name(view.claim) {
         None => next_for_unbound(view),
@@ -205,7 +205,7 @@ fn bind(view: &ClaimView<'_>, volume: &PersistentVolume) -> Next {
         };
     }
     if Some(&status) == view.claim.status.as_ref() {
-        return Next::nothing();
+        return Next::NOTHING;
     }
     let claim = PersistentVolumeClaim { status: Some(status), ..view.claim.clone() };
     Next::step(Step::ClaimStatus(Box::new(claim)))
@@ -267,14 +267,14 @@ pub(super) fn with_phase(volume: &PersistentVolume, phase: &str, now: jiff::Time
 
 fn lost(claim: &PersistentVolumeClaim, reason: &'static str, text: &str) -> Next {
     if claim_phase(claim) == "Lost" {
-        return Next::nothing();
+        return Next::NOTHING;
     }
     Next::step(status_step(claim, "Lost")).says(true, reason, text)
 }
 
 fn pending(claim: &PersistentVolumeClaim) -> Next {
     let shown = claim.status.as_ref().and_then(|status| status.phase.as_deref());
-    if shown == Some("Pending") { Next::nothing() } else { Next::step(status_step(claim, "Pending")) }
+    if shown == Some("Pending") { Next::NOTHING } else { Next::step(status_step(claim, "Pending")) }
 }
 
 fn status_step(claim: &PersistentVolumeClaim, phase: &str) -> Step {

@@ -34,7 +34,7 @@ pub fn next_for_volume(volume: &PersistentVolume, claim: ClaimFact<'_>, now: jif
     };
     match volume_name(claim) {
         // The claim's side of the binding is still to be written.
-        None => Next::nothing(),
+        None => Next::NOTHING,
         Some(name) if Some(name) == volume.metadata.name.as_deref() => phase(volume, "Bound", now),
         Some(_) => let_go(volume, now),
     }
@@ -109,7 +109,7 @@ fn released(volume: &PersistentVolume, now: jiff::Timestamp) -> Next {
         "Released" | "Failed" => {}
         _ => return phase(volume, "Released", now),
     }
-    if is_to_be_deleted(volume) && is_ours(volume) { Next::step(Step::Reclaim) } else { Next::nothing() }
+    if is_to_be_deleted(volume) && is_ours(volume) { Next::step(Step::Reclaim) } else { Next::NOTHING }
 }
 
 /// The volume's claim went to another volume (contract 6.8).
@@ -167,7 +167,7 @@ fn is_ours(volume: &PersistentVolume) -> bool {
 
 fn phase(volume: &PersistentVolume, phase: &str, now: jiff::Timestamp) -> Next {
     if volume_phase(volume) == phase {
-        return Next::nothing();
+        return Next::NOTHING;
     }
     Next::step(Step::VolumeStatus(Box::new(with_phase(volume, phase, now))))
 }

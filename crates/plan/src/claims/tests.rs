@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod bound;
+mod classes;
 mod volumes;
 
 fn now() -> jiff::Timestamp {
@@ -173,6 +175,7 @@ fn a_claim_waits_for_its_pod_then_gets_a_volume_of_its_own_on_that_node() {
     "#]]
     .assert_eq(&shown);
     assert!(is_bound(&world.claim));
+    assert_eq!(world.claim.status.and_then(|status| status.access_modes), Some(vec!["ReadWriteOnce".to_owned()]));
 }
 
 #[test]
@@ -227,6 +230,7 @@ fn why_a_named_volume_cannot_be_had() {
         ("class", Some(json!({"spec": {"storageClassName": "other"}}))),
         ("mode", Some(json!({"spec": {"volumeMode": "Block"}}))),
         ("access", Some(json!({"spec": {"accessModes": ["ReadOnlyMany"]}}))),
+        ("attributes", Some(json!({"spec": {"volumeAttributesClassName": "gold"}}))),
         ("taken", Some(json!({"spec": {"claimRef": {"namespace": "ns", "name": "x", "uid": "c-9"}}}))),
         ("fits", Some(json!({}))),
     ];
@@ -243,9 +247,21 @@ fn why_a_named_volume_cannot_be_had() {
         class: Warning VolumeMismatch: Cannot bind to requested volume "v": storageClassName does not match | 
         mode: Warning VolumeMismatch: Cannot bind to requested volume "v": incompatible volumeMode | 
         access: Warning VolumeMismatch: Cannot bind to requested volume "v": incompatible accessMode | 
+        attributes: Warning VolumeMismatch: Cannot bind to requested volume "v": volumeAttributesClassName does not match | 
         taken: Warning FailedBinding: volume "v" already bound to a different claim. | 
         fits: volume v reserved ["bound-by-controller"] | volume v is Bound | claim -> v ["bind-completed"] | claim is Bound 10Gi | "#]]
     .assert_eq(&shown.join("\n"));
+}
+
+#[test]
+fn a_claim_that_shows_nothing_yet_is_pending() {
+    let mut world = World::of(claim(json!({"status": null})), vec![]);
+    expect![[r#"
+        Normal WaitForFirstConsumer: waiting for first consumer to be created before binding
+        claim is Pending 
+        Normal WaitForFirstConsumer: waiting for first consumer to be created before binding
+    "#]]
+    .assert_eq(&world.settle());
 }
 
 #[test]
@@ -285,50 +301,6 @@ fn what_an_unbound_claim_is_told() {
     .assert_eq(&shown.join("\n"));
 }
 
-#[test]
-fn a_claim_without_a_class_gets_the_default_one_later() {
-    let mut bare = claim(json!({}));
-    bare.spec.get_or_insert_default().storage_class_name = None;
-    let mut world = World::of(bare, vec![]);
-    let mut default = StorageClass::clone(&world.classes[0]);
-    annotate(&mut default.metadata, "storageclass.kubernetes.io/is-default-class", "true");
-    world.classes = vec![Arc::new(default)];
-    let next = world.next();
-    let Step::Claim(claim) = next.step else { panic!("{next:?}") };
-    assert_eq!(class_of_claim(&claim), "standard");
-}
-
-#[test]
-fn a_bound_claim_whose_volume_is_gone_or_anothers_is_lost_and_stays_so() {
-    let bound = |extra: Value| {
-        let base = json!({"metadata": {"annotations": {BIND_COMPLETED_ANNOTATION: "yes"}}, "spec": {"volumeName": "v"},
-                          "status": {"phase": "Bound", "capacity": {"storage": "10Gi"}}});
-        claim(overlay(base, extra))
-    };
-    let other = volume("v", json!({"spec": {"claimRef": {"namespace": "ns", "name": "data-web-0", "uid": "c-0"}}}));
-    let mut shown = World::of(bound(json!({})), vec![]).settle();
-    shown += &World::of(bound(json!({"spec": {"volumeName": ""}})), vec![]).settle();
-    shown += &World::of(bound(json!({})), vec![other]).settle();
-    expect![[r#"
-        Warning ClaimLost: Bound claim has lost its PersistentVolume. Data on the volume is lost!
-        claim is Lost 
-        Warning ClaimLost: Bound claim has lost reference to PersistentVolume. Data on the volume is lost!
-        claim is Lost 
-        Warning ClaimMisbound: Two claims are bound to the same volume, this one is bound incorrectly
-        claim is Lost 
-    "#]]
-    .assert_eq(&shown);
-}
-
-#[test]
-fn a_bound_pair_is_left_alone() {
-    let mut world = World::of(with_selected_node(&claim(json!({})), "n1"), vec![]);
-    world.settle();
-    assert_eq!(world.settle(), "");
-    let kept = next_for_volume(&world.volumes[0], ClaimFact::Exists(&world.claim), now());
-    assert_eq!(kept, Next::default());
-}
-
 fn provisioned(extra: Value) -> PersistentVolume {
     let made =
         provision(&claim(json!({})), &class("standard", "WaitForFirstConsumer", LOCAL_PROVISIONER), &node("n1"), "/v");
@@ -361,6 +333,9 @@ fn volumes_follow_their_claim() {
     let reserved = json!({"spec": {"claimRef": {"namespace": "ns", "name": "data-web-0", "uid": "c-1"}}});
     let chosen =
         overlay(reserved.clone(), json!({"metadata": {"annotations": {BOUND_BY_CONTROLLER_ANNOTATION: "yes"}}}));
+    let retained_bare = overlay(retained.clone(), json!({"metadata": {"finalizers": ["kubernetes.io/pv-protection"]}}));
+    let delete = json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}});
+    let released = json!({"status": {"phase": "Released"}});
     let cases = [
         ("free", volume("v", json!({"status": {"phase": "Pending"}})), gone),
         ("bound", provisioned(json!({"status": {"phase": "Pending"}})), ClaimFact::Exists(&mine)),
@@ -371,9 +346,13 @@ fn volumes_follow_their_claim() {
         ("failed, delete", provisioned(json!({"status": {"phase": "Failed"}})), gone),
         ("policy now retain", provisioned(retained), gone),
         ("released, not ours", volume("v", overlay(reserved.clone(), json!({"status": {"phase": "Released"}}))), gone),
-        ("user's, elsewhere", volume("v", reserved), ClaimFact::Exists(&elsewhere)),
-        ("ours, elsewhere", volume("v", chosen), ClaimFact::Exists(&elsewhere)),
+        ("user's, elsewhere", volume("v", reserved.clone()), ClaimFact::Exists(&elsewhere)),
+        ("ours, elsewhere", volume("v", chosen.clone()), ClaimFact::Exists(&elsewhere)),
         ("made, elsewhere", provisioned(json!({})), ClaimFact::Exists(&elsewhere)),
+        ("made and retained, elsewhere", provisioned(retained_bare.clone()), ClaimFact::Exists(&elsewhere)),
+        ("user's to delete, elsewhere", volume("v", overlay(reserved, delete.clone())), ClaimFact::Exists(&elsewhere)),
+        ("released, retained", provisioned(overlay(retained_bare, released.clone())), gone),
+        ("released, another's to delete", volume("v", overlay(overlay(chosen, delete), released)), gone),
     ];
     let shown: Vec<String> = cases
         .iter()
@@ -391,7 +370,11 @@ fn volumes_follow_their_claim() {
         released, not ours: nothing
         user's, elsewhere: claimRef uid Some(None), finalizers ["kubernetes.io/pv-protection"]
         ours, elsewhere: claimRef uid None, finalizers ["kubernetes.io/pv-protection"]
-        made, elsewhere: Released"#]]
+        made, elsewhere: Released
+        made and retained, elsewhere: claimRef uid Some(None), finalizers ["kubernetes.io/pv-protection"]
+        user's to delete, elsewhere: claimRef uid Some(None), finalizers ["kubernetes.io/pv-protection"]
+        released, retained: nothing
+        released, another's to delete: nothing"#]]
     .assert_eq(&shown.join("\n"));
 }
 
@@ -467,41 +450,4 @@ fn a_claim_is_kept_while_a_pod_on_a_node_uses_it() {
 fn generic_ephemeral_volumes_are_claims_named_after_pod_and_volume() {
     let pod = pod(json!({"spec": {"volumes": [{"name": "tmp", "ephemeral": {}}, {"name": "e", "emptyDir": {}}]}}));
     assert_eq!(claims_of(&pod), ["web-0-tmp"]);
-}
-
-#[test]
-fn the_newest_default_class_wins_and_ties_go_by_name() {
-    let marked = |name: &str, created: &str| {
-        let mut class = StorageClass::clone(&class(name, "Immediate", "p"));
-        annotate(&mut class.metadata, "storageclass.kubernetes.io/is-default-class", "true");
-        class.metadata.creation_timestamp =
-            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(created.parse().expect("a time")));
-        Arc::new(class)
-    };
-    let (old, b, a) =
-        (marked("z", "2026-01-01T00:00:00Z"), marked("b", "2026-01-02T00:00:00Z"), marked("a", "2026-01-02T00:00:00Z"));
-    let classes = [old, b, a, class("plain", "Immediate", "p")];
-    assert_eq!(default_class(&classes).and_then(|class| class.metadata.name.as_deref()), Some("a"));
-}
-
-#[test]
-fn a_bound_local_claim_grows_with_what_it_asks_for() {
-    let reference = json!({"kind": "PersistentVolumeClaim", "namespace": "ns", "name": "data-web-0", "uid": "c-1"});
-    let mut local = volume("pvc-c-1", json!({"spec": {"claimRef": reference}, "status": {"phase": "Bound"}}));
-    annotate(&mut local.metadata, PROVISIONED_BY_ANNOTATION, LOCAL_PROVISIONER);
-    let bound = claim(json!({
-        "metadata": {"annotations": {BIND_COMPLETED_ANNOTATION: "yes"}},
-        "spec": {"volumeName": "pvc-c-1", "resources": {"requests": {"storage": "20Gi"}}},
-        "status": {"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "10Gi"}},
-    }));
-    let mut fixed = World::of(bound.clone(), vec![local.clone()]);
-    assert_eq!(fixed.settle(), "", "its class says nothing of growing");
-    let mut growing = World::of(bound, vec![local]);
-    let class = StorageClass { allow_volume_expansion: Some(true), ..StorageClass::clone(&growing.classes[0]) };
-    growing.classes = vec![Arc::new(class)];
-    growing.settle();
-    let capacity = growing.claim.status.and_then(|status| status.capacity).unwrap_or_default();
-    assert_eq!(capacity["storage"].0, "20Gi");
-    let capacity = growing.volumes[0].spec.clone().and_then(|spec| spec.capacity).unwrap_or_default();
-    assert_eq!(capacity["storage"].0, "20Gi");
 }

@@ -75,9 +75,6 @@ fn share_out(step: &mut Step<'_>, family: &mut Family) {
 /// What one set gains or loses, within what is left.
 fn part_of(step: &Step<'_>, set: &ReplicaSet, to_add: i32, added: i32) -> i32 {
     let left = to_add - added;
-    if left == 0 {
-        return 0;
-    }
     let now = size(set);
     let part = if step.want.replicas == 0 {
         -now
@@ -86,7 +83,7 @@ fn part_of(step: &Step<'_>, set: &ReplicaSet, to_add: i32, added: i32) -> i32 {
         let max_before = sets::max_before(set).unwrap_or_else(|| step.want.stored().replicas.unwrap_or(0));
         if max_before == 0 { 0 } else { rounded_division(i64::from(now) * i64::from(max_now), max_before) - now }
     };
-    if to_add > 0 { part.clamp(0, left) } else { part.clamp(left, 0) }
+    part.clamp(left.min(0), left.max(0))
 }
 
 /// `value / by`, to the nearest whole number, halves away from zero.

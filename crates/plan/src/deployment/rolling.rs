@@ -60,7 +60,7 @@ fn grow(step: &mut Step<'_>, family: &mut Family) -> bool {
     let (replicas, surge, total) = (step.want.replicas, step.want.surge, family.total());
     let Some(mut set) = family.new.take() else { return false };
     let now = size(&set);
-    let to = if now > replicas { replicas } else { now + (replicas + surge - total).clamp(0, replicas - now) };
+    let to = replicas.min(now + (replicas + surge - total).max(0));
     if to != now {
         sets::resize(step, &mut set, to);
     }
@@ -80,7 +80,7 @@ fn shrink(step: &mut Step<'_>, family: &mut Family) -> bool {
     }
     let mut healthy_left = (available_all - available_min).max(0);
     let mut taken = false;
-    for set in family.old.iter_mut().filter(|set| size(set) > 0) {
+    for set in &mut family.old {
         let unhealthy = (size(set) - available(set)).clamp(0, unhealthy_left);
         unhealthy_left -= unhealthy;
         let healthy = (size(set) - unhealthy).clamp(0, healthy_left);

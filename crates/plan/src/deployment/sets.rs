@@ -184,25 +184,21 @@ fn is_of(want: &Want<'_>, set: &ReplicaSet) -> bool {
     revisions::alike(&template, &want.spec.template)
 }
 
-/// Plans the write of `set` when it differs from what was seen, as one write per set and step.
+/// Plans the write of `set` when it differs from what was seen, as one write per set and step. A set that the
+/// step makes is not written again.
 fn write(step: &mut Step<'_>, seen: &ReplicaSet, set: &ReplicaSet) {
     if seen == set {
         return;
     }
     let from = Some(size(seen)).filter(|from| *from != size(set));
     let planned = step.writes.iter_mut().find_map(|action| match action {
-        Action::CreateSet(planned) if planned.metadata.name == set.metadata.name => Some((planned, None)),
-        Action::UpdateSet { set: planned, from } if planned.metadata.name == set.metadata.name => {
-            Some((planned, Some(from)))
-        }
+        Action::UpdateSet { set: planned, from } if planned.metadata.name == set.metadata.name => Some((planned, from)),
         _ => None,
     });
     match planned {
         Some((planned, before)) => {
             **planned = set.clone();
-            if let Some(before) = before {
-                *before = before.or(from);
-            }
+            *before = before.or(from);
         }
         None => step.writes.push(Action::UpdateSet { set: Box::new(set.clone()), from }),
     }

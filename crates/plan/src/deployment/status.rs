@@ -48,7 +48,6 @@ pub(super) fn differs(want: &Want<'_>, status: &DeploymentStatus) -> bool {
         ready_replicas: some(status.ready_replicas.unwrap_or(0)),
         available_replicas: some(status.available_replicas.unwrap_or(0)),
         unavailable_replicas: some(status.unavailable_replicas.unwrap_or(0)),
-        conditions: status.conditions.clone().filter(|conditions| !conditions.is_empty()),
         ..status.clone()
     };
     comparable(&want.stored()) != comparable(status)

@@ -176,7 +176,7 @@ fn fit(
         let room = SLICE_ENDPOINTS_MAX.saturating_sub(count(slice));
         slice.endpoints.get_or_insert_default().extend(left.by_ref().take(room));
     }
-    if left.len() > 0 && left.len() < SLICE_ENDPOINTS_MAX {
+    if left.len() > 0 {
         let fullest = (0..untouched.len())
             .filter(|index| count(&untouched[*index]) + left.len() <= SLICE_ENDPOINTS_MAX)
             .max_by_key(|index| count(&untouched[*index]));

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod many;
 mod wire;
 
 fn service(spec: Value) -> Service {
@@ -39,6 +40,12 @@ fn pod(name: &str, ip: &str, ready: &str) -> Arc<Pod> {
         pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:02:00Z");
     }
     Arc::new(serde_json::from_value(pod).expect("a Pod"))
+}
+
+fn changed(pod: &Pod, change: impl FnOnce(&mut Pod)) -> Pod {
+    let mut pod = pod.clone();
+    change(&mut pod);
+    pod
 }
 
 fn node(name: &str) -> Option<Arc<Node>> {
@@ -232,54 +239,42 @@ fn named_ports_are_looked_up_per_pod_and_group_the_addresses() {
 }
 
 #[test]
+fn a_pod_without_the_port_is_left_out_of_the_old_kind_but_a_headless_service_without_ports_needs_none() {
+    let pods = [pod("web-0", "10.0.0.1", "True")];
+    let endpoints = |spec: Value| {
+        let mut world = World::default();
+        world.settle(&service(spec), &pods);
+        show_endpoints(&world.endpoints.expect("made"))
+    };
+    let selector = json!({"app": "web"});
+    let other = json!([{"name": "admin", "port": 90, "targetPort": "admin"}]);
+    assert_eq!(endpoints(json!({"clusterIP": "None", "selector": selector})), "{ ready=10.0.0.1 not=} []");
+    assert_eq!(endpoints(json!({"clusterIP": "None", "selector": selector, "ports": other})), " []");
+    assert_eq!(endpoints(json!({"clusterIP": "10.96.1.1", "selector": selector, "ports": other})), " []");
+}
+
+#[test]
+fn the_last_pod_of_a_headless_service_without_ports_is_taken_back_too() {
+    let mut world = World::default();
+    let service = service(json!({"clusterIP": "None", "selector": {"app": "web"}}));
+    let mut shown = world.settle(&service, &[pod("web-0", "10.0.0.1", "True")]);
+    shown += &world.settle(&service, &[]);
+    expect![[r#"
+        create slice web-1 IPv4 [] 10.0.0.1 web-0 z1 ready+serving
+        endpoints { ready=10.0.0.1 not=} []
+        update slice web-1 IPv4 [] 
+        endpoints  []
+    "#]]
+    .assert_eq(&shown);
+}
+
+#[test]
 fn addresses_are_sorted_as_numbers() {
     let pods = [pod("a", "10.0.0.10", "True"), pod("b", "10.0.0.9", "True"), pod("c", "10.0.0.100", "False")];
     let mut world = World::default();
     world.settle(&headless(), &pods);
     expect!["{80 ready=10.0.0.9,10.0.0.10 not=10.0.0.100} []"]
         .assert_eq(&show_endpoints(&world.endpoints.expect("made")));
-}
-
-fn many(count: usize) -> Vec<Arc<Pod>> {
-    (0..count).map(|n| pod(&format!("web-{n}"), &format!("10.0.{}.{}", n / 200, n % 200 + 1), "True")).collect()
-}
-
-#[test]
-fn slices_hold_a_hundred_and_a_change_touches_as_few_as_possible() {
-    let mut world = World::default();
-    let mut shown = world.settle(&headless(), &many(250));
-    shown += "-- one more\n";
-    shown += &world.settle(&headless(), &many(251));
-    shown += "-- one less, one other\n";
-    let mut pods = many(251);
-    pods.remove(0);
-    pods.push(pod("other", "10.9.9.9", "True"));
-    shown += &world.settle(&headless(), &pods);
-    expect![[r#"
-        create slice web-1 IPv4 [80] 100 endpoints
-        create slice web-2 IPv4 [80] 100 endpoints
-        create slice web-3 IPv4 [80] 50 endpoints
-        endpoints {80 ready=250 addresses not=} []
-        -- one more
-        update slice web-3 IPv4 [80] 51 endpoints
-        endpoints {80 ready=251 addresses not=} []
-        -- one less, one other
-        update slice web-1 IPv4 [80] 100 endpoints
-        endpoints {80 ready=251 addresses not=} []
-    "#]]
-    .assert_eq(&shown);
-}
-
-#[test]
-fn beyond_a_thousand_addresses_the_old_kind_is_cut_and_says_so() {
-    let mut world = World::default();
-    let mut pods = many(990);
-    pods.extend((0..30).map(|n| pod(&format!("slow-{n}"), &format!("10.8.0.{}", n + 1), "False")));
-    world.settle(&headless(), &pods);
-    expect![[r#"{80 ready=990 addresses not=10 addresses} ["truncated"]"#]]
-        .assert_eq(&show_endpoints(world.endpoints.as_ref().expect("made")));
-    world.settle(&headless(), &many(1000));
-    expect!["{80 ready=1000 addresses not=} []"].assert_eq(&show_endpoints(&world.endpoints.expect("made")));
 }
 
 #[test]
@@ -326,6 +321,16 @@ fn trigger_times_are_creation_first_then_the_earliest_new_transition() {
     assert_eq!(show(times.advance(&service, &[pod("a", "10.0.0.1", "True")])), "-");
     let pods = [pod("a", "10.0.0.1", "True"), pod("b", "10.0.0.2", "True")];
     assert_eq!(show(times.advance(&service, &pods)), "2026-01-01T00:01:00Z");
+    let mut changed = Pod::clone(&pods[0]);
+    let conditions = changed.status.get_or_insert_default().conditions.get_or_insert_default();
+    conditions[0].last_transition_time = serde_json::from_value(json!("2026-01-01T00:05:00Z")).ok();
+    let pods = [Arc::new(changed), pods[1].clone()];
+    assert_eq!(show(times.advance(&service, &pods)), "2026-01-01T00:05:00Z");
+    // A Service of the same name, made before anybody saw that the first one went.
+    let mut anew = service.clone();
+    anew.metadata.creation_timestamp = serde_json::from_value(json!("2026-01-01T00:07:00Z")).ok();
+    assert_eq!(show(times.advance(&anew, &pods)), "2026-01-01T00:07:00Z");
+    assert_eq!(show(times.advance(&anew, &pods)), "-");
 }
 
 #[test]

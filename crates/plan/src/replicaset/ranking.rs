@@ -23,10 +23,11 @@ pub(super) fn victims<'a>(
     now: Timestamp,
 ) -> Vec<&'a Pod> {
     let mut ranked = active.to_vec();
-    if count < ranked.len() {
-        let crowd = crowd(set, observed);
-        ranked.sort_by(|a, b| compare(a, b, &crowd, now));
+    if count >= ranked.len() {
+        return ranked;
     }
+    let crowd = crowd(set, observed);
+    ranked.sort_by(|a, b| compare(a, b, &crowd, now));
     ranked.truncate(count);
     ranked
 }

@@ -80,17 +80,15 @@ pub fn finish(
 }
 
 /// Absent and zero counts are the same.
-fn comparable(status: &ReplicaSetStatus) -> (ReplicaSetStatus, i64) {
+fn comparable(status: &ReplicaSetStatus) -> ReplicaSetStatus {
     let count = |count: Option<i32>| Some(count.unwrap_or(0));
-    let comparable = ReplicaSetStatus {
+    ReplicaSetStatus {
         fully_labeled_replicas: count(status.fully_labeled_replicas),
         ready_replicas: count(status.ready_replicas),
         available_replicas: count(status.available_replicas),
-        observed_generation: None,
         conditions: status.conditions.clone().filter(|conditions| !conditions.is_empty()),
         ..status.clone()
-    };
-    (comparable, status.observed_generation.unwrap_or(0))
+    }
 }
 
 fn min_ready_s(set: &ReplicaSet) -> i32 {

@@ -10,8 +10,6 @@ use super::{filters, node_selector};
 const SCORE_MAX: i64 = 100;
 const WEIGHT_TAINTS: i64 = 3;
 const WEIGHT_AFFINITY: i64 = 2;
-const WEIGHT_FIT: i64 = 1;
-const WEIGHT_BALANCE: i64 = 1;
 
 /// The position of the best node, none if there is none; `tie` picks among equals.
 pub(super) fn best<'a>(pod: &Pod, nodes: impl Iterator<Item = &'a NodeState>, tie: usize) -> Option<usize> {
@@ -27,10 +25,8 @@ pub(super) fn best<'a>(pod: &Pod, nodes: impl Iterator<Item = &'a NodeState>, ti
         .zip(taints.iter().zip(&affinity))
         .map(|(state, (taints, affinity))| {
             let used = usage(state, &asked);
-            WEIGHT_TAINTS * taints
-                + WEIGHT_AFFINITY * affinity
-                + WEIGHT_FIT * least_allocated(used)
-                + WEIGHT_BALANCE * balance(used)
+            // Room and evenness weigh once.
+            WEIGHT_TAINTS * taints + WEIGHT_AFFINITY * affinity + least_allocated(used) + balance(used)
         })
         .collect();
     let best = scores.iter().max()?;

@@ -11,6 +11,7 @@ use super::*;
 
 mod facts;
 mod scores;
+mod volumes;
 
 #[derive(Default)]
 struct World {
@@ -192,6 +193,19 @@ fn a_node_takes_only_so_many_pods_and_finished_ones_do_not_count() {
     finished.status = serde_json::from_value(json!({"phase": "Succeeded"})).expect("a status");
     world.cluster.place(&finished, "n1");
     world.check(json!({}), &expect!["bind to n1"]);
+    let none = json!({"status": {"allocatable": {"cpu": "2", "memory": "4Gi", "pods": "0"}}});
+    World::default().node("n1", none).check(
+        json!({}),
+        &expect!["0/1 nodes are available: 1 Too many pods. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."],
+    );
+}
+
+#[test]
+fn a_node_that_has_become_too_small_still_takes_what_asks_for_none_of_what_is_short() {
+    let world = World::default().node("n1", json!({})).running("a", "n1", asks("2", "1Gi"));
+    let world = world.node("n1", json!({"status": {"allocatable": {"cpu": "1", "memory": "4Gi", "pods": "10"}}}));
+    assert_eq!(world.decide(asks("0", "1Gi")), "bind to n1");
+    assert!(world.decide(asks("1m", "1Gi")).contains("Insufficient cpu"));
 }
 
 #[test]
@@ -257,79 +271,6 @@ fn host_ports_conflict_by_address_protocol_and_number() {
         port("", "TCP"),
         &expect!["0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."],
     );
-}
-
-#[test]
-fn pods_stick_to_their_volumes_node() {
-    let world =
-        World::default().node("n1", json!({})).node("n2", json!({})).class("WaitForFirstConsumer", "stead.dev/local");
-    let world = world.volume("v1", "n2").bound("data", "v1").bound("lost", "v9");
-    world.check(uses(&["data"]), &expect!["bind to n2"]);
-    world.check(
-        uses(&["lost"]),
-        &expect!["0/2 nodes are available: 2 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s). preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."],
-    );
-    let world = world.volume("v2", "n3").bound("far", "v2");
-    world.check(
-        uses(&["far"]),
-        &expect!["0/2 nodes are available: 2 node(s) didn't match PersistentVolume's node affinity. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."],
-    );
-}
-
-#[test]
-fn waiting_claims_are_provisioned_on_the_chosen_node_and_then_stay_there() {
-    let world =
-        World::default().node("n1", json!({})).node("n2", json!({})).class("WaitForFirstConsumer", "stead.dev/local");
-    let world = world.running("busy", "n1", asks("2", "1Gi")).claim("data", json!({}));
-    let mut spec = uses(&["data"]);
-    spec["containers"] = asks("1", "1Gi")["containers"].clone();
-    world.check(spec.clone(), &expect!["prepare n2: tell data to be on n2"]);
-    let selected = json!({"metadata": {"annotations": {crate::claims::SELECTED_NODE_ANNOTATION: "n2"}}});
-    world.claim("data", selected).check(spec, &expect!["prepare n2: "]);
-}
-
-#[test]
-fn waiting_claims_take_free_volumes_each_its_own() {
-    let world = World::default().node("n1", json!({})).class("WaitForFirstConsumer", "kubernetes.io/no-provisioner");
-    let world = world.claim("a", json!({})).claim("b", json!({})).volume("v1", "n1");
-    world.check(
-        uses(&["a", "b"]),
-        &expect!["0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."],
-    );
-    world.volume("v2", "n1").check(uses(&["a", "b"]), &expect!["prepare n1: reserve v1 for a, reserve v2 for b"]);
-}
-
-#[test]
-fn claims_that_cannot_be_used_say_so_for_all_nodes() {
-    let world = World::default().node("n1", json!({})).class("Immediate", "stead.dev/local");
-    let world = world.claim("unbound", json!({}));
-    let world = world.claim("going", json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
-    let world = world.claim("lost", json!({"spec": {"volumeName": "v"}, "status": {"phase": "Lost"}}));
-    let ephemeral = json!({"volumes": [{"name": "tmp", "ephemeral": {}}]});
-    let specs = [uses(&["none"]), uses(&["unbound"]), uses(&["going"]), uses(&["lost"]), ephemeral];
-    let shown: Vec<String> = specs.into_iter().map(|spec| world.decide(spec)).collect();
-    let all = shown
-        .join("\n")
-        .replace(" preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.", "");
-    expect![[r#"
-        0/1 nodes are available: persistentvolumeclaim "none" not found.
-        0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.
-        0/1 nodes are available: persistentvolumeclaim "going" is being deleted.
-        0/1 nodes are available: persistentvolumeclaim "lost" bound to non-existent persistentvolume "v".
-        0/1 nodes are available: waiting for ephemeral volume controller to create the persistentvolumeclaim "p-tmp"."#]]
-    .assert_eq(&all);
-}
-
-#[test]
-fn read_write_once_pod_means_one_pod() {
-    let world = World::default().node("n1", json!({})).volume("v1", "n1").bound("data", "v1");
-    let mut claim = PersistentVolumeClaim::clone(&world.claims["data"]);
-    claim.spec.get_or_insert_default().access_modes = Some(vec!["ReadWriteOncePod".to_owned()]);
-    let mut world = world;
-    world.claims.insert("data".to_owned(), Arc::new(claim));
-    assert_eq!(world.decide(uses(&["data"])), "bind to n1");
-    let world = world.running("first", "n1", uses(&["data"]));
-    assert!(world.decide(uses(&["data"])).contains("ReadWriteOncePod access mode already in-use by another pod"));
 }
 
 #[test]

@@ -42,6 +42,11 @@ fn the_unhealthy_go_first_then_the_oldest_as_far_as_the_budget_allows() {
         (&[("a", 4, 4), ("b", 4, 4), ("c", 5, 2)], "a=2 b=4 c=5"),
         (&[("a", 4, 2), ("b", 4, 3), ("c", 5, 4)], "a=1 b=3 c=5"),
         (&[("a", 1, 1), ("b", 7, 7), ("c", 5, 5)], "b=3 c=5"),
+        // What is down goes as far as the budget allows, though too few are up as it is.
+        (&[("a", 8, 3), ("b", 5, 2)], "a=6 b=5"),
+        (&[("a", 4, 1), ("b", 4, 1), ("c", 5, 2)], "a=2 b=4 c=5"),
+        // What went for being down is not counted again among those that may go though they are up.
+        (&[("a", 2, 1), ("b", 2, 2), ("c", 9, 9)], "c=9"),
     ] {
         assert_eq!(step(&mut family(10, 3, 2, sizes)), wanted, "{sizes:?}");
     }
@@ -51,6 +56,11 @@ fn the_unhealthy_go_first_then_the_oldest_as_far_as_the_budget_allows() {
 fn a_new_set_that_somebody_made_too_large_is_brought_back() {
     assert_eq!(step(&mut family(3, 1, 0, &[("a", 5, 5)])), "a=3");
     assert_eq!(step(&mut family(3, 1, 0, &[("a", 1, 1), ("b", 4, 4)])), "a=1 b=3");
+    let mut recreated = family(3, 1, 0, &[("a", 5, 5)]);
+    recreated.edit(|spec| {
+        spec.strategy = Some(DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None });
+    });
+    assert_eq!(step(&mut recreated), "a=3");
 }
 
 #[test]
@@ -63,6 +73,11 @@ fn scaling_in_the_middle_keeps_the_proportions_of_all_sets() {
         (&[("a", 5, 5), ("b", 5, 5), ("c", 3, 0)], 5, "a=3 b=3 c=2"),
         (&[("a", 4, 4), ("b", 4, 4), ("c", 5, 0)], 11, "a=4 b=4 c=6"),
         (&[("a", 12, 12), ("b", 1, 0)], 9, "a=11 b=1"),
+        // Of sets of one size the newer grows first, the older shrinks first.
+        (&[("a", 6, 6), ("b", 6, 6)], 11, "a=6 b=8"),
+        (&[("a", 6, 6), ("b", 6, 6)], 8, "a=5 b=6"),
+        // The parts are rounded up, and what was given away is gone.
+        (&[("a", 4, 4), ("b", 4, 4), ("c", 5, 0)], 12, "a=4 b=5 c=6"),
     ] {
         let mut world = family(10, 3, 2, sizes);
         world.edit(|spec| spec.replicas = Some(replicas));
@@ -84,6 +99,36 @@ fn once_the_new_set_has_everything_scaling_takes_the_old_ones_away() {
         "one of the new is not up yet, so all keep their part"
     );
     assert_eq!(paused(&[("a", 2, 2), ("b", 9, 9)]), "a=2 b=11");
+    assert_eq!(paused(&[("a", 2, 2), ("b", 11, 10)]), "a=2 b=11", "as many are up, but it is too large");
+}
+
+#[test]
+fn a_set_without_replicas_is_not_written_when_the_others_are_scaled() {
+    let written = |sizes: &[(&str, i32, i32)]| {
+        let mut world = family(10, 3, 2, sizes);
+        // What all were scaled under is not true any more.
+        world.budget(2, 2);
+        world.edit(|spec| spec.paused = Some(true));
+        let plan = world.plan();
+        let images = plan.actions().map(|action| match action {
+            Action::UpdateSet { set, .. } => image_of(set),
+            other => panic!("{other:?}"),
+        });
+        images.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(written(&[("a", 0, 0), ("b", 2, 2), ("c", 10, 10)]), "b", "the new one has everything");
+    assert_eq!(written(&[("a", 0, 0), ("b", 8, 8), ("c", 5, 0)]), "b c");
+}
+
+#[test]
+fn a_set_that_somebody_scaled_to_what_is_wanted_does_not_hold_up_the_next_rollout() {
+    let mut world = family(3, 1, 0, &[("a", 4, 4)]);
+    world.edit(|spec| spec.replicas = Some(4));
+    world.sync();
+    assert_eq!(world.annotation("a", "deployment.kubernetes.io/desired-replicas").as_deref(), Some("4"));
+    world.image("b");
+    world.run();
+    assert_eq!(world.sizes(), "b=4");
 }
 
 #[test]

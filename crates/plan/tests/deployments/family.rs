@@ -170,6 +170,24 @@ fn an_old_set_that_is_in_use_is_passed_over_but_counts_as_history() {
 }
 
 #[test]
+fn an_old_set_that_is_to_have_pods_is_no_history_while_it_has_none_yet() {
+    let mut world = World::running(4);
+    world.image("b");
+    world.run();
+    let resize = |world: &mut World, image: &str, size: i32| {
+        let set = world.sets.values_mut().find(|set| image_of(set) == image).expect("the set");
+        set.spec.get_or_insert_default().replicas = Some(size);
+    };
+    resize(&mut world, "a", 1);
+    resize(&mut world, "b", 3);
+    world.edit(|spec| {
+        spec.revision_history_limit = Some(0);
+        spec.paused = Some(true);
+    });
+    assert_eq!(planned(&world), ["update b from Some(3) to 4"]);
+}
+
+#[test]
 fn a_set_that_is_at_zero_does_not_hold_up_a_rollout_by_what_it_was_scaled_under() {
     let mut world = World::running(3);
     world.image("b");
@@ -183,18 +201,25 @@ fn a_set_that_is_at_zero_does_not_hold_up_a_rollout_by_what_it_was_scaled_under(
 
 #[test]
 fn the_revisions_a_set_has_been_are_kept_as_far_as_they_fit() {
-    let mut world = World::running(1);
-    let long: Vec<String> = (100..600).map(|number: i32| number.to_string()).collect();
-    let set = world.sets.values_mut().next().expect("one set");
-    let key = "deployment.kubernetes.io/revision-history".to_owned();
-    set.metadata.annotations.get_or_insert_default().insert(key.clone(), long.join(","));
-    world.image("b");
-    world.run();
-    world.image("a");
-    world.run();
-    let history = world.annotation("a", &key).expect("it has been several");
+    let history_after = |first: i32| {
+        let mut world = World::running(1);
+        let long: Vec<String> = (101..600).map(|number: i32| number.to_string()).collect();
+        let set = world.sets.values_mut().next().expect("one set");
+        let key = "deployment.kubernetes.io/revision-history".to_owned();
+        let before = format!("{first},{}", long.join(","));
+        set.metadata.annotations.get_or_insert_default().insert(key.clone(), before);
+        world.image("b");
+        world.run();
+        world.image("a");
+        world.run();
+        world.annotation("a", &key).expect("it has been several")
+    };
+    let history = history_after(100);
     assert!(history.starts_with("101,102,") && history.ends_with(",599,1"), "{history}");
     assert_eq!(history.len(), 1997);
+    let history = history_after(99);
+    assert!(history.starts_with("99,101,") && history.ends_with(",599,1"), "{history}");
+    assert_eq!(history.len(), 2000, "it fits exactly");
 }
 
 #[test]

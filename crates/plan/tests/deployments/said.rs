@@ -75,12 +75,52 @@ fn every_step_of_a_rollout_is_told_with_its_time() {
     let progress = |world: &World| said(world).lines().find(|line| line.starts_with("Progressing")).map(str::to_owned);
     let complete = progress(&world);
     wait_s(&mut world, 10);
-    // A replica that is lost later is no matter of the rollout.
-    world.pods(|_| 1);
+    // Replicas that are lost later and come back one by one are no matter of the rollout.
+    for up in [0, 1, 2] {
+        world.pods(|_| up);
+        world.sync();
+        assert_eq!(progress(&world), complete);
+    }
+}
+
+#[test]
+fn replicas_that_become_ready_or_available_are_progress_each() {
+    let mut world = World::new(3);
+    world.edit(|spec| spec.min_ready_seconds = Some(60));
     world.sync();
-    assert_eq!(progress(&world), complete);
+    let mut up = |ready: i32, available: i32| {
+        wait_s(&mut world, 10);
+        world.pods(|_| available);
+        for set in world.sets.values_mut() {
+            set.status.get_or_insert_default().ready_replicas = Some(ready);
+        }
+        world.sync();
+        said(&world).lines().find(|line| line.starts_with("Progressing")).expect("it is said").to_owned()
+    };
+    let pods = up(0, 0);
+    let ready = up(1, 0);
+    let available = up(1, 1);
+    let nothing = up(1, 1);
+    check(
+        &[pods, ready, available, nothing].join("\n"),
+        expect![[r#"
+        Progressing=True ReplicaSetUpdated since 0 s, as of 11 s: ReplicaSet "a" is progressing.
+        Progressing=True ReplicaSetUpdated since 0 s, as of 21 s: ReplicaSet "a" is progressing.
+        Progressing=True ReplicaSetUpdated since 0 s, as of 31 s: ReplicaSet "a" is progressing.
+        Progressing=True ReplicaSetUpdated since 0 s, as of 31 s: ReplicaSet "a" is progressing."#]],
+    );
+}
+
+#[test]
+fn a_deployment_of_none_is_complete_at_once() {
+    let mut world = World::new(0);
     world.run();
-    assert_eq!(progress(&world), complete);
+    check(
+        &said(&world),
+        expect![[r#"
+        Progressing=True NewReplicaSetAvailable since 0 s, as of 0 s: ReplicaSet "a" has successfully progressed.
+        Available=True MinimumReplicasAvailable since 0 s, as of 0 s: Deployment has minimum availability."#]],
+    );
 }
 
 #[test]
@@ -117,6 +157,34 @@ fn pausing_is_told_and_going_on_too() {
         Available=True MinimumReplicasAvailable since 1 s, as of 1 s: Deployment has minimum availability.
         Progressing=True NewReplicaSetCreated since 1 s, as of 1 s: Created new replica set "b""#]],
     );
+    // In the middle of a rollout nothing else may be there to tell.
+    world.edit(|spec| spec.paused = Some(true));
+    world.sync();
+    wait_s(&mut world, 10);
+    world.edit(|spec| spec.paused = Some(false));
+    world.sync();
+    check(
+        said(&world).lines().last().unwrap_or_default(),
+        expect!["Progressing=Unknown DeploymentResumed since 2 s, as of 12 s: Deployment is resumed"],
+    );
+}
+
+#[test]
+fn a_rollout_that_is_stuck_stays_so_when_it_is_paused() {
+    let mut world = World::running(2);
+    world.image("broken");
+    let broken = |image: &str| if image == "broken" { 0 } else { i32::MAX };
+    world.run_with(broken);
+    world.now = world.plan().wake_at.expect("it looks again");
+    world.sync();
+    let stuck = said(&world);
+    assert!(stuck.contains("ProgressDeadlineExceeded"), "{stuck}");
+    wait_s(&mut world, 10);
+    for paused in [true, false] {
+        world.edit(|spec| spec.paused = Some(paused));
+        world.sync();
+        assert_eq!(said(&world), stuck);
+    }
 }
 
 #[test]
@@ -165,7 +233,7 @@ fn pods_that_a_set_cannot_make_are_told_until_it_can() {
         message: Some("quota exceeded".to_owned()),
         last_transition_time: None,
     };
-    let other = ReplicaSetCondition { type_: "Other".to_owned(), ..failure.clone() };
+    let other = ReplicaSetCondition { type_: "Other".to_owned(), message: Some("well".to_owned()), ..failure.clone() };
     let set = |world: &mut World, conditions| {
         let set = world.sets.get_mut(&name).expect("it stays");
         set.status.get_or_insert_default().conditions = conditions;

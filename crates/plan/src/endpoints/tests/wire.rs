@@ -2,12 +2,6 @@
 
 use super::*;
 
-fn changed(pod: &Pod, change: impl FnOnce(&mut Pod)) -> Pod {
-    let mut pod = pod.clone();
-    change(&mut pod);
-    pod
-}
-
 #[test]
 fn slices_and_endpoints_are_written_in_full() {
     let pods = [pod("web-0", "10.0.0.1", "True"), pod("web-1", "10.0.0.2", "False")];
@@ -268,38 +262,4 @@ fn endpoints_of_ours_without_a_service_are_abandoned() {
     assert!(!is_abandoned(&endpoints(ours, json!({LEADER_ANNOTATION: "me"}))), "it is somebody's lock");
     assert!(!is_abandoned(&endpoints(json!({ENDPOINTS_MANAGED_BY_LABEL: "other"}), json!({}))));
     assert!(!is_abandoned(&endpoints(json!({}), json!({}))));
-}
-
-#[test]
-fn each_group_of_ports_keeps_its_share_of_a_thousand_addresses() {
-    let spec = json!({"clusterIP": "10.96.1.1", "selector": {"app": "web"},
-        "ports": [{"name": "http", "port": 80, "targetPort": "http"}]});
-    let on = |port: i32, count: usize, net: u8, ready: &str| {
-        (0..count)
-            .map(|n| {
-                let made = pod(&format!("p{port}-{net}-{n}"), &format!("10.{net}.{}.{}", n / 200, n % 200 + 1), ready);
-                Arc::new(changed(&made, |pod| {
-                    let ports = pod.spec.get_or_insert_default().containers[0].ports.as_mut();
-                    ports.expect("ports")[0].container_port = port;
-                }))
-            })
-            .collect::<Vec<_>>()
-    };
-    let shown = |pods: &[Arc<Pod>]| {
-        let mut world = World::default();
-        world.settle(&service(spec.clone()), pods);
-        let endpoints = world.endpoints.expect("made");
-        let count = |list: &Option<Vec<k8s_openapi::api::core::v1::EndpointAddress>>| list.as_ref().map_or(0, Vec::len);
-        let subsets = endpoints.subsets.unwrap_or_default();
-        let counts = subsets.iter().map(|subset| (count(&subset.addresses), count(&subset.not_ready_addresses)));
-        (counts.collect::<Vec<_>>(), endpoints.metadata.annotations.is_some())
-    };
-    let too_many_ready = [on(1, 300, 1, "True"), on(2, 900, 2, "True"), on(3, 9, 3, "False")].concat();
-    assert_eq!(shown(&too_many_ready), (vec![(250, 0), (750, 0)], true));
-    let too_many_unready = [on(1, 400, 1, "True"), on(1, 600, 2, "False"), on(2, 300, 3, "False")].concat();
-    assert_eq!(shown(&too_many_unready), (vec![(400, 400), (0, 200)], true));
-    let just_ready = [on(1, 1000, 1, "True"), on(2, 5, 2, "False")].concat();
-    assert_eq!(shown(&just_ready), (vec![(1000, 0)], true));
-    let just_enough = [on(1, 500, 1, "True"), on(2, 500, 2, "False")].concat();
-    assert_eq!(shown(&just_enough), (vec![(500, 0), (0, 500)], false));
 }

@@ -9,6 +9,7 @@ mod losses;
 mod panics;
 mod preparing;
 mod probes;
+mod process;
 mod references;
 mod runtime;
 mod users;

@@ -15,18 +15,19 @@ use serde_json::{Value, json};
 use stead_apiserver::{ApiServer, Config, Identity, NoNodes};
 use stead_client::{Cache, ListScope};
 use stead_image::{ImageConfig, ImageStore, Mirror, RegistryConfig};
-use stead_node::{Agent, AgentConfig, AgentParts, NodeCaches};
+use stead_node::{Agent, AgentConfig};
 use stead_runtime::{ContainerId, ContainerInfo};
 use stead_store::{Embedded, Limits};
 use tempfile::TempDir;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt as _;
 
+use crate::process::{Machine, Process};
 use crate::runtime::{Shared, Watched, runs};
 
 /// Nothing here takes longer unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The image that is on the node.
 pub(crate) const IMAGE: &str = "web:1";
 
@@ -39,11 +40,20 @@ pub(crate) struct World {
     pub(crate) runtime: Watched,
     pub(crate) network: Shared,
     pub(crate) pods: Cache<Pod>,
-    caches: NodeCaches,
     pub(crate) images: Arc<ImageStore>,
-    agent: Mutex<Option<Agent<Watched, Shared>>>,
+    agent: Mutex<Option<Process>>,
     directory: TempDir,
-    shutdown: CancellationToken,
+}
+
+impl Drop for World {
+    /// Nothing of a world stays.
+    fn drop(&mut self) {
+        self.end_agent();
+        let removed = std::fs::remove_dir_all(self.dir());
+        if !std::thread::panicking() {
+            removed.expect("nobody is left who writes there");
+        }
+    }
 }
 
 impl World {
@@ -61,24 +71,24 @@ impl World {
         let unanswered: Arc<Mutex<Option<&'static str>>> = Arc::default();
         let (log, silent) = (Arc::clone(&asked), Arc::clone(&unanswered));
         let service = server.local_service(Identity::component("system:stead"));
+        // What the server does goes on when a client of it is killed.
+        let of_server = tokio::runtime::Handle::current();
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let path = request.uri().to_string();
             let is_silent = silent.lock().expect("no test panics here").is_some_and(|part| path.contains(part));
             log.lock().expect("no test panics here").push(path);
-            let service = service.clone();
-            async move { if is_silent { std::future::pending().await } else { service.oneshot(request).await } }
+            let answer = AbortOnDropHandle::new(of_server.spawn(service.clone().oneshot(request)));
+            async move { if is_silent { std::future::pending().await } else { answer.await.expect("no request panics") } }
         });
         let client = Client::new(service, "default");
         let mirrors = mirror.map(|url| ("slow.test".to_owned(), vec![Mirror { url }])).into_iter().collect();
         let registry = RegistryConfig { mirrors, ..RegistryConfig::default() };
         let images = ImageStore::open(&directory.path().join("images"), registry).expect("an image store");
         let world = Self {
-            caches: caches(&client),
             pods: Cache::start(Api::all(client.clone()), ListScope::default()),
             runtime: Watched::default(),
             network: Shared::default(),
             images: Arc::new(images),
-            shutdown: CancellationToken::new(),
             client,
             asked,
             unanswered,
@@ -95,12 +105,9 @@ impl World {
         world
     }
 
-    /// Ends the agent as a kill does: containers, files and objects stay as they are.
+    /// Kills the agent: containers, files and objects stay as they are.
     pub(crate) fn end_agent(&mut self) {
-        self.shutdown.cancel();
         self.agent = Mutex::default();
-        self.shutdown = CancellationToken::new();
-        self.caches = caches(&self.client);
     }
 
     /// Starts an agent that knows nothing but what it finds.
@@ -114,21 +121,19 @@ impl World {
             cgroup_root: "test".to_owned(),
             pods_max: 10,
         };
-        let parts = AgentParts {
-            config,
+        let machine = Machine {
             client: self.client.clone(),
-            caches: self.caches.clone(),
             runtime: self.runtime.clone(),
             network: self.network.clone(),
             images: Arc::clone(&self.images),
         };
-        let agent = Agent::start(parts, self.shutdown.clone()).await.expect("an agent");
-        *self.agent.lock().expect("no test panics here") = Some(agent);
+        let process = Process::start(config, machine).await;
+        *self.agent.lock().expect("no test panics here") = Some(process);
     }
 
     /// The agent that was started last.
     pub(crate) fn agent(&self) -> Agent<Watched, Shared> {
-        self.agent.lock().expect("no test panics here").clone().expect("one was started")
+        self.agent.lock().expect("no test panics here").as_ref().expect("one was started").agent()
     }
 
     /// What `stead down` leaves: files and objects, and nothing that runs. To be called without an agent.
@@ -323,22 +328,6 @@ impl World {
             (left == (0, 0, 0, 0)).then_some(())
         })
         .await;
-    }
-}
-
-fn caches(client: &Client) -> NodeCaches {
-    fn all<K>(client: &Client) -> Cache<K>
-    where
-        K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
-    {
-        Cache::start(Api::all(client.clone()), ListScope::default())
-    }
-    NodeCaches {
-        pods: all(client),
-        claims: all(client),
-        volumes: all(client),
-        services: all(client),
-        nodes: all(client),
     }
 }
 

@@ -17,9 +17,14 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::about::container_reference;
 use crate::agent::Inner;
 use crate::checks::{self, CheckError, HttpAnswer};
+use crate::panics::caught;
 use crate::worker::Worker;
 
 const USER_AGENT: &str = "kube-probe/1.36";
+
+/// Wait before a probe that panicked goes on: first, and longest.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// Makes sure that every running container is probed as declared.
 pub(crate) fn match_containers<R: Runtime, N: Network>(inner: &Arc<Inner<R, N>>, worker: &Arc<Worker>) {
@@ -107,6 +112,8 @@ struct ProbeTask<R, N> {
 }
 
 impl<R: Runtime, N: Network> ProbeTask<R, N> {
+    /// Probes until nothing is left to find out. A round that panics is told as a probe that could not be made, and
+    /// the next comes later each time: a container nobody looks at is never restarted and never Ready.
     async fn run(self) {
         if self.kind != ProbeKind::Startup {
             // The sender lives in `self`, so waiting cannot fail.
@@ -117,6 +124,16 @@ impl<R: Runtime, N: Network> ProbeTask<R, N> {
             state = state.resumed(result, Timestamp::now());
         }
         let clock = Clock::start();
+        let what = format!("the {} probe of {}", self.kind.as_str(), self.id.0);
+        let mut retry = RETRY_FIRST;
+        while let Err(panicked) = caught(&what, self.rounds(&mut state, &clock)).await {
+            self.tell(Outcome::Error, &panicked.to_string(), true);
+            tokio::time::sleep(retry).await;
+            retry = (retry * 2).min(RETRY_MAX);
+        }
+    }
+
+    async fn rounds(&self, state: &mut ProbeState, clock: &Clock) {
         while !state.is_settled() {
             clock.sleep_until(state.next_try()).await;
             let (outcome, output) = self.check().await;

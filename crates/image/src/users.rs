@@ -14,7 +14,7 @@ pub struct ResolvedUser {
     pub gid: u32,
     /// Groups that `/etc/group` adds the user to, ascending, without the primary one.
     pub additional_gids: Vec<u32>,
-    /// Home directory from `/etc/passwd`.
+    /// Home directory from `/etc/passwd`, if it names an absolute path.
     pub home: Option<String>,
 }
 
@@ -107,7 +107,7 @@ pub fn resolve(root: &impl RootReader, user: &str) -> Result<ResolvedUser, UserE
             uid: entry.uid,
             gid: entry.gid,
             additional_gids: Vec::new(),
-            home: Some(entry.home.to_owned()),
+            home: entry.home.map(str::to_owned),
         },
         (None, Some(uid)) => ResolvedUser { uid, ..ResolvedUser::default() },
         (None, None) => return Err(UserError::NoUser(user.to_owned())),
@@ -142,7 +142,7 @@ struct PasswdEntry<'a> {
     name: &'a str,
     uid: u32,
     gid: u32,
-    home: &'a str,
+    home: Option<&'a str>,
 }
 
 impl<'a> PasswdEntry<'a> {
@@ -150,7 +150,8 @@ impl<'a> PasswdEntry<'a> {
         let fields: Vec<&str> = line.split(':').collect();
         match fields.as_slice() {
             [name, _, uid, gid, rest @ ..] => {
-                Some(Self { name, uid: id(uid)?, gid: id(gid)?, home: rest.get(1).copied().unwrap_or("/") })
+                let home = rest.get(1).copied().filter(|home| home.starts_with('/'));
+                Some(Self { name, uid: id(uid)?, gid: id(gid)?, home })
             }
             [] | [_] | [_, _] | [_, _, _] => None,
         }
@@ -215,6 +216,15 @@ mod tests {
         assert_eq!(resolved("4711:4712"), Ok((4711, 4712, vec![])));
         assert_eq!(resolved("nobody"), Err(UserError::NoUser("nobody".to_owned())));
         assert_eq!(resolved("0:staff"), Err(UserError::NoGroup("staff".to_owned())));
+    }
+
+    #[test]
+    fn a_home_is_an_absolute_path_or_none() {
+        let files = Files("svc:x:10:10::/var/svc:/bin/false\nodd:x:11:11::relative:\nshort:x:12:12\n", "");
+        let home = |user: &str| resolve(&files, user).expect("known, or a number").home;
+        assert_eq!(home("svc").as_deref(), Some("/var/svc"));
+        assert_eq!(home("10:4711").as_deref(), Some("/var/svc"));
+        assert_eq!([home("odd"), home("short"), home("13")], [None, None, None]);
     }
 
     #[test]

@@ -160,7 +160,7 @@ fn user(
     additional_gids.extend(pod_security.fs_group.map(number));
     additional_gids.sort_unstable();
     additional_gids.dedup();
-    Ok(User { uid: resolved.uid, gid, additional_gids })
+    Ok(User { uid: resolved.uid, gid, additional_gids, home: resolved.home })
 }
 
 /// Refuses root, and where the image names the user (`named`) also a name: what it stands for is the image's

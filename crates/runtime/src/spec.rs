@@ -54,10 +54,6 @@ pub(crate) struct Facts {
     pub(crate) thermal_throttle: Vec<String>,
     /// Every device of the node; used for privileged containers.
     pub(crate) devices: Vec<LinuxDevice>,
-    /// Home directory of the user, used when the environment has no `HOME`. Never empty: libcontainer
-    /// would look the user up through the C library, which in a static binary loads whatever
-    /// `libnss` the image brings, with full privileges.
-    pub(crate) home: String,
 }
 
 /// Files that hold a sandbox's namespaces.
@@ -84,12 +80,12 @@ pub(crate) fn build(spec: &ContainerSpec, facts: &Facts) -> Result<Spec, OciSpec
     oci.set_hostname(None)
         .set_root(Some(RootBuilder::default().path(&*facts.root).readonly(spec.rootfs.readonly).build()?))
         .set_mounts(Some(mounts(spec, facts)?))
-        .set_process(Some(process(spec, &facts.home)?))
+        .set_process(Some(process(spec)?))
         .set_linux(Some(linux(spec, facts)?));
     Ok(oci)
 }
 
-fn process(spec: &ContainerSpec, home: &str) -> Result<Process, OciSpecError> {
+fn process(spec: &ContainerSpec) -> Result<Process, OciSpecError> {
     let user = UserBuilder::default()
         .uid(spec.user.uid)
         .gid(spec.user.gid)
@@ -100,7 +96,7 @@ fn process(spec: &ContainerSpec, home: &str) -> Result<Process, OciSpecError> {
         .set_terminal(Some(spec.tty))
         .set_user(user)
         .set_args(Some(spec.args.clone()))
-        .set_env(Some(environment(spec, home)))
+        .set_env(Some(environment(spec)))
         .set_cwd(spec.cwd.clone())
         .set_capabilities(None)
         .set_rlimits(None)
@@ -108,8 +104,10 @@ fn process(spec: &ContainerSpec, home: &str) -> Result<Process, OciSpecError> {
     Ok(process)
 }
 
-/// The environment in order, with what every engine adds when it is missing.
-fn environment(spec: &ContainerSpec, home: &str) -> Vec<String> {
+/// The environment in order, with what every engine adds when it is missing. `HOME` is never missing or empty:
+/// libcontainer would look the user up through the C library, which in a static binary loads whatever
+/// `libnss` the image brings, with full privileges.
+fn environment(spec: &ContainerSpec) -> Vec<String> {
     let has = |name: &str| spec.env.iter().any(|(key, value)| key == name && !(name == "HOME" && value.is_empty()));
     let mut env = Vec::with_capacity(spec.env.len() + 3);
     if !has("PATH") {
@@ -122,7 +120,8 @@ fn environment(spec: &ContainerSpec, home: &str) -> Vec<String> {
         spec.env.iter().filter(|(key, _)| key != "HOME" || has("HOME")).map(|(key, value)| format!("{key}={value}")),
     );
     if !has("HOME") {
-        env.push(format!("HOME={home}"));
+        let home = spec.user.home.as_deref().filter(|home| !home.is_empty());
+        env.push(format!("HOME={}", home.unwrap_or("/")));
     }
     env
 }
@@ -260,7 +259,6 @@ mod tests {
             cgroup_view: CgroupView::Bound(vec![("memory".into(), "/sys/fs/cgroup/memory/kubepods/pod1/c".into())]),
             thermal_throttle: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],
             devices: Vec::new(),
-            home: "/root".into(),
         }
     }
 
@@ -327,9 +325,11 @@ mod tests {
         let mut spec = container_spec("c");
         spec.env = [("B", "2"), ("A", "1"), ("HOME", "")].map(|(k, v)| (k.into(), v.into())).to_vec();
         let path = format!("PATH={DEFAULT_PATH}");
-        assert_eq!(environment(&spec, "/root"), [path.as_str(), "B=2", "A=1", "HOME=/root"]);
+        assert_eq!(environment(&spec), [path.as_str(), "B=2", "A=1", "HOME=/"]);
+        spec.user.home = Some("/root".into());
+        assert_eq!(environment(&spec), [path.as_str(), "B=2", "A=1", "HOME=/root"]);
         spec.env = [("HOME", "/x"), ("PATH", "/bin")].map(|(k, v)| (k.into(), v.into())).to_vec();
-        assert_eq!(environment(&spec, "/root"), ["HOME=/x", "PATH=/bin"]);
+        assert_eq!(environment(&spec), ["HOME=/x", "PATH=/bin"]);
     }
 
     #[test]

@@ -104,6 +104,9 @@ pub struct User {
     pub gid: u32,
     /// Supplemental groups.
     pub additional_gids: Vec<u32>,
+    /// Home directory, for `HOME` where the environment has none; `/` if it is not known.
+    #[serde(default)]
+    pub home: Option<String>,
 }
 
 /// Seccomp profile of a container.

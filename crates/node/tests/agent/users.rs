@@ -25,7 +25,8 @@ async fn a_number_is_that_user_though_the_image_calls_root_by_it() {
     world.until_running("web-0", &uid).await;
     for name in ["asked", "image"] {
         let runs_as = world.container(&uid, name).await.expect("it runs").spec.user;
-        assert_eq!(runs_as, User { uid: 1000, gid: 1001, additional_gids: Vec::new() }, "{name}");
+        let app = User { uid: 1000, gid: 1001, additional_gids: Vec::new(), home: Some("/app".to_owned()) };
+        assert_eq!(runs_as, app, "{name}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use libcontainer::oci_spec::OciSpecError;
 use libcontainer::oci_spec::runtime::{LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType};
 
-use super::{rootfs, sandbox};
+use super::sandbox;
 use crate::cgroup::Cgroups;
 use crate::layout::SHM;
 use crate::spec::{CgroupView, Facts};
@@ -33,7 +33,6 @@ pub(super) fn gather(
         cgroup,
         thermal_throttle: thermal_throttle(),
         devices: devices.map_err(|e| RuntimeError::Create(format!("failed to list devices: {e}")))?,
-        home: rootfs::home(&root, spec.user.uid),
         root,
     })
 }

@@ -2,13 +2,12 @@
 //! mounts that follow.
 
 use std::fs::Permissions;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use pathrs::Root;
-use pathrs::flags::OpenFlags;
 use rustix::mount::MountFlags;
 
 use super::create_error;
@@ -17,8 +16,6 @@ use crate::types::{BindMount, ContainerSpec, RuntimeError};
 
 /// Where a mount must not be led away by a link the image brought.
 const NEVER_LINKS: [&str; 3] = ["dev", "proc", "sys"];
-/// Most of `/etc/passwd` that is read, in bytes.
-const PASSWD_BYTES_MAX: u64 = 1 << 20;
 
 /// Mounts the overlay of `spec` in a container's directory. Its root's path.
 pub(super) fn mount(dir: &Path, spec: &ContainerSpec) -> Result<PathBuf, RuntimeError> {
@@ -84,25 +81,6 @@ fn covering_volume<'a>(mounts: &'a [BindMount], path: &'a Path) -> Option<(&'a B
     covering.max_by_key(|(mount, _)| mount.destination.as_os_str().len())
 }
 
-/// The home directory the image's `/etc/passwd` gives a user; `/` if it gives none.
-pub(super) fn home(root: &Path, uid: u32) -> String {
-    let passwd =
-        Root::open(root).and_then(|root| root.open_subpath("/etc/passwd", OpenFlags::O_RDONLY | OpenFlags::O_NONBLOCK));
-    let mut text = String::new();
-    if let Ok(file) = passwd
-        && file.take(PASSWD_BYTES_MAX).read_to_string(&mut text).is_err()
-    {
-        text.clear();
-    }
-    home_in(&text, uid).unwrap_or("/").to_owned()
-}
-
-fn home_in(passwd: &str, uid: u32) -> Option<&str> {
-    let uid = uid.to_string();
-    let entry = passwd.lines().find(|line| line.split(':').nth(2) == Some(&uid))?;
-    entry.split(':').nth(5).filter(|home| home.starts_with('/'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,17 +99,6 @@ mod tests {
                 format!("failed to create container: image refused: /{name} is not a directory")
             );
         }
-    }
-
-    #[test]
-    fn a_home_is_read_from_the_image() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nsvc:x:10:10::/var/svc:/bin/false\nodd:x:11:11::relative:\n";
-        assert_eq!(home_in(passwd, 0), Some("/root"));
-        assert_eq!(home_in(passwd, 10), Some("/var/svc"));
-        assert_eq!(home_in(passwd, 11), None);
-        assert_eq!(home_in(passwd, 12), None);
-        let empty = tempfile::tempdir().unwrap();
-        assert_eq!(home(empty.path(), 0), "/");
     }
 
     #[test]

@@ -238,14 +238,14 @@ pub(crate) fn kill(pid: i32) -> Result<()> {
 fn make_image(layer: &Path) -> Result<()> {
     let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
     let busybox = busybox.context("install the package busybox-static")?;
-    for dir in ["bin", "etc", "tmp", "dev", "proc", "sys", "home/svc"] {
+    for dir in ["bin", "etc", "tmp", "dev", "proc", "sys"] {
         fs::create_dir_all(layer.join(dir))?;
     }
     fs::copy(busybox, layer.join("bin/busybox"))?;
     for program in PROGRAMS {
         symlink("busybox", layer.join("bin").join(program))?;
     }
-    fs::write(layer.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nsvc:x:1000:1000::/home/svc:/bin/sh\n")?;
+    fs::write(layer.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n")?;
     fs::set_permissions(layer.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     Ok(())
 }

@@ -11,8 +11,15 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dev, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
+/// How a directory is opened to name what is in it.
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
 /// Marks a directory of an upper layer that hides what lower layers have there.
 const OPAQUE: &str = "trusted.overlay.opaque";
+
+/// Most directories above one another. Far below what a path of the kernel's length could name: every further step
+/// costs whoever resolves it, and links let a layer of few bytes go deeper than any path.
+pub(crate) const DEPTH_MAX: usize = 512;
 
 /// How often a path is resolved anew when the kernel could not be sure of it.
 const RESOLVE_TRIES_MAX: u32 = 128;
@@ -56,6 +63,11 @@ impl<'a> Place<'a> {
         OsStr::from_bytes(self.name)
     }
 }
+
+/// An I/O error that says that a directory lies too deep, however it was reached.
+#[derive(Debug, thiserror::Error)]
+#[error("deeper than {DEPTH_MAX} directories")]
+pub(crate) struct TooDeep;
 
 /// What is already at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,23 +231,49 @@ impl Tree {
             return Ok(self.root.as_fd());
         }
         if self.recent.as_ref().is_none_or(|(known, _)| known != path) {
-            let fd = match self.open_directory(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_directories(path)?,
-                opened => opened?,
+            let fd = match self.open_through(path, ResolveFlags::NO_SYMLINKS) {
+                Ok(fd) => fd,
+                Err(_) => self.reach_directory(path)?,
             };
             self.recent = Some((path.to_owned(), fd));
         }
         Ok(self.recent.as_ref().map_or(self.root.as_fd(), |(_, fd)| fd.as_fd()))
     }
 
+    /// The directory at a path that leads through links, or is missing and is made.
+    fn reach_directory(&self, path: &[u8]) -> io::Result<OwnedFd> {
+        let fd = match self.open_directory(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_directories(path)?,
+            opened => opened?,
+        };
+        self.check_depth(&fd)?;
+        Ok(fd)
+    }
+
+    /// Climbs to the root: where links have led the path does not tell how deep it is.
+    fn check_depth(&self, directory: &OwnedFd) -> io::Result<()> {
+        let root = rustix::fs::fstat(&self.root)?.st_ino;
+        let mut at = rustix::fs::openat(directory, ".", DIRECTORY, Mode::empty())?;
+        for _ in 0..=DEPTH_MAX {
+            if rustix::fs::fstat(&at)?.st_ino == root {
+                return Ok(());
+            }
+            at = rustix::fs::openat(&at, "..", DIRECTORY, Mode::empty())?;
+        }
+        Err(io::Error::other(TooDeep))
+    }
+
     fn open_directory(&self, path: &[u8]) -> io::Result<OwnedFd> {
+        self.open_through(path, ResolveFlags::empty())
+    }
+
+    fn open_through(&self, path: &[u8], refused: ResolveFlags) -> io::Result<OwnedFd> {
         let path = if path.is_empty() { b".".as_slice() } else { path };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | refused;
         let mut tries = RESOLVE_TRIES_MAX;
         loop {
             tries -= 1;
-            match rustix::fs::openat2(&self.root, OsStr::from_bytes(path), flags, Mode::empty(), resolve) {
+            match rustix::fs::openat2(&self.root, OsStr::from_bytes(path), DIRECTORY, Mode::empty(), resolve) {
                 // Something was renamed somewhere while a `..` in a link was followed: the kernel wants to start over.
                 Err(Errno::AGAIN) if tries > 0 => {}
                 opened => return Ok(opened?),
@@ -248,19 +286,16 @@ impl Tree {
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end).chain([path.len()]);
         let mut start = 0;
         for end in ends {
-            at = match self.open_directory(&path[..end]) {
-                Ok(fd) => fd,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let name = OsStr::from_bytes(&path[start..end]);
+            let name = OsStr::from_bytes(&path[start..end]);
+            let open = || rustix::fs::openat(&at, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty());
+            at = match open() {
+                Err(Errno::NOENT) => {
                     rustix::fs::mkdirat(&at, name, Mode::from_raw_mode(0o755))?;
-                    rustix::fs::openat(
-                        &at,
-                        name,
-                        OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                        Mode::empty(),
-                    )?
+                    open()?
                 }
-                Err(error) => return Err(error),
+                // A link, if it is anything that leads on.
+                Err(Errno::NOTDIR) => self.open_directory(&path[..end])?,
+                opened => opened?,
             };
             start = end + 1;
         }

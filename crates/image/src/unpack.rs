@@ -1,18 +1,21 @@
 //! One layer: from packed bytes to a directory, in one pass that inflates, hashes and writes. Whiteouts
 //! become the ones of overlayfs. What an untrusted archive may not do is refused here, and bounded.
 
+mod inflated;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::rc::Rc;
 
+use inflated::{Excess, Inflated, Metered, too_large};
 use tar::{Archive, Entry, EntryType};
 
 use crate::LayerError;
 use crate::digest::{Digest, HashingReader};
-use crate::tree::{self, Attributes, Place, Tree};
+use crate::tree::{self, Attributes, DEPTH_MAX, Place, TooDeep, Tree};
 
 /// How much a layer may take.
 #[derive(Clone, Copy, Debug)]
@@ -226,6 +229,7 @@ impl From<io::Error> for Refused {
             Some(libc_errno::ENOTDIR | libc_errno::ELOOP | libc_errno::EXDEV | libc_errno::EISDIR) => {
                 Self::Unsafe(error.to_string())
             }
+            _ if error.get_ref().is_some_and(|inner| inner.is::<TooDeep>()) => Self::Unsafe(error.to_string()),
             _ if error.kind() == io::ErrorKind::IsADirectory => {
                 Self::Unsafe("replaces a directory of the same layer".to_owned())
             }
@@ -254,6 +258,9 @@ fn clean_path(path: &[u8]) -> Result<Vec<u8>, String> {
         path.split(|byte| *byte == b'/').filter(|component| !component.is_empty() && *component != b".").collect();
     if components.contains(&b"..".as_slice()) {
         return Err("leads upwards".to_owned());
+    }
+    if components.len() > DEPTH_MAX {
+        return Err(TooDeep.to_string());
     }
     Ok(components.join(&b'/'))
 }
@@ -306,100 +313,6 @@ fn layer_error(action: String, source: io::Error) -> LayerError {
     match source.get_ref().and_then(|inner| inner.downcast_ref::<Excess>()) {
         Some(excess) => LayerError::TooLarge { what: excess.what, max: excess.max },
         None => LayerError::Io { action, source },
-    }
-}
-
-/// An I/O error that says that a bound is passed, for readers have no other words.
-#[derive(Debug)]
-struct Excess {
-    what: &'static str,
-    max: u64,
-}
-
-impl std::fmt::Display for Excess {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "more than {} {}", self.max, self.what)
-    }
-}
-
-impl std::error::Error for Excess {}
-
-fn too_large(what: &'static str, max: u64) -> io::Error {
-    io::Error::other(Excess { what, max })
-}
-
-/// Counts the packed bytes.
-struct Metered<R> {
-    inner: BufReader<R>,
-    count: u64,
-}
-
-impl<R: Read> Metered<R> {
-    fn new(inner: R) -> Self {
-        Self { inner: BufReader::with_capacity(BUFFER_BYTES, inner), count: 0 }
-    }
-
-    /// The first bytes, without taking them.
-    fn peek(&mut self) -> io::Result<&[u8]> {
-        io::BufRead::fill_buf(&mut self.inner)
-    }
-}
-
-impl<R: Read> Read for Metered<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.count += read as u64;
-        Ok(read)
-    }
-}
-
-/// The inflated bytes, refused once they are too many.
-struct Inflated<'a, R> {
-    inner: Inflater<'a, R>,
-    limits: Limits,
-    count: u64,
-    /// How many more bytes may be read; the owner of the other end sets it.
-    allowance: Rc<Cell<u64>>,
-}
-
-enum Inflater<'a, R> {
-    Plain(&'a mut Metered<R>),
-    Gzip(flate2::read::MultiGzDecoder<&'a mut Metered<R>>),
-    Zstd(zstd::stream::read::Decoder<'static, BufReader<&'a mut Metered<R>>>),
-}
-
-impl<'a, R: Read> Inflated<'a, R> {
-    fn new(packed: &'a mut Metered<R>, limits: Limits, allowance: Rc<Cell<u64>>) -> io::Result<Self> {
-        let inner = match packed.peek()? {
-            [0x1f, 0x8b, ..] => Inflater::Gzip(flate2::read::MultiGzDecoder::new(packed)),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-                Inflater::Zstd(zstd::stream::read::Decoder::new(packed)?)
-            }
-            _ => Inflater::Plain(packed),
-        };
-        Ok(Self { inner, limits, count: 0, allowance })
-    }
-}
-
-impl<R: Read> Read for Inflated<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (read, packed) = match &mut self.inner {
-            Inflater::Plain(packed) => (packed.read(buffer)?, packed.count),
-            Inflater::Gzip(decoder) => (decoder.read(buffer)?, decoder.get_ref().count),
-            Inflater::Zstd(decoder) => (decoder.read(buffer)?, decoder.get_ref().get_ref().count),
-        };
-        self.count += read as u64;
-        let allowed = self
-            .allowance
-            .get()
-            .checked_sub(read as u64)
-            .ok_or_else(|| too_large("bytes of headers", self.limits.header_bytes_max))?;
-        self.allowance.set(allowed);
-        let Limits { ratio_max, ratio_free_bytes, .. } = self.limits;
-        if self.count > ratio_free_bytes && self.count / ratio_max > packed {
-            return Err(too_large("times its packed size", ratio_max));
-        }
-        Ok(read)
     }
 }
 

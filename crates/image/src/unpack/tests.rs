@@ -56,6 +56,12 @@ impl Draft {
         self
     }
 
+    /// The whole name of the next entry.
+    fn path(mut self, path: &str) -> Self {
+        self.0.append_pax_extensions([("path", path.as_bytes())]).expect("written");
+        self
+    }
+
     fn bytes(self) -> Vec<u8> {
         self.0.into_inner().expect("written")
     }
@@ -199,6 +205,23 @@ fn nothing_gets_out_of_the_layer() {
     );
     assert_eq!(fs::read_dir(outside.path()).expect("readable").count(), 1);
     assert_eq!(fs::read_to_string(outside.path().join("secret")).expect("readable"), "secret");
+}
+
+#[test]
+fn no_layer_is_deeper_than_the_bound_by_paths_or_by_links() {
+    let path = "d/".repeat(DEPTH_MAX);
+    unpacked(Draft::new().path(&path).directory("named before"));
+    assert!(refused(Draft::new().path(&format!("{path}d")).directory("named before")).contains("deeper than 512"));
+
+    // No path in here is long.
+    let chain = |links: usize| {
+        (1..=links).fold(Draft::new().directory("l0/"), |draft, link| {
+            let deeper = format!("l{}{}", link - 1, "/d".repeat(40));
+            draft.directory(&deeper).symlink(&format!("l{link}"), &deeper)
+        })
+    };
+    unpacked(chain(12));
+    assert!(refused(chain(13)).contains("deeper than 512"));
 }
 
 #[test]

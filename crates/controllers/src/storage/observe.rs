@@ -114,7 +114,8 @@ fn chances(caches: &Caches, queue: &WorkQueue<Key>) {
     });
 }
 
-fn claim_of(volume: &PersistentVolume) -> Option<ObjectKey> {
+/// The claim a volume names.
+pub(super) fn claim_of(volume: &PersistentVolume) -> Option<ObjectKey> {
     let reference = volume.spec.as_ref()?.claim_ref.as_ref()?;
     Some(ObjectKey::new(reference.namespace.clone()?, reference.name.clone()?))
 }

@@ -8,7 +8,7 @@ use kube::api::PostParams;
 use stead_client::{EventType, ObjectKey, reference_to};
 use stead_plan::claims::{self, ClaimFact, Step};
 
-use super::{Keeper, StorageError};
+use super::{Keeper, StorageError, observe};
 use crate::outcome::{deleted, exactly, is_not_found, seen};
 
 impl Keeper {
@@ -62,7 +62,12 @@ impl Keeper {
     async fn reclaim(&self, volume: &PersistentVolume) -> Result<(), StorageError> {
         let name = volume.metadata.name.clone().unwrap_or_default();
         if let Some(place) = claims::local_directory(volume) {
+            let seen = observe::claim_of(volume).map_or_else(Vec::new, |claim| self.related.pods_of(&claim));
             let namesake = self.live_namesake(volume).await?;
+            if !claims::may_remove_directory(volume, namesake.as_ref(), seen.iter().map(Arc::as_ref)) {
+                // The end of the pod brings us back; only that nobody uses the directory has to be read live.
+                return Ok(());
+            }
             let pods = self.pods_in(&place.namespace).await?;
             if !claims::may_remove_directory(volume, namesake.as_ref(), &pods) {
                 // A pod still uses it; its end brings us back.

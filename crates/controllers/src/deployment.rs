@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use stead_client::{Cache, ObjectKey, Recorder, WorkQueue, reference_to};
+use stead_client::{Cache, ObjectKey, WorkQueue, reference_to};
 use stead_plan::deployment::{self, Action, Note, Observed, Plan};
 use stead_plan::ids::Uid;
 use stead_plan::labels;
@@ -14,46 +14,35 @@ use stead_plan::replicaset;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::framework::{Reconcile, WriteError, Writer, enqueue_owner, slow_start, states, tell, until, work};
-use crate::own_writes::OwnWrites;
+use crate::framework::{self, Parts, Reconcile, enqueue_owner, states, tell, until};
+use crate::slow_start::up_to_a_failure;
+use crate::writer::{WriteError, Writer};
 
 const COMPONENT: &str = "deployment-controller";
 
 /// Works on Deployments until `shutdown`.
 pub async fn run(ctx: Context, shutdown: CancellationToken) {
-    let queue = WorkQueue::new();
-    watch(&ctx, &queue);
-    tokio::select! {
-        () = shutdown.cancelled() => return,
-        () = ctx.caches.synced() => {}
-    }
-    let recorder = ctx.recorder(COMPONENT);
-    let controller = Controller { ctx, queue: queue.clone(), recorder, own: OwnWrites::default() };
-    work(controller, queue, shutdown).await;
+    framework::run(ctx, COMPONENT, watch, Controller, shutdown).await;
 }
 
-struct Controller {
-    ctx: Context,
-    queue: WorkQueue<ObjectKey>,
-    recorder: Recorder,
-    own: OwnWrites,
-}
+struct Controller(Parts);
 
 impl Reconcile for Controller {
     async fn sync(&self, key: &ObjectKey) -> Result<(), WriteError> {
-        let caches = &self.ctx.caches;
-        self.own.visible(key, &self.ctx).await?;
+        let Parts { ctx, queue, own, .. } = &self.0;
+        let caches = &ctx.caches;
+        own.visible(key, ctx).await?;
         let Some(deployment) = caches.deployments.get_key(key) else { return Ok(()) };
         let sets = caches.replica_sets.list_in(&key.namespace);
         let pods = caches.pods.list_in(&key.namespace);
-        let now = self.ctx.clock.now();
+        let now = ctx.clock.now();
         let plan = deployment::plan(&deployment, &Observed { sets: &sets, pods: &pods }, now);
         if let Some(at) = plan.wake_at {
-            self.queue.add_after(key.clone(), until(at, now));
+            queue.add_after(key.clone(), until(at, now));
         }
         let execution = Execution {
             controller: self,
-            writer: Writer::new(&self.ctx.client, &self.own, key),
+            writer: Writer::new(&ctx.client, own, key),
             about: reference_to(deployment.as_ref()),
             deployment: &deployment,
         };
@@ -77,7 +66,7 @@ impl Execution<'_> {
         }
         let mut outcome = Ok(());
         for batch in &plan.batches {
-            outcome = slow_start(batch, |action| self.act(action)).await;
+            outcome = up_to_a_failure(batch, |action| self.act(action)).await;
             if outcome.is_err() {
                 break;
             }
@@ -128,7 +117,7 @@ impl Execution<'_> {
     }
 
     async fn write(&self, action: &Action) -> Result<(), WriteError> {
-        let sets = &self.controller.ctx.caches.replica_sets;
+        let sets = &self.controller.0.ctx.caches.replica_sets;
         match action {
             Action::ConfirmDeployment => self.writer.confirm(self.deployment).await,
             Action::AdoptSet(target) => {
@@ -146,7 +135,7 @@ impl Execution<'_> {
     }
 
     fn tell(&self, note: &Note) {
-        tell(&self.controller.recorder, &self.about, note.warning, note.reason, &note.message);
+        tell(&self.controller.0.recorder, &self.about, note.warning, note.reason, &note.message);
     }
 }
 

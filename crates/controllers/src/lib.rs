@@ -8,7 +8,6 @@ pub mod context;
 pub mod deployment;
 pub mod endpoints;
 pub mod events;
-pub mod framework;
 pub mod gc;
 pub mod metadata;
 pub mod namespaces;
@@ -18,8 +17,11 @@ pub mod scheduler;
 pub mod statefulset;
 pub mod storage;
 
+mod framework;
 mod outcome;
 mod own_writes;
+mod slow_start;
+mod writer;
 
 use std::sync::Arc;
 

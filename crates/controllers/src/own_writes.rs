@@ -15,17 +15,19 @@ use serde::de::DeserializeOwned;
 use stead_client::{Cache, Listed, ObjectKey};
 
 use crate::context::Context;
-use crate::framework::WriteError;
+use crate::writer::WriteError;
 
 /// The kinds whose own writes a controller reads back from the shared caches.
-pub trait Tracked: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug {
+pub(crate) trait Tracked:
+    Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug
+{
     /// Which cache shows them.
     const KIND: TrackedKind;
 }
 
 /// See [`Tracked`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TrackedKind {
+pub(crate) enum TrackedKind {
     /// Pods.
     Pods,
     /// PersistentVolumeClaims.
@@ -69,25 +71,25 @@ struct Written {
 /// The writes of a controller on behalf of each object it works on, per kind written. A plan is only made
 /// from caches that show them all.
 #[derive(Default)]
-pub struct OwnWrites {
+pub(crate) struct OwnWrites {
     written: Mutex<HashMap<ObjectKey, BTreeMap<TrackedKind, Written>>>,
 }
 
 impl OwnWrites {
     /// Remembers that `written` was written on behalf of `owner`.
-    pub fn remember<K: Tracked>(&self, owner: &ObjectKey, written: &K) {
+    pub(crate) fn remember<K: Tracked>(&self, owner: &ObjectKey, written: &K) {
         let revision = written.meta().resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0);
         self.note(owner, K::KIND, |known| known.newest = known.newest.max(revision));
     }
 
     /// Remembers that an object of kind `K` may have been written on behalf of `owner`.
-    pub fn doubt<K: Tracked>(&self, owner: &ObjectKey) {
+    pub(crate) fn doubt<K: Tracked>(&self, owner: &ObjectKey) {
         self.note(owner, K::KIND, |known| known.in_doubt = true);
     }
 
     /// Waits until the caches show everything written on behalf of `owner`. What is in doubt is read from
     /// the API; while that fails, nothing may be planned, and all is still remembered.
-    pub async fn visible(&self, owner: &ObjectKey, ctx: &Context) -> Result<(), WriteError> {
+    pub(crate) async fn visible(&self, owner: &ObjectKey, ctx: &Context) -> Result<(), WriteError> {
         let Context { caches, client, .. } = ctx;
         // One worker at a time is at work on an owner: nothing is added meanwhile.
         let all = self.lock().get(owner).cloned().unwrap_or_default();

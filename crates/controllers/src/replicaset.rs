@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use stead_client::{Cache, ObjectKey, Recorder, WorkQueue, reference_to};
+use stead_client::{Cache, ObjectKey, WorkQueue, reference_to};
 use stead_plan::ids::Uid;
 use stead_plan::labels;
 use stead_plan::pods::{adopted, controller_of, released};
@@ -13,46 +13,35 @@ use stead_plan::replicaset::{self, Action, Failure, Observed, Plan};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::framework::{Reconcile, WriteError, Writer, enqueue_owner, slow_start, states, tell, until, work};
-use crate::own_writes::OwnWrites;
+use crate::framework::{self, Parts, Reconcile, enqueue_owner, states, tell, until};
+use crate::slow_start::up_to_a_failure;
+use crate::writer::{WriteError, Writer};
 
 const COMPONENT: &str = "replicaset-controller";
 
 /// Works on ReplicaSets until `shutdown`.
 pub async fn run(ctx: Context, shutdown: CancellationToken) {
-    let queue = WorkQueue::new();
-    watch(&ctx, &queue);
-    tokio::select! {
-        () = shutdown.cancelled() => return,
-        () = ctx.caches.synced() => {}
-    }
-    let recorder = ctx.recorder(COMPONENT);
-    let controller = Controller { ctx, queue: queue.clone(), recorder, own: OwnWrites::default() };
-    work(controller, queue, shutdown).await;
+    framework::run(ctx, COMPONENT, watch, Controller, shutdown).await;
 }
 
-struct Controller {
-    ctx: Context,
-    queue: WorkQueue<ObjectKey>,
-    recorder: Recorder,
-    own: OwnWrites,
-}
+struct Controller(Parts);
 
 impl Reconcile for Controller {
     async fn sync(&self, key: &ObjectKey) -> Result<(), WriteError> {
-        let caches = &self.ctx.caches;
-        self.own.visible(key, &self.ctx).await?;
+        let Parts { ctx, queue, own, .. } = &self.0;
+        let caches = &ctx.caches;
+        own.visible(key, ctx).await?;
         let Some(set) = caches.replica_sets.get_key(key) else { return Ok(()) };
         let pods = caches.pods.list_in(&key.namespace);
         let siblings = caches.replica_sets.list_in(&key.namespace);
-        let now = self.ctx.clock.now();
+        let now = ctx.clock.now();
         let plan = replicaset::plan(&set, &Observed { pods: &pods, sets: &siblings }, now);
         if let Some(at) = plan.wake_at {
-            self.queue.add_after(key.clone(), until(at, now));
+            queue.add_after(key.clone(), until(at, now));
         }
         let execution = Execution {
             controller: self,
-            writer: Writer::new(&self.ctx.client, &self.own, key),
+            writer: Writer::new(&ctx.client, own, key),
             about: reference_to(set.as_ref()),
             set: &set,
         };
@@ -73,7 +62,7 @@ impl Execution<'_> {
     async fn carry_out(&self, plan: &Plan, now: Timestamp) -> Result<(), WriteError> {
         let mut outcome = Ok(());
         for batch in &plan.batches {
-            outcome = slow_start(batch, |action| self.act(action)).await;
+            outcome = up_to_a_failure(batch, |action| self.act(action)).await;
             if outcome.is_err() {
                 break;
             }
@@ -112,7 +101,7 @@ impl Execution<'_> {
 
     /// Gives the name of a pod that was made.
     async fn write(&self, action: &Action) -> Result<Option<String>, WriteError> {
-        let pods = &self.controller.ctx.caches.pods;
+        let pods = &self.controller.0.ctx.caches.pods;
         match action {
             Action::ConfirmSet => self.writer.confirm(self.set).await?,
             Action::AdoptPod(target) => {
@@ -130,7 +119,7 @@ impl Execution<'_> {
     }
 
     fn tell(&self, warning: bool, reason: &str, message: &str) {
-        tell(&self.controller.recorder, &self.about, warning, reason, message);
+        tell(&self.controller.0.recorder, &self.about, warning, reason, message);
     }
 }
 

@@ -13,7 +13,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Patch;
 use serde_json::Value;
-use stead_client::{Cache, ObjectKey, Recorder, WorkQueue, reference_to};
+use stead_client::{Cache, ObjectKey, WorkQueue, reference_to};
 use stead_plan::claims::class_of_claim;
 use stead_plan::ids::Uid;
 use stead_plan::pods::{adopted, released};
@@ -24,8 +24,9 @@ use stead_plan::statefulset::{self, Action, Memory, Observed, Plan, conditions, 
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
-use crate::framework::{Reconcile, WriteError, Writer, enqueue_owner, states, tell, until, work};
-use crate::own_writes::{OwnWrites, Tracked};
+use crate::framework::{self, Parts, Reconcile, enqueue_owner, states, tell, until};
+use crate::own_writes::Tracked;
+use crate::writer::{WriteError, Writer};
 
 const COMPONENT: &str = "statefulset-controller";
 /// Sets from this many replicas on have what their last plan was made of kept for the next one.
@@ -33,31 +34,21 @@ const REPLICAS_REMEMBERED_MIN: i32 = 50;
 
 /// Works on StatefulSets until `shutdown`.
 pub async fn run(ctx: Context, shutdown: CancellationToken) {
-    let queue = WorkQueue::new();
-    watch(&ctx, &queue);
-    tokio::select! {
-        () = shutdown.cancelled() => return,
-        () = ctx.caches.synced() => {}
-    }
-    let recorder = ctx.recorder(COMPONENT);
-    let (own, memories) = (OwnWrites::default(), Mutex::default());
-    let controller = Controller { ctx, queue: queue.clone(), recorder, own, memories };
-    work(controller, queue, shutdown).await;
+    let controller = |parts| Controller { parts, memories: Mutex::default() };
+    framework::run(ctx, COMPONENT, watch, controller, shutdown).await;
 }
 
 struct Controller {
-    ctx: Context,
-    queue: WorkQueue<ObjectKey>,
-    recorder: Recorder,
-    own: OwnWrites,
+    parts: Parts,
     /// What the last plans for large sets were made of.
     memories: Mutex<HashMap<ObjectKey, Memory>>,
 }
 
 impl Reconcile for Controller {
     async fn sync(&self, key: &ObjectKey) -> Result<(), WriteError> {
-        let caches = &self.ctx.caches;
-        self.own.visible(key, &self.ctx).await?;
+        let Parts { ctx, queue, own, .. } = &self.parts;
+        let caches = &ctx.caches;
+        own.visible(key, ctx).await?;
         let Some(set) = caches.stateful_sets.get_key(key) else {
             lock(&self.memories).remove(key);
             return Ok(());
@@ -65,7 +56,7 @@ impl Reconcile for Controller {
         let pods = caches.pods.list_in(&key.namespace);
         let claims = caches.claims.list_in(&key.namespace);
         let revisions = caches.controller_revisions.list_in(&key.namespace);
-        let now = self.ctx.clock.now();
+        let now = ctx.clock.now();
         let observed = Observed {
             pods: &pods,
             claims: &claims,
@@ -76,11 +67,11 @@ impl Reconcile for Controller {
         };
         let plan = self.plan(key, &set, &observed, now);
         if let Some(at) = plan.wake_at {
-            self.queue.add_after(key.clone(), until(at, now));
+            queue.add_after(key.clone(), until(at, now));
         }
         let execution = Execution {
             controller: self,
-            writer: Writer::new(&self.ctx.client, &self.own, key),
+            writer: Writer::new(&ctx.client, own, key),
             templates: templates(&set, &plan, &revisions),
             about: reference_to(set.as_ref()),
             set: &set,
@@ -177,7 +168,7 @@ impl Execution<'_> {
 
     async fn write(&self, action: &Action) -> Result<(), WriteError> {
         let set = self.set;
-        let caches = &self.controller.ctx.caches;
+        let caches = &self.controller.parts.ctx.caches;
         let adopt = |meta: &ObjectMeta| adopted(meta, render::reference(set));
         match action {
             Action::ConfirmSet => self.writer.confirm(set).await,
@@ -258,7 +249,7 @@ impl Execution<'_> {
     }
 
     fn tell(&self, note: &events::Note) {
-        tell(&self.controller.recorder, &self.about, note.warning, note.reason, &note.message);
+        tell(&self.controller.parts.recorder, &self.about, note.warning, note.reason, &note.message);
     }
 }
 

@@ -6,7 +6,7 @@ use std::future::Future;
 use futures::future::join_all;
 use stead_plan::statefulset::{Action, Plan, Undone};
 
-use crate::framework::BATCH_MAX;
+use crate::slow_start::SlowStart;
 
 /// Failures in one batch after which the rest of it is left to the next plan: an API that refuses one
 /// creation after the other is not asked a thousand times.
@@ -19,21 +19,26 @@ where
 {
     let (mut undone, mut first) = (Undone::default(), Ok(()));
     for batch in &plan.batches {
-        let outcome = slow_start(batch, &mut undone, &act).await;
+        let outcome = batch_by_steps(batch, &mut undone, &act).await;
         first = first.and(outcome);
     }
     (undone, first)
 }
 
-/// First one action, then twice as many at once with every success, and one again after a failure.
-async fn slow_start<'a, F, E>(batch: &'a [Action], undone: &mut Undone, act: &impl Fn(&'a Action) -> F) -> Result<(), E>
+/// Step by step, beginning over with small ones after a failure.
+async fn batch_by_steps<'a, F, E>(
+    batch: &'a [Action],
+    undone: &mut Undone,
+    act: &impl Fn(&'a Action) -> F,
+) -> Result<(), E>
 where
     F: Future<Output = Result<(), E>>,
 {
-    let (mut rest, mut size, mut failures) = (batch, 1, 0);
+    let (mut steps, mut failures) = (SlowStart::of(batch), 0);
     let mut first = Ok(());
-    while !rest.is_empty() && failures < FAILURES_MAX {
-        let (now, later) = rest.split_at(size.min(rest.len()));
+    while failures < FAILURES_MAX
+        && let Some(now) = steps.next()
+    {
         let (left_out, due): (Vec<_>, Vec<_>) = now.iter().partition(|action| undone.stops(action));
         left_out.into_iter().for_each(|action| undone.add(action));
         let outcomes = join_all(due.iter().map(|action| act(action))).await;
@@ -45,10 +50,11 @@ where
             }
             first = first.and(outcome);
         }
-        size = if failures > before { 1 } else { (size * 2).min(BATCH_MAX) };
-        rest = later;
+        if failures > before {
+            steps.start_over();
+        }
     }
-    rest.iter().for_each(|action| undone.add(action));
+    steps.rest().iter().for_each(|action| undone.add(action));
     first
 }
 

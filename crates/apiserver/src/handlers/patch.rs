@@ -9,8 +9,9 @@ use stead_api::{FieldError, FieldErrors, Kind, Object};
 use stead_store::Store;
 
 use crate::handlers::answers::Show;
-use crate::handlers::create::{name_of, settle_namespace};
+use crate::handlers::create::settle_namespace;
 use crate::handlers::modify::{Proposal, Rules, Target};
+use crate::handlers::update::check_name;
 use crate::negotiate::{self, Offer, PatchFormat};
 use crate::query::{FieldValidation, WriteOptions};
 use crate::respond::Answer;
@@ -125,18 +126,6 @@ fn undecodable(document: &Value, error: &str) -> StatusError {
     let mut errors = FieldErrors::default();
     errors.push(FieldError::invalid("patch", document.to_string(), error));
     StatusError::invalid_kind("", "", "", &errors)
-}
-
-fn check_name(name: &str, object: &Object) -> Result<(), StatusError> {
-    match name_of(object) {
-        own if own == name => Ok(()),
-        "" => Err(StatusError::bad_request(format!(
-            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
-        ))),
-        own => Err(StatusError::bad_request(format!(
-            "the name of the object ({own}) does not match the name on the URL ({name})"
-        ))),
-    }
 }
 
 fn json_error(error: JsonPatchError) -> StatusError {

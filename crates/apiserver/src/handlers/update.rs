@@ -22,7 +22,7 @@ impl<S: Store> ApiServer<S> {
         let form = negotiate::accepted(&call.headers, Offer::Object)?;
         let body::Decoded { mut object, warnings } =
             body::object(path.kind, &call.headers, &call.body, options.field_validation)?;
-        settle_name(path, &mut object)?;
+        check_name(path.name(), &object)?;
         settle_namespace(path.kind, path.namespace(), &mut object)?;
         let mut show = Show { kind: path.kind, form, query: &call.query, code: StatusCode::OK };
         let target = Target::of(path);
@@ -42,15 +42,14 @@ impl<S: Store> ApiServer<S> {
     }
 }
 
-/// Fills in the name of the path; 400 when the body names another.
-fn settle_name(path: &ResourcePath, object: &mut Object) -> Result<(), StatusError> {
-    let name = path.name();
+/// Refuses, with 400, an object that has another name than the path, or none: a body without a name was meant for
+/// another verb.
+pub(crate) fn check_name(name: &str, object: &Object) -> Result<(), StatusError> {
     match name_of(object) {
-        // A body without a name is refused: it was meant for another verb.
+        own if own == name => Ok(()),
         "" => Err(StatusError::bad_request(format!(
             "the name of the object ({name} based on URL) was undeterminable: name must be provided"
         ))),
-        own if own == name => Ok(()),
         own => Err(StatusError::bad_request(format!(
             "the name of the object ({own}) does not match the name on the URL ({name})"
         ))),

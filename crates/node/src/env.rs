@@ -1,21 +1,26 @@
 //! The environment of a container: what the pod declares, expanded (contract `pods.md`, section 4).
 //! Pure: ConfigMaps, Secrets and Services come in as lookups.
 
-use std::collections::BTreeMap;
+mod downward;
+mod services;
 
-use k8s_openapi::api::core::v1::{
-    ConfigMap, Container, EnvFromSource, EnvVarSource, ObjectFieldSelector, Pod, ResourceFieldSelector, Secret, Service,
-};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvFromSource, EnvVarSource, Pod, Secret, Service};
 use stead_api::amount::Amount;
+
+pub use downward::{field_value, resource_value};
+use services::service_variables;
 
 /// What the environment is made from.
 pub trait Sources {
     /// A ConfigMap of the pod's namespace.
-    fn config_map(&self, name: &str) -> Option<std::sync::Arc<ConfigMap>>;
+    fn config_map(&self, name: &str) -> Option<Arc<ConfigMap>>;
     /// A Secret of the pod's namespace.
-    fn secret(&self, name: &str) -> Option<std::sync::Arc<Secret>>;
+    fn secret(&self, name: &str) -> Option<Arc<Secret>>;
     /// The Services whose variables the pod gets, the cluster's own first.
-    fn services(&self) -> Vec<std::sync::Arc<Service>>;
+    fn services(&self) -> Vec<Arc<Service>>;
     /// The node's allocatable amount of `cpu`, `memory` or `ephemeral-storage`.
     fn allocatable(&self, resource: &str) -> Option<Amount>;
 }
@@ -217,119 +222,6 @@ fn found(
     }
     let namespace = namespace(pod).to_owned();
     Err(EnvError::Key { kind, namespace, name: name.to_owned(), key: key.to_owned() })
-}
-
-/// A field of the pod as the downward API gives it.
-pub fn field_value(pod: &Pod, field: &ObjectFieldSelector, facts: &PodFacts) -> Result<String, EnvError> {
-    let meta = &pod.metadata;
-    let spec = pod.spec.as_ref();
-    let path = field.field_path.as_str();
-    if let Some((map, key)) = path.strip_suffix("']").and_then(|path| path.split_once("['")) {
-        let map = match map {
-            "metadata.labels" => &meta.labels,
-            "metadata.annotations" => &meta.annotations,
-            _ => return Err(EnvError::Field(path.to_owned())),
-        };
-        return Ok(map.as_ref().and_then(|map| map.get(key)).cloned().unwrap_or_default());
-    }
-    Ok(match path {
-        "metadata.name" => meta.name.clone().unwrap_or_default(),
-        "metadata.namespace" => meta.namespace.clone().unwrap_or_default(),
-        "metadata.uid" => meta.uid.clone().unwrap_or_default(),
-        "metadata.labels" => go_map(meta.labels.as_ref()),
-        "metadata.annotations" => go_map(meta.annotations.as_ref()),
-        "spec.nodeName" => facts.node_name.clone(),
-        "spec.serviceAccountName" => spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default(),
-        "status.hostIP" | "status.hostIPs" => facts.host_ip.clone(),
-        "status.podIP" | "status.podIPs" => facts.pod_ip.clone(),
-        _ => return Err(EnvError::Field(path.to_owned())),
-    })
-}
-
-/// A map as the downward API writes it: sorted `key="quoted value"` lines.
-fn go_map(map: Option<&BTreeMap<String, String>>) -> String {
-    let lines: Vec<String> = map.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}")).collect();
-    lines.join("\n")
-}
-
-/// A resource of a container in units of the divisor, rounded up.
-pub fn resource_value(
-    pod: &Pod,
-    own: &Container,
-    field: &ResourceFieldSelector,
-    sources: &impl Sources,
-) -> Result<String, EnvError> {
-    let all = pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
-    let container = match field.container_name.as_deref().filter(|name| !name.is_empty()) {
-        None => own,
-        Some(name) => all
-            .into_iter()
-            .find(|container| container.name == name)
-            .ok_or_else(|| EnvError::Container(name.to_owned()))?,
-    };
-    let unreadable = || EnvError::Resource(field.resource.clone());
-    let (list, resource) = field.resource.split_once('.').ok_or_else(unreadable)?;
-    let resources = container.resources.as_ref();
-    let amount = match list {
-        "limits" => resources.and_then(|resources| resources.limits.as_ref()),
-        "requests" => resources.and_then(|resources| resources.requests.as_ref()),
-        _ => return Err(unreadable()),
-    };
-    let amount = match amount.and_then(|list| list.get(resource)) {
-        Some(text) => Amount::parse(&text.0).ok_or_else(unreadable)?,
-        None if list == "limits" => sources.allocatable(resource).unwrap_or_default(),
-        None => Amount::ZERO,
-    };
-    let divisor = match field.divisor.as_ref().map(|divisor| divisor.0.as_str()) {
-        None | Some("" | "0") => Some(Amount::from_units(1)),
-        Some(text) => Amount::parse(text),
-    };
-    let divisor = divisor.map(Amount::milli).filter(|milli| *milli > 0).ok_or_else(unreadable)?;
-    Ok(amount.milli().max(0).unsigned_abs().div_ceil(divisor.unsigned_abs()).to_string())
-}
-
-/// The variables that tell a pod where Services are (rules 6 and 7).
-fn service_variables(pod: &Pod, services: &[std::sync::Arc<Service>], links: bool) -> Vec<(String, String)> {
-    let mut chosen: BTreeMap<&str, &Service> = BTreeMap::new();
-    for service in services {
-        let meta = &service.metadata;
-        let (Some(name), Some(service_namespace)) = (meta.name.as_deref(), meta.namespace.as_deref()) else { continue };
-        let master = service_namespace == "default" && name == "kubernetes";
-        let own = service_namespace == namespace(pod);
-        if (own && links) || (master && !chosen.contains_key("kubernetes")) || (own && master) {
-            chosen.insert(name, service);
-        }
-    }
-    chosen.into_iter().flat_map(|(name, service)| variables_of(name, service)).collect()
-}
-
-fn variables_of(name: &str, service: &Service) -> Vec<(String, String)> {
-    let Some(spec) = &service.spec else { return Vec::new() };
-    let Some(ip) = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty() && *ip != "None") else { return Vec::new() };
-    let Some(first) = spec.ports.iter().flatten().next() else { return Vec::new() };
-    let upper = |text: &str| text.to_uppercase().replace('-', "_");
-    let prefix = upper(name);
-    let url = |protocol: &str, port: i32| format!("{}://{ip}:{port}", protocol.to_lowercase());
-    let protocol_of = |protocol: &Option<String>| protocol.clone().unwrap_or_else(|| "TCP".to_owned());
-    let mut pairs = vec![
-        (format!("{prefix}_SERVICE_HOST"), ip.to_owned()),
-        (format!("{prefix}_SERVICE_PORT"), first.port.to_string()),
-    ];
-    for port in spec.ports.iter().flatten() {
-        if let Some(port_name) = port.name.as_deref().filter(|name| !name.is_empty()) {
-            pairs.push((format!("{prefix}_SERVICE_PORT_{}", upper(port_name)), port.port.to_string()));
-        }
-    }
-    pairs.push((format!("{prefix}_PORT"), url(&protocol_of(&first.protocol), first.port)));
-    for port in spec.ports.iter().flatten() {
-        let protocol = protocol_of(&port.protocol);
-        let base = format!("{prefix}_PORT_{}_{}", port.port, protocol.to_uppercase());
-        pairs.push((base.clone(), url(&protocol, port.port)));
-        pairs.push((format!("{base}_PROTO"), protocol.to_lowercase()));
-        pairs.push((format!("{base}_PORT"), port.port.to_string()));
-        pairs.push((format!("{base}_ADDR"), ip.to_owned()));
-    }
-    pairs
 }
 
 #[cfg(test)]

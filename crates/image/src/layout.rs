@@ -51,7 +51,13 @@ pub(crate) struct Layout {
 
 /// A lock on the store; released when dropped, or when the process dies.
 pub(crate) struct Guard {
-    _file: OwnedFd,
+    file: OwnedFd,
+}
+
+impl From<Guard> for OwnedFd {
+    fn from(guard: Guard) -> Self {
+        guard.file
+    }
 }
 
 /// A directory for half-done work, gone when dropped.
@@ -139,7 +145,7 @@ impl Layout {
         let file = File::options().create(true).append(true).open(&path).map_err(failed("open", &path))?;
         loop {
             match rustix::fs::flock(&file, operation) {
-                Ok(()) => return Ok(Some(Guard { _file: file.into() })),
+                Ok(()) => return Ok(Some(Guard { file: file.into() })),
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(failed("lock", &path)(error.into())),

@@ -1,5 +1,6 @@
 //! The image store of one data directory: what callers see of images.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,7 +31,14 @@ struct Inner {
 
 /// As long as it is there no layer is taken away. See [`ImageStore::using`].
 pub struct Using {
-    _guard: Guard,
+    guard: Guard,
+}
+
+impl From<Using> for OwnedFd {
+    /// A descriptor that keeps the layers in the same way, in whatever process it is open.
+    fn from(using: Using) -> Self {
+        using.guard.into()
+    }
 }
 
 /// Pulls are shared only between callers who show the same credentials: one must not get what the other was refused.
@@ -150,7 +158,7 @@ impl ImageStore {
     /// # Errors
     /// The store cannot be locked.
     pub fn using(&self) -> Result<Using, StoreError> {
-        Ok(Using { _guard: self.inner.layout.adding()? })
+        Ok(Using { guard: self.inner.layout.adding()? })
     }
 
     /// Begins to collect: waits for pulls, imports and whoever is [`using`](Self::using) layers, in any process,

@@ -149,10 +149,8 @@ async fn try_start<R: Runtime, N: Network>(
     let task_inner = Arc::clone(inner);
     let prepared = tokio::task::spawn_blocking(move || preparation.carry_out(&task_inner)).await;
     let (spec, layers) = prepared.map_err(|error| StartError::Runtime(RuntimeError::Other(error.to_string())))??;
-    let started = inner.runtime.start_container(spec).await;
-    // From now on the runtime tells that the container uses them.
-    drop(layers);
-    let info = started?;
+    // They stay until the runtime tells that the container uses them, also when this process is killed before.
+    let info = inner.runtime.start_container(spec, Some(layers.into())).await?;
     let mut state = worker.state();
     let earlier = state.containers.values().filter(|known| known.spec.name == name);
     if let Some(before) = earlier.max_by_key(|known| known.spec.attempt)
@@ -181,8 +179,8 @@ struct Preparation {
 }
 
 impl Preparation {
-    /// Puts the incarnation together and makes its files. Its layers stay until the second part of the answer is
-    /// dropped. Blocking.
+    /// Puts the incarnation together and makes its files. Its layers stay as long as the second part of the
+    /// answer does. Blocking.
     fn carry_out<R, N>(self, inner: &Inner<R, N>) -> Result<(ContainerSpec, Using), StartError> {
         let Self { pod, container, attempt, just_pulled, facts, named, paths } = self;
         let Some(container) = declaration(&pod, &container) else { return Err(SpecError::NoCommand.into()) };

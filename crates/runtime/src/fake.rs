@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -157,7 +158,11 @@ impl Runtime for FakeRuntime {
         Ok(())
     }
 
-    async fn start_container(&self, spec: ContainerSpec) -> Result<ContainerInfo, RuntimeError> {
+    async fn start_container(
+        &self,
+        spec: ContainerSpec,
+        _held: Option<OwnedFd>,
+    ) -> Result<ContainerInfo, RuntimeError> {
         let started_at = (self.clock)();
         let mut state = self.state();
         state.calls.push(FakeCall::StartContainer(spec.id.clone()));
@@ -245,11 +250,11 @@ mod tests {
             let fake = FakeRuntime::default();
             let mut exits = fake.exits();
             let spec = container_spec("c");
-            assert!(matches!(fake.start_container(spec.clone()).await, Err(RuntimeError::NotFound(_))));
+            assert!(matches!(fake.start_container(spec.clone(), None).await, Err(RuntimeError::NotFound(_))));
             fake.create_sandbox(sandbox_spec()).await.unwrap();
             fake.fail_start("c", RuntimeError::Start("no".into()));
-            assert_eq!(fake.start_container(spec.clone()).await, Err(RuntimeError::Start("no".into())));
-            fake.start_container(spec.clone()).await.unwrap();
+            assert_eq!(fake.start_container(spec.clone(), None).await, Err(RuntimeError::Start("no".into())));
+            fake.start_container(spec.clone(), None).await.unwrap();
             assert!(fake.remove_sandbox(&spec.sandbox).await.is_err());
 
             fake.ignore_signals("c");

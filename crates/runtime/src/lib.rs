@@ -42,8 +42,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// unknown id is success.
     fn remove_sandbox(&self, id: &SandboxId) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
-    /// Creates and starts a container; returns once its process has been executed.
-    fn start_container(&self, spec: ContainerSpec) -> impl Future<Output = Result<ContainerInfo, RuntimeError>> + Send;
+    /// Creates and starts a container; returns once its process has been executed. `held` is kept open until the
+    /// container is listed or has failed to start, though the caller be gone by then: what is locked by it stays locked.
+    fn start_container(
+        &self,
+        spec: ContainerSpec,
+        held: Option<OwnedFd>,
+    ) -> impl Future<Output = Result<ContainerInfo, RuntimeError>> + Send;
 
     /// Sends a signal to the container's first process. A container that is gone is success.
     fn kill_container(&self, id: &ContainerId, signal: i32) -> impl Future<Output = Result<(), RuntimeError>> + Send;

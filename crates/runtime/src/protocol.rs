@@ -11,7 +11,8 @@ use crate::types::*;
 /// Version of this protocol. Raised when an old peer would misunderstand, not when a field is added.
 pub(crate) const VERSION: u32 = 1;
 
-/// From a client to the supervisor. The descriptors of [`Request::Exec`] travel with the frame.
+/// From a client to the supervisor. The descriptors of [`Request::Exec`] travel with the frame, and what
+/// [`Request::StartContainer`] is to hold.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// Opens a connection.

@@ -5,6 +5,12 @@ use serde_json::json;
 
 use crate::world::{IMAGE, World};
 
+/// Whether nobody holds the layers of the store.
+fn can_be_collected(world: &World) -> bool {
+    let lock = std::fs::File::open(world.dir().join("images/lock")).expect("the lock of the image store");
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn layers_go_with_the_last_pod_that_uses_them_once_their_image_has_no_name() {
     let world = World::start().await;
@@ -30,12 +36,24 @@ async fn layers_of_a_container_that_is_about_to_start_are_not_collected() {
     world.eventually("its start", async || (world.runtime.starts_asked() > 0).then_some(())).await;
     // The runtime does not list the container yet, and its image has no name any more.
     assert!(world.images.remove(IMAGE).expect("removed"));
-    let lock = std::fs::File::open(world.dir().join("images/lock")).expect("the lock of the image store");
-    let alone = || rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
-    assert!(!alone(), "a collection would take its layers away");
+    assert!(!can_be_collected(&world), "a collection would take its layers away");
     drop(starts);
     world.until_running("web-0", &uid).await;
-    assert!(alone(), "the runtime tells what it uses from now on");
+    assert!(can_be_collected(&world), "the runtime tells what it uses from now on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn layers_of_a_start_under_way_stay_though_the_agent_is_killed() {
+    let mut world = World::start().await;
+    let starts = world.runtime.hold_starts().await;
+    let uid = world.pod("web-0", json!({})).await;
+    world.eventually("its start", async || (world.runtime.starts_asked() > 0).then_some(())).await;
+    world.end_agent();
+    assert!(world.images.remove(IMAGE).expect("removed"));
+    assert!(!can_be_collected(&world), "its successor would take the layers away, for the list does not have them yet");
+    drop(starts);
+    world.until_runs(&uid, "c", 0).await;
+    world.eventually("the lock is free", async || can_be_collected(&world).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

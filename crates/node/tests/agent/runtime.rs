@@ -2,6 +2,7 @@
 //! time or panics when told to.
 
 use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,11 +11,14 @@ use stead_runtime::{
     ContainerId, ContainerInfo, ContainerSpec, ContainerState, ExecHandle, ExecSpec, ExecStdio, FakeRuntime, Inventory,
     Runtime, RuntimeError, Sandbox, SandboxId, SandboxSpec,
 };
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock, broadcast};
 
 /// Clones are the same runtime.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Watched {
+    /// Where a start goes on that an agent asked for before it was killed.
+    process: Handle,
     pub(crate) fake: FakeRuntime,
     unreachable: Arc<AtomicBool>,
     forgotten: Arc<Mutex<BTreeSet<ContainerId>>>,
@@ -27,6 +31,20 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
+    /// One that lives as long as the test.
+    pub(crate) fn new() -> Self {
+        Self {
+            process: Handle::current(),
+            fake: FakeRuntime::default(),
+            unreachable: Arc::default(),
+            forgotten: Arc::default(),
+            late: Arc::default(),
+            stumbles: Arc::default(),
+            starts: Arc::default(),
+            starts_asked: Arc::default(),
+        }
+    }
+
     /// From now on every call fails, or works again.
     pub(crate) fn set_unreachable(&self, unreachable: bool) {
         self.unreachable.store(unreachable, Ordering::SeqCst);
@@ -103,14 +121,18 @@ impl Runtime for Watched {
         self.fake.remove_sandbox(id).await
     }
 
-    async fn start_container(&self, spec: ContainerSpec) -> Result<ContainerInfo, RuntimeError> {
+    async fn start_container(&self, spec: ContainerSpec, held: Option<OwnedFd>) -> Result<ContainerInfo, RuntimeError> {
         self.reach()?;
         self.stumble("start_container");
         self.starts_asked.fetch_add(1, Ordering::SeqCst);
-        let _open = self.starts.read().await;
-        let started = self.fake.start_container(spec).await;
-        self.assert_no_identity_twice().await;
-        started
+        let supervisor = self.clone();
+        let start = self.process.spawn(async move {
+            let _open = supervisor.starts.read().await;
+            let started = supervisor.fake.start_container(spec, held).await;
+            supervisor.assert_no_identity_twice().await;
+            started
+        });
+        start.await.expect("a start does not panic")
     }
 
     async fn kill_container(&self, id: &ContainerId, signal: i32) -> Result<(), RuntimeError> {

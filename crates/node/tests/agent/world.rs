@@ -86,7 +86,7 @@ impl World {
         let images = ImageStore::open(&directory.path().join("images"), registry).expect("an image store");
         let world = Self {
             pods: Cache::start(Api::all(client.clone()), ListScope::default()),
-            runtime: Watched::default(),
+            runtime: Watched::new(),
             network: Shared::default(),
             images: Arc::new(images),
             client,
@@ -138,7 +138,7 @@ impl World {
 
     /// What `stead down` leaves: files and objects, and nothing that runs. To be called without an agent.
     pub(crate) fn take_everything_down(&mut self) {
-        self.runtime = Watched::default();
+        self.runtime = Watched::new();
         self.network = Shared::default();
     }
 

@@ -180,8 +180,9 @@ impl Runtime for SupervisorRuntime {
         self.call_done(Request::RemoveSandbox(id.clone())).await
     }
 
-    async fn start_container(&self, spec: ContainerSpec) -> Result<ContainerInfo, RuntimeError> {
-        match self.call(Request::StartContainer(Box::new(spec))).await? {
+    async fn start_container(&self, spec: ContainerSpec, held: Option<OwnedFd>) -> Result<ContainerInfo, RuntimeError> {
+        let connection = self.inner.connection().await?;
+        match connection.call(Request::StartContainer(Box::new(spec)), Vec::from_iter(held)).await? {
             Answer::Container(container) => Ok(*container),
             other => Err(unexpected(&other)),
         }

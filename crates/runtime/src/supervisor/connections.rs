@@ -131,7 +131,10 @@ impl Supervisor {
             }
             Request::RemoveSandbox(id) => self.remove_sandbox(&id).await.map(done),
             Request::StartContainer(spec) => {
-                self.start_container(*spec).await.map(|c| Some(Answer::Container(Box::new(c))))
+                let started = self.start_container(*spec).await;
+                // What the client locked for it; from now on the list tells what is in use.
+                drop(fds);
+                started.map(|c| Some(Answer::Container(Box::new(c))))
             }
             Request::KillContainer { id, signal } => self.kill_container(&id, signal).map(done),
             Request::RemoveContainer(id) => self.remove_container(&id).await.map(done),

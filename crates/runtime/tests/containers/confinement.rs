@@ -14,12 +14,12 @@ pub(crate) async fn too_much_memory_is_killed_and_said(node: Rc<Node>) -> Result
     let mut spec = node.container(&sandbox, "main", "exec tail -n 1 /dev/zero");
     spec.resources.memory_limit_bytes = Some(16 << 20);
     let mut exits = node.runtime.exits();
-    node.runtime.start_container(spec.clone()).await?;
+    node.runtime.start_container(spec.clone(), None).await?;
     ensure!(exit_of(&mut exits, &spec.id).await? == (137, true));
 
     let mut spec = node.container(&sandbox, "fits", "echo fits");
     spec.resources.memory_limit_bytes = Some(16 << 20);
-    node.runtime.start_container(spec.clone()).await?;
+    node.runtime.start_container(spec.clone(), None).await?;
     ensure!(exit_of(&mut exits, &spec.id).await? == (0, false));
     Ok(())
 }
@@ -109,7 +109,7 @@ pub(crate) async fn an_image_with_a_link_for_proc_is_refused(node: Rc<Node>) -> 
     let mut spec = node.container(&sandbox, "main", "true");
     // An upper layer may replace what a lower one had.
     spec.rootfs.layers.push(layer);
-    let result = node.runtime.start_container(spec).await;
+    let result = node.runtime.start_container(spec, None).await;
     ensure!(result == Err(RuntimeError::Create("image refused: /proc is not a directory".into())), "{result:?}");
     Ok(())
 }

@@ -16,7 +16,7 @@ pub(crate) async fn output_code_and_environment_come_back(node: Rc<Node>) -> Res
     let mut spec = node.container(&sandbox, "main", "exec sleep 1000");
     spec.env.push(("GREETING".into(), "hello".into()));
     spec.cwd = "/tmp".into();
-    node.runtime.start_container(spec.clone()).await?;
+    node.runtime.start_container(spec.clone(), None).await?;
     let (code, output) = node.exec(&spec.id, &["sh", "-c", "echo $GREETING; pwd; echo err >&2; exit 5"]).await?;
     ensure!((code, &*output) == (5, "hello\n/tmp\nerr\n"), "{code} {output}");
     ensure!(node.exec(&spec.id, &["sh", "-c", "kill -9 $$"]).await? == (137, String::new()));
@@ -94,7 +94,7 @@ pub(crate) async fn dropping_the_handle_kills_the_process(node: Rc<Node>) -> Res
     let sandbox = node.make_sandbox("p").await?;
     let spec =
         node.container(&sandbox, "main", "while [ ! -e /started ]; do sleep 0.01; done; echo up; exec sleep 1000");
-    let info = node.runtime.start_container(spec.clone()).await?;
+    let info = node.runtime.start_container(spec.clone(), None).await?;
     let args = ["sh", "-c", "touch /started; exec sleep 1000"].map(str::to_owned).to_vec();
     let handle = node.runtime.exec(&spec.id, ExecSpec { args, tty: false }, ExecStdio::default()).await?;
     wait_for_log(&spec, "up").await?;

@@ -13,7 +13,7 @@ pub(crate) async fn a_container_runs_writes_its_log_and_ends(node: Rc<Node>) -> 
     let sandbox = node.make_sandbox("p").await?;
     let spec = node.container(&sandbox, "main", "echo out; echo err >&2; echo -n rest; exit 7");
     let mut exits = node.runtime.exits();
-    let info = node.runtime.start_container(spec.clone()).await?;
+    let info = node.runtime.start_container(spec.clone(), None).await?;
     ensure!(info.spec == spec && matches!(info.state, ContainerState::Running { .. }), "{info:?}");
     ensure!(exit_of(&mut exits, &spec.id).await? == (7, false));
 
@@ -39,7 +39,7 @@ pub(crate) async fn long_lines_are_cut_into_partial_entries(node: Rc<Node>) -> R
     let sandbox = node.make_sandbox("p").await?;
     let spec = node.container(&sandbox, "main", &script);
     let mut exits = node.runtime.exits();
-    node.runtime.start_container(spec.clone()).await?;
+    node.runtime.start_container(spec.clone(), None).await?;
     exit_of(&mut exits, &spec.id).await?;
     let text = fs::read_to_string(&spec.log_path)?;
     let shapes: Vec<_> =
@@ -61,7 +61,7 @@ pub(crate) async fn a_signal_death_is_128_and_the_signal(node: Rc<Node>) -> Resu
 
     let spec =
         node.container(&sandbox, "trap", "trap 'echo asked; exit 3' TERM; echo up; while :; do sleep 0.05; done");
-    node.runtime.start_container(spec.clone()).await?;
+    node.runtime.start_container(spec.clone(), None).await?;
     wait_for_log(&spec, "up").await?;
     node.runtime.kill_container(&spec.id, 15).await?;
     ensure!(exit_of(&mut exits, &spec.id).await? == (3, false));
@@ -80,7 +80,7 @@ pub(crate) async fn a_missing_program_fails_the_start_and_leaves_nothing(node: R
     for (program, reason) in cases {
         let mut spec = node.container(&sandbox, "main", "");
         spec.args = vec![program.into()];
-        let result = node.runtime.start_container(spec).await;
+        let result = node.runtime.start_container(spec, None).await;
         ensure!(result == Err(RuntimeError::Start(reason.into())), "{result:?}");
     }
     // Executable, but no program: only the kernel can tell.
@@ -90,7 +90,7 @@ pub(crate) async fn a_missing_program_fails_the_start_and_leaves_nothing(node: R
     fs::write(&script, "\x7fELF, not really")?;
     fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     spec.mounts = vec![volume(&script, "/volume")];
-    let result = node.runtime.start_container(spec).await;
+    let result = node.runtime.start_container(spec, None).await;
     ensure!(result == Err(RuntimeError::Start("exec \"/volume\": exec format error".into())), "{result:?}");
 
     ensure!(node.runtime.list().await?.containers.is_empty());
@@ -101,12 +101,12 @@ pub(crate) async fn a_missing_program_fails_the_start_and_leaves_nothing(node: R
 
 pub(crate) async fn a_container_needs_its_sandbox_and_a_fresh_name(node: Rc<Node>) -> Result<()> {
     let unmade = node.sandbox("unmade");
-    let result = node.runtime.start_container(node.container(&unmade, "main", "")).await;
+    let result = node.runtime.start_container(node.container(&unmade, "main", ""), None).await;
     ensure!(result == Err(RuntimeError::NotFound("sandbox uid-unmade".into())), "{result:?}");
 
     let sandbox = node.make_sandbox("p").await?;
     let (spec, pid) = node.sleeper(&sandbox, "main").await?;
-    let result = node.runtime.start_container(spec.clone()).await;
+    let result = node.runtime.start_container(spec.clone(), None).await;
     ensure!(matches!(&result, Err(RuntimeError::Create(e)) if e.contains("exists already")), "{result:?}");
     // The refusal did not touch the one that runs.
     ensure!(pid_of(&node.runtime.list().await?.containers[0])? == pid);
@@ -175,7 +175,7 @@ pub(crate) async fn a_start_under_way_keeps_its_sandbox(node: Rc<Node>) -> Resul
     let spec = node.container(&sandbox, "main", "exec sleep 1000");
     // Both calls travel on one connection, so the start is the first to be taken up.
     let (started, removed) =
-        tokio::join!(node.runtime.start_container(spec.clone()), node.runtime.remove_sandbox(&sandbox.id));
+        tokio::join!(node.runtime.start_container(spec.clone(), None), node.runtime.remove_sandbox(&sandbox.id));
     pid_of(&started?)?;
     ensure!(
         removed == Err(RuntimeError::Other(format!("container {} of the sandbox lives", spec.id.0))),
@@ -189,7 +189,7 @@ pub(crate) async fn removing_kills_and_leaves_nothing(node: Rc<Node>) -> Result<
     let sandbox = node.make_sandbox("p").await?;
     let spec = node.container(&sandbox, "main", "(trap '' TERM; sleep 1000)& (sleep 1000)& echo up; wait");
     let mut exits = node.runtime.exits();
-    node.runtime.start_container(spec.clone()).await?;
+    node.runtime.start_container(spec.clone(), None).await?;
     wait_for_log(&spec, "up").await?;
     let group = format!("{}/podp/{}", node.cgroup, spec.id.0);
     ensure!(!cgroup_directories(&group).is_empty());
@@ -269,7 +269,7 @@ pub(crate) async fn many_containers_start_at_once(node: Rc<Node>) -> Result<()> 
         .map(|index| {
             let runtime = node.runtime.clone();
             let spec = node.container(&sandbox, &format!("c{index}"), &format!("exit {index}"));
-            tokio::task::spawn_local(async move { runtime.start_container(spec).await })
+            tokio::task::spawn_local(async move { runtime.start_container(spec, None).await })
         })
         .collect();
     let mut exits = node.runtime.exits();
@@ -298,18 +298,18 @@ pub(crate) async fn what_cannot_be_created_says_why(node: Rc<Node>) -> Result<()
     let sandbox = node.make_sandbox("p").await?;
     let mut spec = node.container(&sandbox, "main", "true");
     spec.mounts = vec![volume(std::path::Path::new("/not/there"), "/data")];
-    let result = node.runtime.start_container(spec).await;
+    let result = node.runtime.start_container(spec, None).await;
     let said = |result: &Result<ContainerInfo, RuntimeError>, what: &str| matches!(result, Err(RuntimeError::Create(e)) if e.contains(what));
     ensure!(said(&result, "/not/there") && said(&result, "No such file"), "{result:?}");
 
     let mut spec = node.container(&sandbox, "main", "true");
     spec.capabilities_add = vec!["FLY".into()];
-    let result = node.runtime.start_container(spec).await;
+    let result = node.runtime.start_container(spec, None).await;
     ensure!(said(&result, "unknown capability \"FLY\""), "{result:?}");
 
     let mut spec = node.container(&sandbox, "main", "true");
     spec.rootfs.layers = vec!["/no/layer".into()];
-    let result = node.runtime.start_container(spec).await;
+    let result = node.runtime.start_container(spec, None).await;
     ensure!(said(&result, "failed to mount the root file system"), "{result:?}");
 
     let mut foreign = node.sandbox("q");

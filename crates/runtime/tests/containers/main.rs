@@ -69,6 +69,7 @@ const TESTS: &[(&str, Test)] = tests![
     exec::dropping_the_handle_kills_the_process,
     exec::giving_up_on_an_exec_that_is_starting_leaves_no_process,
     survival::a_killed_client_leaves_containers_running,
+    survival::a_start_holds_what_it_was_given_though_its_client_is_gone,
     survival::an_exit_while_nobody_is_connected_is_known,
     survival::a_killed_supervisors_containers_are_adopted,
     survival::the_log_goes_on_after_adoption,

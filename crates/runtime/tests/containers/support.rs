@@ -108,7 +108,7 @@ impl Node {
         let mut spec = self.container(&sandbox, "main", script);
         change(&mut spec);
         let mut exits = self.runtime.exits();
-        self.runtime.start_container(spec.clone()).await?;
+        self.runtime.start_container(spec.clone(), None).await?;
         let (code, _) = exit_of(&mut exits, &spec.id).await?;
         Ok((code, log_of(&spec)?))
     }
@@ -116,7 +116,7 @@ impl Node {
     /// Starts a container that sleeps.
     pub(crate) async fn sleeper(&self, sandbox: &SandboxSpec, name: &str) -> Result<(ContainerSpec, i32)> {
         let spec = self.container(sandbox, name, "exec sleep 1000");
-        let info = self.runtime.start_container(spec.clone()).await?;
+        let info = self.runtime.start_container(spec.clone(), None).await?;
         Ok((spec, pid_of(&info)?))
     }
 
@@ -230,8 +230,13 @@ pub(crate) async fn wait_for_end(pid: i32) -> Result<()> {
 
 /// Kills a process that this test started.
 pub(crate) fn kill(pid: i32) -> Result<()> {
+    signal(pid, rustix::process::Signal::KILL)
+}
+
+/// Signals a process that this test started.
+pub(crate) fn signal(pid: i32, signal: rustix::process::Signal) -> Result<()> {
     let pid = rustix::process::Pid::from_raw(pid).context("no process")?;
-    Ok(rustix::process::kill_process(pid, rustix::process::Signal::KILL)?)
+    Ok(rustix::process::kill_process(pid, signal)?)
 }
 
 /// Builds the image's only layer.

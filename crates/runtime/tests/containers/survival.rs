@@ -1,5 +1,6 @@
 //! Killing what watches over containers.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -7,17 +8,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::fs::FlockOperation::{self, NonBlockingLockExclusive};
+use rustix::process::Signal;
 use stead_runtime::*;
 
 use crate::lifecycle::{volume, wait_for_log};
-use crate::support::{Node, cgroup_directories, exit_of, kill, log_of, pid_of, wait_for_end};
+use crate::support::{Node, PATIENCE, cgroup_directories, exit_of, kill, log_of, pid_of, signal, wait_for_end};
 
 /// A client of its own process: starts a container, says its process and waits to be killed.
 pub(crate) fn start_and_wait(dir: &Path, spec: &str) -> ExitCode {
     let run = async {
         let runtime = SupervisorRuntime::connect_or_start(dir).await?;
         let spec: ContainerSpec = serde_json::from_str(spec)?;
-        println!("{}", pid_of(&runtime.start_container(spec).await?)?);
+        println!("{}", pid_of(&runtime.start_container(spec, None).await?)?);
         std::future::pending::<Result<()>>().await
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -55,6 +58,52 @@ pub(crate) async fn a_killed_client_leaves_containers_running(node: Rc<Node>) ->
     wait_for_log(&spec, "went on").await
 }
 
+pub(crate) async fn a_start_holds_what_it_was_given_though_its_client_is_gone(node: Rc<Node>) -> Result<()> {
+    let sandbox = node.make_sandbox("p").await?;
+    let spec = node.container(&sandbox, "main", "exec sleep 1000");
+    let path = node.dir.join("lock");
+    let lock = File::create(&path)?;
+    rustix::fs::flock(&lock, FlockOperation::LockShared)?;
+    let is_free = || File::open(&path).map(|file| rustix::fs::flock(&file, NonBlockingLockExclusive).is_ok());
+
+    // Its request is on the way, and not read yet.
+    let supervisor = node.runtime.supervisor_pid().await?;
+    let client = SupervisorRuntime::connect_or_start(&node.dir.join("runtime")).await?;
+    signal(supervisor, Signal::STOP)?;
+    let start = tokio::task::spawn_local({
+        let (client, spec) = (client.clone(), spec.clone());
+        async move { client.start_container(spec, Some(lock.into())).await }
+    });
+    let sent = until(async || Ok(!is_open_here(&path)?)).await;
+    start.abort();
+    drop((start.await, client));
+    let free_meanwhile = is_free();
+    signal(supervisor, Signal::CONT)?;
+    sent?;
+    ensure!(!free_meanwhile?, "what it is to be started from may be taken away");
+
+    until(async || Ok(!node.runtime.list().await?.containers.is_empty())).await?;
+    ensure!(is_free()?, "the list tells what it uses");
+    Ok(())
+}
+
+/// Whether this process has the file open.
+fn is_open_here(path: &Path) -> Result<bool> {
+    let open = std::fs::read_dir("/proc/self/fd")?.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    Ok(open.into_iter().any(|file| file == path))
+}
+
+/// Waits until something holds that nobody tells.
+async fn until(holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let wait = async {
+        while !holds().await? {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(PATIENCE, wait).await.context("it never holds")?
+}
+
 pub(crate) async fn an_exit_while_nobody_is_connected_is_known(node: Rc<Node>) -> Result<()> {
     let sandbox = node.make_sandbox("p").await?;
     let spec = node.container(&sandbox, "main", "while [ ! -e /tmp/go ]; do sleep 0.01; done; exit 42");
@@ -66,7 +115,7 @@ pub(crate) async fn an_exit_while_nobody_is_connected_is_known(node: Rc<Node>) -
     let pid = {
         let lonely = SupervisorRuntime::connect_or_start(&dir).await?;
         lonely.create_sandbox(SandboxSpec { cgroup: format!("{}/second", node.cgroup), ..sandbox }).await?;
-        pid_of(&lonely.start_container(spec.clone()).await?)?
+        pid_of(&lonely.start_container(spec.clone(), None).await?)?
     };
     std::fs::write(data.join("go"), "")?;
     wait_for_end(pid).await?;
@@ -91,7 +140,7 @@ pub(crate) async fn a_killed_supervisors_containers_are_adopted(node: Rc<Node>) 
     let (spec, pid) = node.sleeper(&sandbox, "main").await?;
     let ended = node.container(&sandbox, "ended", "exit 9");
     let mut exits = node.runtime.exits();
-    node.runtime.start_container(ended.clone()).await?;
+    node.runtime.start_container(ended.clone(), None).await?;
     ensure!(exit_of(&mut exits, &ended.id).await? == (9, false));
     let before = node.runtime.list().await?;
     kill_supervisor(&node).await?;
@@ -106,7 +155,7 @@ pub(crate) async fn a_killed_supervisors_containers_are_adopted(node: Rc<Node>) 
     wait_for_end(pid).await?;
     // And the sandbox still takes containers.
     let late = node.container(&sandbox, "late", "exit 4");
-    node.runtime.start_container(late.clone()).await?;
+    node.runtime.start_container(late.clone(), None).await?;
     ensure!(exit_of(&mut exits, &late.id).await? == (4, false));
     Ok(())
 }
@@ -120,7 +169,7 @@ pub(crate) async fn the_log_goes_on_after_adoption(node: Rc<Node>) -> Result<()>
     std::fs::create_dir(&data)?;
     let mut spec = node.container(&sandbox, "main", script);
     spec.mounts.push(volume(&data, "/tmp"));
-    let info = node.runtime.start_container(spec.clone()).await?;
+    let info = node.runtime.start_container(spec.clone(), None).await?;
     wait_for_log(&spec, "line 500").await?;
     kill_supervisor(&node).await?;
     std::fs::write(data.join("go"), "")?;
@@ -146,7 +195,7 @@ impl Abandoned {
         let spec = node.container(&sandbox, "main", "exec sleep 1000");
         let lonely = SupervisorRuntime::connect_or_start(&dir).await?;
         lonely.create_sandbox(sandbox.clone()).await?;
-        let pid = pid_of(&lonely.start_container(spec.clone()).await?)?;
+        let pid = pid_of(&lonely.start_container(spec.clone(), None).await?)?;
         let supervisor = lonely.supervisor_pid().await?;
         drop(lonely);
         kill(supervisor)?;
@@ -210,7 +259,7 @@ pub(crate) async fn what_has_no_record_is_cleared_away(node: Rc<Node>) -> Result
     ensure!(again.list().await?.containers.is_empty());
     ensure!(!dir.exists(), "the directory of a container that never was");
     for spec in [&abandoned.spec, &half_made] {
-        again.start_container(spec.clone()).await.context("again under its name")?;
+        again.start_container(spec.clone(), None).await.context("again under its name")?;
     }
     abandoned.clean_up(again).await
 }
@@ -236,7 +285,7 @@ pub(crate) async fn a_supervisor_killed_during_a_start_leaves_all_or_nothing(nod
         let spec = node.container(&sandbox, &format!("c{delay_ms}"), "exec sleep 1000");
         let supervisor = node.runtime.supervisor_pid().await?;
         let (runtime, starting) = (node.runtime.clone(), spec.clone());
-        let start = tokio::task::spawn_local(async move { runtime.start_container(starting).await });
+        let start = tokio::task::spawn_local(async move { runtime.start_container(starting, None).await });
         tokio::time::sleep(Duration::from_millis(delay_ms)).await;
         kill(supervisor)?;
         wait_for_end(supervisor).await?;
@@ -256,7 +305,7 @@ pub(crate) async fn a_supervisor_killed_during_a_start_leaves_all_or_nothing(nod
                 ensure!(!dir.exists(), "left: {}", dir.display());
                 let left = cgroup_directories(&format!("{}/podp/{}", node.cgroup, spec.id.0));
                 ensure!(left.is_empty(), "groups left: {left:?}");
-                node.runtime.start_container(spec).await.context("again under its name")?;
+                node.runtime.start_container(spec, None).await.context("again under its name")?;
             }
         }
         outcomes[usize::from(known.is_some())] += 1;

@@ -156,7 +156,7 @@ mod tests {
                 log_path: "/0.log".into(),
                 annotations: order.to_annotations().into(),
             };
-            fake.start_container(spec).await.expect("a fake starts anything");
+            fake.start_container(spec, None).await.expect("a fake starts anything");
         }
         let inventory = fake.list().await.expect("a fake answers");
         (fake, inventory)

@@ -123,8 +123,8 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_claims_own_directory_comes_and_goes() {
-        let root = std::env::temp_dir().join(format!("stead-dirs-{}", std::process::id()));
-        let dirs = LocalVolumeDirs::new("n1", &root);
+        let root = tempfile::tempdir().expect("a directory");
+        let dirs = LocalVolumeDirs::new("n1", root.path());
         let path = dirs.create("n1", "0a-1").await.expect("made");
         let neighbour = dirs.create("n1", "0a-2").await.expect("made");
         std::fs::write(Path::new(&path).join("data"), "x").expect("written");
@@ -138,6 +138,5 @@ mod tests {
         dirs.delete("n1", "0a-1").await.expect("removed");
         dirs.delete("n1", "0a-1").await.expect("gone is fine");
         assert!(!Path::new(&path).exists() && Path::new(&neighbour).exists());
-        std::fs::remove_dir_all(&root).expect("cleaned up");
     }
 }

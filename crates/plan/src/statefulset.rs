@@ -19,6 +19,7 @@ pub mod ordinals;
 mod pause;
 mod preparing;
 mod progress;
+mod reach;
 pub mod render;
 mod replicas;
 mod reset;
@@ -120,7 +121,7 @@ struct Stage<'a> {
     now: Timestamp,
     /// Whether a replica has shown that the update revision runs at all.
     proven: bool,
-    /// Whether updated replicas are down.
+    /// How far an update in doubt has come.
     doubt: Doubt,
     /// The replica whose reset goes on now.
     resetting: Option<reset::Turn>,

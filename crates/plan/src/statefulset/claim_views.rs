@@ -11,12 +11,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use stead_api::amount::Amount;
 
 use super::ordinals::{self, Ordinal};
+use super::reach::Reach;
 use super::views::{Observed, SetView};
 use super::wishes::RESET_GENERATION;
 use super::{API_VERSION, KIND};
 use crate::claims;
 use crate::ids::{Target, Uid};
-use crate::scheduler::node_selector;
 
 /// What an owner reference on a claim refers to (section F).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -80,8 +80,10 @@ impl Seen {
         claim: &PersistentVolumeClaim,
         observed: &Observed<'_>,
         placed: &BTreeSet<Ordinal>,
+        reach: &mut Reach<'_>,
     ) -> (String, Arc<ClaimView>) {
-        if placed.contains(&self.ordinal) || !is_lost(observed, claim) {
+        let volume = || claims::volume_name(claim).and_then(|name| observed.volumes.named(name));
+        if placed.contains(&self.ordinal) || volume().is_none_or(|volume| !reach.is_lost(&volume)) {
             return (self.name, self.view);
         }
         (self.name, Arc::new(ClaimView { lost: true, ..ClaimView::clone(&self.view) }))
@@ -191,15 +193,6 @@ fn can_grow(observed: &Observed<'_>, claim: &PersistentVolumeClaim) -> bool {
     let class = claims::class_of_claim(claim);
     let class = observed.classes.iter().find(|known| known.metadata.name.as_deref() == Some(class));
     class.is_some_and(|class| class.allow_volume_expansion == Some(true))
-}
-
-/// Whether the volume of the claim can be reached from no node there is.
-fn is_lost(observed: &Observed<'_>, claim: &PersistentVolumeClaim) -> bool {
-    if observed.nodes.is_empty() {
-        return false;
-    }
-    let volume = claims::volume_name(claim).and_then(|name| observed.volumes.named(name));
-    volume.is_some_and(|volume| !observed.nodes.iter().any(|node| node_selector::volume_reaches(&volume, node)))
 }
 
 #[cfg(test)]

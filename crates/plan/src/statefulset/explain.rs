@@ -1,6 +1,7 @@
 //! A set explained to people: its replicas, what the planner would do next and what it waits for. It
 //! asks the very function that the controller asks, so it cannot say anything else.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
@@ -49,12 +50,14 @@ pub fn explain(set: &StatefulSet, observed: &Observed<'_>, now: Timestamp) -> Ex
     let held = view.pods.iter().filter(|pod| pod.owner == Owner::This).filter_map(|pod| pod.ordinal);
     ordinals.extend(held.filter(|ordinal| !view.set.range.contains(*ordinal)));
     ordinals.sort_unstable();
-    let replicas = ordinals.into_iter().map(|ordinal| replica(&view, ordinal, now)).collect();
+    let own = view.pods.iter().filter(|pod| pod.owner != Owner::Other);
+    let pods: BTreeMap<Ordinal, &PodView> = own.filter_map(|pod| Some((pod.ordinal?, pod.as_ref()))).collect();
+    let replicas =
+        ordinals.into_iter().map(|ordinal| replica(&view, ordinal, pods.get(&ordinal).copied(), now)).collect();
     Explanation { replicas, reserved: view.set.range.reserved.to_string(), plan, again_in_s }
 }
 
-fn replica(view: &View, ordinal: Ordinal, now: Timestamp) -> Replica {
-    let pod = view.pods.iter().find(|pod| pod.ordinal == Some(ordinal) && pod.owner != Owner::Other);
+fn replica(view: &View, ordinal: Ordinal, pod: Option<&PodView>, now: Timestamp) -> Replica {
     let claims = existing(view, ordinal).map(|claim| {
         let mut said = claim.differences.clone();
         match &claim.size {

@@ -52,7 +52,7 @@ pub enum Law {
     Adoption,
     /// The template is written down, and no revision that is used is dropped (H).
     History,
-    /// The status counts what was seen, and would be accepted (I8, B15).
+    /// The status counts what was seen (I8).
     Status,
     /// A set that is being deleted is left alone (G5).
     Deleting,

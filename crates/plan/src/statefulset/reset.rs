@@ -72,9 +72,9 @@ pub(super) fn turn(stage: &Stage<'_>) -> Option<Turn> {
     };
     let (farthest, first) = open().min_by_key(place)?;
     let noted = open().find(|(_, ordinal)| set.wishes.resetting == Some(*ordinal));
-    let begun = matches!(farthest, Progress::Emptied | Progress::Emptying);
     let overtakes = |ordinal: Ordinal| overtakes_at(stage, ordinal).is_some_and(|at| at <= stage.now);
-    let stuck = || open().find(|(_, ordinal)| begun && *ordinal < first && overtakes(*ordinal));
+    // None is down below the first one unless that has begun.
+    let stuck = || open().find(|(_, ordinal)| *ordinal < first && overtakes(*ordinal));
     let overtaking = noted.or_else(stuck);
     let (progress, ordinal) = overtaking.unwrap_or((farthest, first));
     Some(Turn { ordinal, progress, overtakes: overtaking.is_some() })

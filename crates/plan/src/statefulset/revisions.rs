@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_names_keep_their_hash_in_a_label_that_fits() {
+    fn s06_long_names_keep_their_hash_in_a_label_that_fits() {
         let short = RevisionName("web-5d4f8c7b9".to_owned());
         assert_eq!(short.label().0, short.0);
         let long = RevisionName(format!("{}-5d4f8c7b9", "w".repeat(60)));

@@ -54,31 +54,20 @@ pub(super) fn revision_for_new(stage: &Stage<'_>, ordinal: Ordinal) -> RevisionN
     if held { current.clone() } else { update.clone() }
 }
 
-/// What puts an update in doubt, looked for once per plan.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Doubt {
-    /// The lowest and the highest updated replica that is not Ready.
-    down: Option<(Ordinal, Ordinal)>,
-    /// The highest replica that is not updated.
-    outdated: Option<Ordinal>,
-}
+/// The replicas below which the turn of an update in doubt has not come, looked for once per plan.
+pub(super) type Doubt = Option<Ordinal>;
 
+/// The highest replica that is not updated, while an updated one is not Ready.
 pub(super) fn doubt(claimed: &Claimed<'_>, resolved: &Resolved) -> Doubt {
-    let mut doubt = Doubt::default();
-    for (ordinal, pod) in &claimed.in_range {
-        if !resolved.is_update(pod) {
-            doubt.outdated = Some(*ordinal);
-        } else if !pod.running_ready() {
-            doubt.down = Some((doubt.down.map_or(*ordinal, |(lowest, _)| lowest), *ordinal));
-        }
-    }
-    doubt
+    let (updated, outdated): (Vec<_>, Vec<_>) = claimed.in_range.iter().partition(|(_, pod)| resolved.is_update(pod));
+    let in_doubt = updated.iter().any(|(_, pod)| !pod.running_ready());
+    outdated.last().map(|(ordinal, _)| **ordinal).filter(|_| in_doubt)
 }
 
-/// Whether a higher replica has yet to be updated while another updated one is not Ready.
+/// Whether a higher replica has yet to be updated while an updated one is not Ready. Asked of replicas that are
+/// missing or not updated themselves.
 fn awaits_its_turn(stage: &Stage<'_>, ordinal: Ordinal) -> bool {
-    let another = stage.doubt.down.is_some_and(|(lowest, highest)| lowest != ordinal || highest != ordinal);
-    another && stage.doubt.outdated > Some(ordinal)
+    stage.doubt > Some(ordinal)
 }
 
 /// Replaces the replicas that never stood, or are down at a revision that was taken back, and are not at a

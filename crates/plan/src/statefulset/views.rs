@@ -17,6 +17,7 @@ use super::conditions::StoredProgress;
 use super::memory::{Lens, Memory};
 use super::ordinals::{self, Ordinal, Range};
 pub use super::preparing::{Preparation, Terms};
+use super::reach::Reach;
 use super::revisions::{self, RevisionLabel, RevisionName, RevisionView, TemplateView};
 use super::wishes::{self, Wishes};
 use crate::ids::{Target, Uid};
@@ -44,24 +45,16 @@ pub struct Observed<'a> {
 
 impl Default for Observed<'_> {
     fn default() -> Self {
-        Self { pods: &[], claims: &[], revisions: &[], volumes: &NoVolumes, nodes: &[], classes: &[] }
+        Self { pods: &[], claims: &[], revisions: &[], volumes: &NO_VOLUMES, nodes: &[], classes: &[] }
     }
 }
+
+static NO_VOLUMES: Vec<Arc<PersistentVolume>> = Vec::new();
 
 /// Where volumes are looked up: there may be many, and few matter to one set.
 pub trait Volumes: Sync {
     /// The volume called `name`.
     fn named(&self, name: &str) -> Option<Arc<PersistentVolume>>;
-}
-
-/// Without volumes.
-#[derive(Clone, Copy, Debug)]
-pub struct NoVolumes;
-
-impl Volumes for NoVolumes {
-    fn named(&self, _name: &str) -> Option<Arc<PersistentVolume>> {
-        None
-    }
 }
 
 impl Volumes for Vec<Arc<PersistentVolume>> {
@@ -236,7 +229,8 @@ impl View {
         let pods = memory.pods.views(observed.pods, |pod| pod_view(set, &view, &preparing, pod).map(Arc::new));
         let claims = memory.claims.views(observed.claims, |claim| claim_view(set, &view, observed, claim));
         let placed = placed(&view, observed);
-        let claims = claims.map(|(claim, seen)| seen.now(claim, observed, &placed)).collect();
+        let mut reach = Reach::of(observed.nodes);
+        let claims = claims.map(|(claim, seen)| seen.now(claim, observed, &placed, &mut reach)).collect();
         let pods = pods.map(|(_, pod)| pod).collect();
         let revisions = revisions::views(set, observed.revisions);
         let template = revisions::template_view(set, observed.revisions);

@@ -1,5 +1,7 @@
 //! The laws of making and removing pods.
 
+use std::cmp::Ordering;
+
 use super::facts::Facts;
 use super::{Flaws, Law};
 use crate::ids::Target;
@@ -181,9 +183,13 @@ fn budget(facts: &Facts<'_>, flaws: &mut Flaws) {
             flaws.check(outdated.len() == 1, Law::Budget, || format!("{outdated:?} are replaced at once"));
             let by_number = facts.view.set.wishes.update_last.is_none();
             let late = |ordinal: Ordinal| facts.replica(ordinal).is_some_and(|pod| facts.is_late(ordinal, pod));
-            let is_before = |ordinal: &Ordinal| if by_number { ordinal > lowest } else { !late(*ordinal) };
-            let counts = |ordinal: &Ordinal| facts.ordered() || is_before(ordinal);
-            for down in range().filter(counts).filter(|ordinal| ordinal != lowest && !facts.stands(*ordinal)) {
+            let counts = |ordinal: &Ordinal| match ordinal.cmp(lowest) {
+                Ordering::Equal => false,
+                Ordering::Less if by_number => facts.ordered(),
+                Ordering::Greater if by_number => true,
+                Ordering::Less | Ordering::Greater => facts.ordered() || !late(*ordinal),
+            };
+            for down in range().filter(|ordinal| counts(ordinal) && !facts.stands(*ordinal)) {
                 flaws.add(Law::Budget, format!("{lowest} is replaced while {down} does not stand"));
             }
         }

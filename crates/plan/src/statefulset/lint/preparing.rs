@@ -89,6 +89,6 @@ fn is_ready(facts: &Facts<'_>, ordinal: Ordinal, pod: &PodView) -> bool {
 fn may_be_asked(facts: &Facts<'_>, ordinal: Ordinal, pod: &PodView, revision: &RevisionName) -> bool {
     let late = facts.view.set.range.contains(ordinal) && facts.is_outdated(ordinal, pod);
     let rolls = is_rolling(facts) && !facts.view.set.wishes.paused;
-    let able = pod.preparation != Preparation::Unable && facts.is_mine(pod) && !pod.terminating;
-    late && rolls && able && !is_ready(facts, ordinal, pod) && revision == wanted(facts, ordinal)
+    let stays = facts.is_mine(pod) && !pod.terminating;
+    late && rolls && stays && !is_ready(facts, ordinal, pod) && revision == wanted(facts, ordinal)
 }

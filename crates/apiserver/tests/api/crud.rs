@@ -55,7 +55,7 @@ async fn a_stale_write_is_refused_and_an_unconditional_one_is_not() {
 }
 
 #[tokio::test]
-async fn writing_what_is_there_changes_nothing() {
+async fn u22_writing_what_is_there_changes_nothing() {
     let cluster = Cluster::start().await;
     let created = cluster.create(SETS, stateful_set("web")).await.ok();
     let path = format!("{SETS}/web");
@@ -66,6 +66,13 @@ async fn writing_what_is_there_changes_nothing() {
     assert_eq!(scaled["metadata"]["generation"], 2);
     let labelled = cluster.merge(&path, json!({"metadata": {"labels": {"x": "y"}}})).await.ok();
     assert_eq!(labelled["metadata"]["generation"], 2);
+    let mut renamed = labelled;
+    renamed["spec"]["serviceName"] = json!("other");
+    let (code, _, message) = cluster.put(&path, renamed).await.refusal();
+    let expected = "StatefulSet.apps \"web\" is invalid: spec: Forbidden: updates to statefulset spec for fields other than \
+        'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', \
+        'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+    assert_eq!((code, message.as_str()), (422, expected));
 }
 
 #[tokio::test]

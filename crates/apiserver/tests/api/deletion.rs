@@ -73,7 +73,7 @@ async fn deleting_again_what_only_waits_for_its_finalizers_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_precondition_protects_the_successor_of_the_same_name() {
+async fn s09_a_precondition_protects_the_successor_of_the_same_name() {
     let cluster = Cluster::start().await;
     let created = cluster.create(CONFIG_MAPS, config_map("a")).await.ok();
     let path = format!("{CONFIG_MAPS}/a");

@@ -2,6 +2,7 @@
 //! every pod up at once (unless its image is called `broken`) and takes it down when asked.
 
 mod beyond;
+mod claims;
 mod history;
 mod lost_answers;
 

@@ -66,7 +66,7 @@ fn deleting_the_set_only_keeps_its_status() {
 }
 
 #[test]
-fn pods_of_others_do_not_shadow_an_ordinal() {
+fn s10_pods_of_others_do_not_shadow_an_ordinal() {
     let mut world = World::running(1);
     let mut impostor = world.pods["web-0"].clone();
     impostor.metadata.name = Some("web-01".to_owned());

@@ -200,7 +200,7 @@ fn held_back_replicas_stay_though_they_never_stood_until_the_template_is_another
 }
 
 #[test]
-fn s4_counts_tell_three_revisions_apart() {
+fn s04_counts_tell_three_revisions_apart() {
     let mut world = World::running(4);
     world.partition(3);
     world.image("b");

@@ -31,7 +31,7 @@ fn u09_ordinals_may_start_elsewhere() {
 }
 
 #[test]
-fn u10_scaling_down_goes_from_the_top_past_one_unhealthy_replica_only() {
+fn u10_s03_scaling_down_goes_from_the_top_past_one_unhealthy_replica_only() {
     let mut healthy = World::running(5);
     healthy.scale(2);
     healthy.run();
@@ -123,7 +123,7 @@ fn short_of(refuses: fn(&World, &Action) -> bool) -> World {
 }
 
 #[test]
-fn a_claim_that_is_refused_keeps_no_other_replica_of_a_parallel_set_away() {
+fn s11_a_claim_that_is_refused_keeps_no_other_replica_of_a_parallel_set_away() {
     let mut world = short_of(|_, action| matches!(action, Action::CreateClaim { ordinal, .. } if ordinal.0 == 6));
     world.told(expect![[r#"
         create web-5@a
@@ -133,7 +133,7 @@ fn a_claim_that_is_refused_keeps_no_other_replica_of_a_parallel_set_away() {
 }
 
 #[test]
-fn a_pod_that_is_refused_keeps_no_other_replica_of_a_parallel_set_away() {
+fn s11_a_pod_that_is_refused_keeps_no_other_replica_of_a_parallel_set_away() {
     let mut world = short_of(|_, action| matches!(action, Action::CreatePod { ordinal, .. } if ordinal.0 == 5));
     world.told(expect![[r#"
         create web-6@a

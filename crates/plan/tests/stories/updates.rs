@@ -38,7 +38,7 @@ fn u04_going_back_makes_no_new_revision() {
 }
 
 #[test]
-fn u05_a_broken_update_stops_at_the_top_and_heals_when_the_template_is_put_back() {
+fn u05_s02_a_broken_update_stops_at_the_top_and_heals_when_the_template_is_put_back() {
     for ordered in [true, false] {
         let mut set = web(3);
         if !ordered {

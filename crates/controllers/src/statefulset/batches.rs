@@ -60,7 +60,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::future::ready;
 
     use super::*;
@@ -115,5 +115,22 @@ mod tests {
         let plan = plan(vec![pods.clone(), vec![Action::DeleteRevision(Target::default())]]);
         let (tried, _) = tried(&plan, &pods).await;
         assert_eq!(tried.len(), FAILURES_MAX + 1, "and what does not depend on it is done");
+    }
+    #[tokio::test]
+    async fn a_batch_starts_slowly_and_does_so_again_after_a_failure() {
+        let plan = plan(vec![(0..12).map(pod).collect()]);
+        let (started, together) = (Cell::new(0), RefCell::new(Vec::new()));
+        let act = |action: &Action| {
+            started.set(started.get() + 1);
+            let (outcome, started, together) = (if *action == pod(4) { Err(()) } else { Ok(()) }, &started, &together);
+            async move {
+                // The first one to be polled finds how many came with it.
+                together.borrow_mut().extend(Some(started.take()).filter(|count| *count > 0));
+                outcome
+            }
+        };
+        let (undone, outcome) = carry_out(&plan, act).await;
+        assert_eq!(together.into_inner(), [1, 2, 4, 1, 2, 2]);
+        assert!(outcome.is_err() && !undone.is_nothing());
     }
 }

@@ -26,7 +26,7 @@ fn in_doubt(mut world: World) -> World {
 }
 
 #[test]
-fn a_lost_replica_that_is_next_in_turn_returns_at_the_update_revision() {
+fn s07_a_lost_replica_that_is_next_in_turn_returns_at_the_update_revision() {
     let mut world = in_doubt(World::running(3));
     world.pods.remove("web-1");
     world.sync();
@@ -34,11 +34,32 @@ fn a_lost_replica_that_is_next_in_turn_returns_at_the_update_revision() {
 }
 
 #[test]
-fn a_lost_replica_whose_turn_has_not_come_returns_as_it_was() {
+fn s07_a_lost_replica_whose_turn_has_not_come_returns_as_it_was() {
     let mut world = in_doubt(World::running(3));
     world.pods.remove("web-0");
     world.sync();
     world.told(expect!["create web-0@a\n"]);
+}
+
+#[test]
+fn one_that_never_stood_comes_to_the_update_revision_when_its_turn_has_come() {
+    let mut set = web(3);
+    let spec = set.spec.get_or_insert_default();
+    parallel(spec);
+    let mut world = World::up(set);
+    world.partition(2);
+    world.delete_pod("web-1");
+    world.gone("web-1");
+    world.image("b");
+    world.run_but(&["web-1", "web-2"]);
+    world.told(expect![[r#"
+        create web-1@a
+        replace web-2@b (outdated)
+    "#]]);
+    // Without the partition it is web-1's turn next.
+    world.edit(|spec| spec.update_strategy.get_or_insert_default().rolling_update = None);
+    world.sync();
+    world.told(expect!["delete web-1 (broken)\n"]);
 }
 
 #[test]

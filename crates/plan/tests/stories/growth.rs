@@ -94,6 +94,8 @@ fn s08_claims_that_differ_from_their_template_are_named() {
     world.claim_size("2Gi");
     world.settle();
     assert_eq!(world.tell(), "\n", "their class does not let them grow");
+    // It is said once.
+    world.sync();
     check(
         &world.condition("ClaimsMatch"),
         expect![

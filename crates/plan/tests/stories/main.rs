@@ -24,6 +24,8 @@ mod recreate;
 mod render;
 mod reserve;
 mod reset;
+mod reset_order;
+mod rollback;
 mod scaling;
 mod status;
 mod updates;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use expect_test::expect;
 
 use crate::parallel;
-use crate::world::World;
+use crate::world::{World, web};
 
 fn label(world: &mut World, pod: &str, role: &str) {
     let pod = world.pods.get_mut(pod).expect("the pod exists");
@@ -74,6 +74,21 @@ fn a_parallel_set_keeps_the_order_too() {
             replace web-0@b (outdated)
             replace web-1@b (outdated)
         "#]]);
+}
+
+#[test]
+fn one_that_becomes_the_leader_while_it_ends_is_waited_for() {
+    let mut set = web(3);
+    parallel(set.spec.get_or_insert_default());
+    let mut world = World::up(set);
+    world.annotate("stead.dev/update-order-label", "role=leader");
+    world.image("b");
+    world.settle();
+    world.told(expect!["delete web-2 (outdated)\n"]);
+    label(&mut world, "web-2", "leader");
+    world.settle();
+    assert_eq!(world.tell(), "\n", "only one at a time");
+    assert_eq!(world.waits(), ["web-2 is terminating and holds its ordinal until it is gone"]);
 }
 
 #[test]

@@ -58,6 +58,11 @@ fn a_chosen_replica_is_removed_by_reserving_its_ordinal_and_one_less() {
 fn without_one_less_a_replacement_comes_first() {
     let mut world = World::running(3);
     world.annotate(RESERVED, "1");
+    world.settle();
+    check(
+        &world.condition("Progressing"),
+        expect!["Progressing=True RolloutComplete: 2 of 3 replicas are at revision a and available"],
+    );
     world.run();
     world.told(expect![[r#"
         create web-3@a

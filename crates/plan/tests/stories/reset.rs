@@ -3,6 +3,7 @@
 use expect_test::expect;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use stead_plan::statefulset::wishes::RESETTING;
 
 use crate::world::{World, claim_spec, web};
 use crate::{check, parallel};
@@ -106,6 +107,8 @@ fn a_broken_replica_can_be_reset_and_a_paused_set_too() {
     world.unready("web-1");
     world.settle();
     world.annotate(RESET, "1=1");
+    world.settle();
+    assert_eq!(world.annotation(RESETTING), None, "it comes before nobody");
     world.run();
     world.told(expect![[r#"
         delete web-1 (reset)
@@ -239,12 +242,20 @@ fn replicas_without_claims_go_one_after_the_other_and_those_that_are_down_first(
         replace web-2@a (reset)
         replace web-0@a (reset)
     "#]]);
+    world.wait_s(60);
+    world.unready("web-0");
+    world.annotate(RESET, "0=2,2=2");
+    world.run();
+    world.told(expect![[r#"
+        replace web-0@a (reset)
+        replace web-2@a (reset)
+    "#]]);
     // Asked for while another one is in work.
-    world.annotate(RESET, "2=2");
+    world.annotate(RESET, "0=2,2=3");
     world.settle();
     world.gone("web-2");
     world.settle();
-    world.annotate(RESET, "0=2,2=2");
+    world.annotate(RESET, "0=3,2=3");
     world.settle();
     world.told(expect![[r#"
         replace web-2@a (reset)

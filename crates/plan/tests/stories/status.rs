@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::StatefulSetCondition;
 use stead_plan::statefulset::conditions::onto;
+use stead_plan::statefulset::wishes::{AUTO_ROLLBACK, PROGRESS_DEADLINE};
 use stead_plan::statefulset::{Action, Undone, status_after};
 
 use crate::parallel;
@@ -13,10 +14,12 @@ fn u22_labels_of_the_set_change_nothing() {
     let mut world = World::running(2);
     world.set.metadata.labels.get_or_insert_default().insert("tier".to_owned(), "db".to_owned());
     assert!(world.plan().is_empty());
+    world.scale(3);
+    assert!(!world.plan().is_empty());
 }
 
 #[test]
-fn u24_conditions_of_others_survive_every_write() {
+fn u24_s05_conditions_of_others_survive_every_write() {
     let mut world = World::running(2);
     let condition =
         StatefulSetCondition { type_: "Mine".to_owned(), status: "True".to_owned(), ..StatefulSetCondition::default() };
@@ -57,7 +60,8 @@ fn u24_conditions_that_came_while_it_was_planned_survive_the_write() {
 fn a_generation_is_observed_though_nothing_else_changes() {
     let mut world = World::running(1);
     world.edit(|spec| spec.revision_history_limit = Some(3));
-    assert!(world.plan().status_changed);
+    let plan = world.plan();
+    assert!(plan.batches.is_empty() && !plan.is_empty(), "the status alone is written");
     world.run();
     assert_eq!(world.set.status.unwrap_or_default().observed_generation, world.set.metadata.generation);
 }
@@ -117,4 +121,26 @@ fn pods_are_counted_once_it_is_certain_whose_they_are() {
     assert_eq!(world.set.status.as_ref().map(|status| status.replicas), Some(1), "others may have changed meanwhile");
     world.run();
     assert_eq!(world.set.status.as_ref().map(|status| status.replicas), Some(2));
+}
+
+#[test]
+fn a_rollout_ends_when_all_are_ready_or_where_it_is_watched_when_they_have_come_to_stay() {
+    let counts_at_once = |annotations: &[(&str, &str)]| {
+        let mut world = World::running(1);
+        annotations.iter().for_each(|(key, value)| world.annotate(key, value));
+        world.image("b");
+        world.settle();
+        world.gone("web-0");
+        world.settle();
+        world.ready("web-0");
+        world.settle();
+        world.counts()
+    };
+    let (ended, open) = (
+        "replicas=1 ready=1 available=1 current=1@b updated=1@b",
+        "replicas=1 ready=1 available=1 current=0@a updated=1@b",
+    );
+    assert_eq!(counts_at_once(&[]), ended);
+    assert_eq!(counts_at_once(&[(PROGRESS_DEADLINE, "60")]), open);
+    assert_eq!(counts_at_once(&[(AUTO_ROLLBACK, "true")]), open);
 }

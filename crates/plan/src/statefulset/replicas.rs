@@ -57,6 +57,7 @@ fn existing(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, draft: &mut Draf
         return Step::Block;
     }
     if pod.phase.is_terminal() && !pod.terminating {
+        claims::own(stage.view, pod, ordinal, false, draft);
         draft.delete(pod, ordinal, Removal::Ended);
         draft.wait(name, Rule::Replacing);
         return Step::Block;
@@ -69,6 +70,7 @@ fn existing(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, draft: &mut Draf
     if claims_usable {
         enforce(stage, ordinal, pod, draft);
     }
+    claims::own(stage.view, pod, ordinal, false, draft);
     match pod.available_at(stage.view.set.min_ready_s) {
         None => {
             draft.wait_for(pod, Rule::NotReady);
@@ -83,7 +85,7 @@ fn existing(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, draft: &mut Draf
     }
 }
 
-/// Brings labels and claim owners of a living replica in line (J5, F1).
+/// Brings the labels of a living replica in line (J5).
 fn enforce(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, draft: &mut Draft) {
     if !pod.identity_ok {
         draft.repair(Action::RelabelPod { target: pod.target.clone(), ordinal });
@@ -94,5 +96,4 @@ fn enforce(stage: &Stage<'_>, ordinal: Ordinal, pod: &PodView, draft: &mut Draft
         let error = "the pod does not mount the claims of its ordinal, and volumes of a pod cannot be changed";
         draft.notes.push(events::update_failed(&stage.view.set.name, name, error));
     }
-    claims::own(stage.view, pod, ordinal, false, draft);
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::actions::{Action, Removal};
+use super::actions::Action;
 use super::ordinals::Ordinal;
 
 /// The actions of one plan that failed or were left out.
@@ -15,7 +15,7 @@ pub struct Undone {
     books: bool,
     /// Ordinals that lack a claim.
     claims: BTreeSet<Ordinal>,
-    /// Ordinals whose claims do not have the owner that they are to go with.
+    /// Ordinals whose claims do not have the owners they should have.
     owners: BTreeSet<Ordinal>,
 }
 
@@ -61,12 +61,12 @@ impl Undone {
     }
 
     /// Whether `action`, which comes later in the same plan, must be left out: a pod is made only on its claims
-    /// (E2), and a condemned one goes only once its claims go with it (K2).
+    /// (E2), and goes only once its claims go with it, if it is condemned, or else stay (K2, F2).
     pub fn stops(&self, action: &Action) -> bool {
         self.books
             || match action {
                 Action::CreatePod { ordinal, .. } => self.claims.contains(ordinal),
-                Action::DeletePod { ordinal, why: Removal::Condemned, .. } => self.owners.contains(ordinal),
+                Action::DeletePod { ordinal, .. } => self.owners.contains(ordinal),
                 _ => false,
             }
     }

@@ -78,6 +78,7 @@ pub(super) fn heal(stage: &Stage<'_>, draft: &mut Draft) {
     }
     for (ordinal, pod) in stage.claimed.in_range.iter().rev() {
         if (is_broken(pod) || is_taken_back(stage, pod)) && is_misplaced(stage, *ordinal, pod) {
+            claims::own(stage.view, pod, *ordinal, false, draft);
             draft.delete(pod, *ordinal, Removal::Broken);
         }
     }

@@ -189,6 +189,23 @@ fn a_replica_that_is_wanted_again_gives_its_claim_back() {
 }
 
 #[test]
+fn no_replica_that_stays_takes_its_claim_along() {
+    let mut world = keeping(2, "Delete", "Retain");
+    world.refuses = |_, action| matches!(action, Action::DeletePod { .. });
+    world.scale(1);
+    world.sync();
+    world.scale(2);
+    world.phase("web-1", "Failed");
+    assert_eq!(without(&world, |action| matches!(action, Action::OwnClaim { .. })), [Law::ClaimOwners]);
+    // A reset is to lose it.
+    world.ready("web-1");
+    world.annotate("stead.dev/reset", "1=1");
+    let (_, plan) = world.decide();
+    assert!(!plan.actions().any(|action| matches!(action, Action::OwnClaim { .. })));
+    assert_eq!(broken(&world, |_, _| {}), []);
+}
+
+#[test]
 fn the_set_takes_over_claims_when_the_policy_says_so_later() {
     let mut world = keeping(1, "Retain", "Retain");
     world.edit(|spec| spec.persistent_volume_claim_retention_policy = Some(policy("Delete", "Delete")));

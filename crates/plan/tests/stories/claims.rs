@@ -2,6 +2,7 @@
 
 use expect_test::expect;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use stead_plan::statefulset::Action;
 
 use crate::world::{World, web};
 use crate::{check, retention};
@@ -144,4 +145,58 @@ fn a_claim_that_is_gone_is_made_again_only_for_a_pod_that_has_yet_to_start() {
     world.settle();
     assert!(world.claims.contains_key("data-web-1"));
     assert!(!world.claims.contains_key("data-web-0"), "its pod runs on what is mounted");
+}
+
+#[test]
+fn a_replica_that_is_wanted_again_keeps_its_claim_though_its_pod_is_replaced() {
+    type Spoil = fn(&mut World);
+    let spoils: [(&str, Spoil); 3] = [
+        ("it has ended", |world| world.phase("web-2", "Failed")),
+        ("it never stood", |world| world.image("c")),
+        ("all are replaced", |world| {
+            world.edit(|spec| spec.update_strategy.get_or_insert_default().type_ = Some("Recreate".to_owned()));
+            world.image("c");
+        }),
+    ];
+    for (why, spoil) in spoils {
+        let mut set = web(3);
+        retention(set.spec.get_or_insert_default(), "Delete", "Retain");
+        let mut world = World::up(set);
+        world.image("broken");
+        world.run_but(&["web-2"]);
+        let claim = world.claims["data-web-2"].metadata.uid.clone();
+        // Its claim is given to the pod, and the set is scaled back before the pod is asked to end.
+        world.refuses = |_, action| matches!(action, Action::DeletePod { .. });
+        world.scale(1);
+        world.settle();
+        assert!(world.claims["data-web-2"].metadata.owner_references.is_some(), "{why}");
+        world.scale(3);
+        spoil(&mut world);
+        world.refuses = |_, _| false;
+        world.run();
+        assert_eq!(world.claims["data-web-2"].metadata.uid, claim, "{why}");
+    }
+}
+
+#[test]
+fn a_pod_stays_until_its_claim_does_not_go_with_it_any_more() {
+    let mut set = web(2);
+    retention(set.spec.get_or_insert_default(), "Delete", "Retain");
+    let mut world = World::up(set);
+    world.refuses = |_, action| matches!(action, Action::DeletePod { .. });
+    world.scale(1);
+    world.settle();
+    world.tell();
+    world.refuses = |_, action| matches!(action, Action::OwnClaim { .. });
+    world.scale(2);
+    world.image("b");
+    world.run();
+    assert_eq!(world.tell(), "\n");
+    world.refuses = |_, _| false;
+    world.run();
+    world.told(expect![[r#"
+        own data-web-1: nobody
+        replace web-1@b (outdated)
+        replace web-0@b (outdated)
+    "#]]);
 }

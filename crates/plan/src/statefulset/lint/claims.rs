@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::{Flaws, Law};
 use crate::ids::{Target, Uid};
 use crate::pods::Phase;
-use crate::statefulset::actions::{Action, ClaimKeeper};
+use crate::statefulset::actions::{Action, ClaimKeeper, Removal};
 use crate::statefulset::ordinals::{Ordinal, claim_name, claim_ordinal_of};
 use crate::statefulset::views::{ClaimOwner, ClaimView, Retention, SetView};
 
@@ -33,6 +33,9 @@ pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
     }
     for (ordinal, pod) in facts.condemned().filter(|(_, pod)| facts.removal(pod).is_some()) {
         given(facts, &pod.target.uid, ordinal, flaws);
+    }
+    for (target, ordinal, _) in facts.deletions().filter(|deletion| deletion.2 != Removal::Reset) {
+        kept(facts, &target.uid, ordinal, flaws);
     }
     for (ordinal, _) in facts.creations() {
         for template in &facts.view.set.claim_templates {
@@ -116,6 +119,25 @@ fn given(facts: &Facts<'_>, uid: &Uid, ordinal: Ordinal, flaws: &mut Flaws) {
         };
         let given = facts.plan.actions().any(gift);
         flaws.check(own || others || given, Law::ClaimOwners, || format!("{} is not to stay", claim.target.name));
+    }
+}
+
+/// The pod `uid` of a wanted replica is about to go: its claims must not go with it (F2, I3).
+fn kept(facts: &Facts<'_>, uid: &Uid, ordinal: Ordinal, flaws: &mut Flaws) {
+    let set = &facts.view.set;
+    let names = set.claim_templates.iter().map(|template| claim_name(template, &set.name, ordinal));
+    let claims = names.filter_map(|name| facts.view.claims.get(&name)).filter(|_| set.range.contains(ordinal));
+    let others = |claim: &ClaimView| {
+        claim.owners.iter().any(|(owner, _)| match owner {
+            ClaimOwner::Pod(other) => other != uid,
+            ClaimOwner::StaleSet => true,
+            ClaimOwner::Set | ClaimOwner::Foreign => false,
+        })
+    };
+    for claim in claims.filter(|claim| pod_owner(claim).is_some() && !others(claim)) {
+        let taken = |action: &Action| matches!(action, Action::OwnClaim { target, .. } if *target == claim.target);
+        let taken = facts.plan.actions().any(taken);
+        flaws.check(taken, Law::ClaimOwners, || format!("{} is not to go with its pod", claim.target.name));
     }
 }
 

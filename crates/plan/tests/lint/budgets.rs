@@ -147,6 +147,30 @@ fn one_after_the_other_means_that_those_before_it_stand() {
 }
 
 #[test]
+fn one_after_the_other_counts_all_that_have_had_their_turn() {
+    let goes = |pod: usize| {
+        move |view: &View, plan: &mut Plan| {
+            plan.batches.retain(|batch| !matches!(batch[0], Action::DeletePod { .. }));
+            plan.batches.push(vec![delete(view, pod, Removal::Outdated)]);
+        }
+    };
+    let mut by_number = parallel_updating(&[]);
+    by_number.wait_s(60);
+    by_number.unready("web-2");
+    assert!(broken(&by_number, goes(1)).contains(&Law::Budget), "web-2 comes first, though it is late itself");
+
+    let mut by_role = parallel_updating(&[("stead.dev/update-order-label", "role=leader")]);
+    let labels = by_role.pods.get_mut("web-2").expect("it runs").metadata.labels.get_or_insert_default();
+    labels.insert("role".to_owned(), "leader".to_owned());
+    by_role.wait_s(60);
+    by_role.unready("web-2");
+    assert!(!broken(&by_role, goes(1)).contains(&Law::Budget), "the leader comes last, so it may be down");
+    by_role.ready("web-2");
+    by_role.run_but(&["web-0"]);
+    assert!(broken(&by_role, goes(2)).contains(&Law::Budget), "web-0 has had its turn");
+}
+
+#[test]
 fn leaders_do_not_wait_for_each_other() {
     let mut world = World::running(2);
     world.annotate("stead.dev/update-order-label", "role=leader");

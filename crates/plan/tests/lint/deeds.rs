@@ -170,3 +170,23 @@ fn only_what_never_stood_or_is_down_at_what_was_taken_back_is_broken() {
     condemned.scale(2);
     assert!(!taken_as_broken(&condemned, 2), "it goes for another reason");
 }
+
+#[test]
+fn what_is_to_be_left_where_it_is_is_not_broken() {
+    let raised = |hold: bool| {
+        let mut world = World::running(2);
+        if hold {
+            world.annotate("stead.dev/partition-raise", "hold");
+        }
+        world.partition(1);
+        world.image("b");
+        world.run_but(&["web-1"]);
+        world.partition(2);
+        let as_broken = |view: &View, plan: &mut Plan| {
+            plan.batches.retain(|batch| !matches!(batch[0], Action::DeletePod { .. }));
+            plan.batches.push(vec![delete(view, 1, Removal::Broken)]);
+        };
+        broken(&world, as_broken).contains(&Law::Reason)
+    };
+    assert!(raised(true) && !raised(false));
+}

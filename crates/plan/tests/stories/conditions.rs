@@ -163,6 +163,8 @@ fn a_claim_whose_data_are_on_a_lost_node_is_named() {
         metadata: ObjectMeta { name: Some("here".to_owned()), ..ObjectMeta::default() },
         ..Node::default()
     })];
+    world.pods.get_mut("web-1").expect("it runs").spec.get_or_insert_default().node_name = Some("gone".to_owned());
+    assert!(!world.explain().contains("no more"), "its pod has them, until that is gone, too");
     world.pods.remove("web-1");
     world.settle();
     // The scheduler finds no node for it.

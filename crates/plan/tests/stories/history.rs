@@ -34,6 +34,10 @@ fn a_revision_written_before_a_field_had_its_default_is_no_other_template() {
     }
     world.run();
     assert_eq!((world.tell(), world.history()), ("\n".to_owned(), "a:1".to_owned()));
+    let odd = of_the_largest_number(&world);
+    world.revisions.insert("odd".to_owned(), odd);
+    world.run();
+    assert_eq!(world.history(), format!("a:1 ?:{}", i64::MAX), "that is the newest one still");
 }
 
 #[test]
@@ -92,15 +96,21 @@ fn a_pod_that_could_not_be_adopted_yet_keeps_its_revision() {
     assert_eq!(world.history(), "a:1 b:2");
 }
 
-#[test]
-fn a_foreign_revision_of_the_largest_number_is_never_the_newest() {
-    let mut world = World::running(1);
+/// A revision that somebody has made by hand, after which there can be none.
+fn of_the_largest_number(world: &World) -> ControllerRevision {
     let mut odd = world.revisions.values().next().expect("there is one").clone();
     odd.revision = i64::MAX;
     odd.data = None;
     odd.metadata.name = Some("odd".to_owned());
     odd.metadata.uid = Some("odd".to_owned());
     odd.metadata.owner_references = None;
+    odd
+}
+
+#[test]
+fn a_foreign_revision_of_the_largest_number_is_never_the_newest() {
+    let mut world = World::running(1);
+    let odd = of_the_largest_number(&world);
     world.revisions.insert("odd".to_owned(), odd);
     world.run();
     world.image("b");

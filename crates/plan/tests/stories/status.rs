@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::StatefulSetCondition;
+use k8s_openapi::api::core::v1::Probe;
 use stead_plan::statefulset::conditions::onto;
 use stead_plan::statefulset::wishes::{AUTO_ROLLBACK, PROGRESS_DEADLINE};
 use stead_plan::statefulset::{Action, Undone, status_after};
@@ -125,8 +126,11 @@ fn pods_are_counted_once_it_is_certain_whose_they_are() {
 
 #[test]
 fn a_rollout_ends_when_all_are_ready_or_where_it_is_watched_when_they_have_come_to_stay() {
-    let counts_at_once = |annotations: &[(&str, &str)]| {
-        let mut world = World::running(1);
+    let counts_at_once = |annotations: &[(&str, &str)], probe: Option<Probe>| {
+        let mut set = web(1);
+        let pod = set.spec.get_or_insert_default().template.spec.get_or_insert_default();
+        pod.containers[0].readiness_probe = probe;
+        let mut world = World::up(set);
         annotations.iter().for_each(|(key, value)| world.annotate(key, value));
         world.image("b");
         world.settle();
@@ -140,7 +144,59 @@ fn a_rollout_ends_when_all_are_ready_or_where_it_is_watched_when_they_have_come_
         "replicas=1 ready=1 available=1 current=1@b updated=1@b",
         "replicas=1 ready=1 available=1 current=0@a updated=1@b",
     );
-    assert_eq!(counts_at_once(&[]), ended);
-    assert_eq!(counts_at_once(&[(PROGRESS_DEADLINE, "60")]), open);
-    assert_eq!(counts_at_once(&[(AUTO_ROLLBACK, "true")]), open);
+    assert_eq!(counts_at_once(&[], None), ended);
+    assert_eq!(counts_at_once(&[(PROGRESS_DEADLINE, "60")], None), open);
+    assert_eq!(counts_at_once(&[(AUTO_ROLLBACK, "true")], None), open);
+    assert_eq!(counts_at_once(&[(PROGRESS_DEADLINE, "60")], Some(Probe::default())), ended, "a probe says so");
+}
+
+#[test]
+fn a_watched_rollout_does_not_end_with_a_replica_that_is_only_just_back() {
+    let mut world = World::running(1);
+    world.annotate(PROGRESS_DEADLINE, "600");
+    world.image("b");
+    world.settle();
+    world.gone("web-0");
+    world.settle();
+    world.crash("web-0", 1);
+    world.back("web-0");
+    world.wait_s(3);
+    world.settle();
+    let current = |world: &World| world.counts().split(' ').nth(3).unwrap_or_default().to_owned();
+    assert_eq!(current(&world), "current=0@a");
+    world.wait_s(60);
+    world.settle();
+    assert_eq!(current(&world), "current=1@b");
+}
+
+#[test]
+fn a_watched_rollout_that_is_paused_at_its_end_is_looked_at_when_it_may_have_ended() {
+    let woken_after = |annotation: Option<&str>| {
+        let mut world = World::running(1);
+        annotation.iter().for_each(|key| world.annotate(key, "60"));
+        world.image("b");
+        world.settle();
+        world.gone("web-0");
+        world.settle();
+        world.ready("web-0");
+        world.annotate("stead.dev/paused", "true");
+        world.settle();
+        world.plan().wake_at.map(|at| at.duration_since(world.now).as_secs())
+    };
+    assert_eq!(woken_after(Some(PROGRESS_DEADLINE)), Some(2));
+    assert_eq!(woken_after(None), None);
+}
+
+#[test]
+fn a_paused_canary_that_nobody_watches_is_left_in_peace() {
+    let mut world = World::running(2);
+    world.partition(1);
+    world.image("b");
+    world.settle();
+    world.gone("web-1");
+    world.settle();
+    world.ready("web-1");
+    world.annotate("stead.dev/paused", "true");
+    world.settle();
+    assert_eq!(world.plan().wake_at, None);
 }

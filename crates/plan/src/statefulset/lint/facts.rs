@@ -66,16 +66,12 @@ impl<'a> Facts<'a> {
         !pod.terminating && pod.available(self.view.set.min_ready_s, self.now)
     }
 
-    /// Whether the pod is up for good, as far as can be told: not just after a short run, and where nothing probes it
-    /// only once a replica of its revision has been up for a moment.
+    /// Whether the pod is up for good, as far as can be told, where all replicas are at one revision: not just after
+    /// a short run, and where nothing probes it only once one of them has been up for a moment.
     pub(super) fn is_trusted(&self, pod: &PodView) -> bool {
         let steady = pod.steady_at.is_none_or(|at| at <= self.now);
-        let lasts = |pod: &PodView| pod.available(PROVING_S, self.now);
-        let updated = |pod: &PodView| pod.revision == Some(self.update.label());
-        let wanted = || self.mine().filter(|(ordinal, _)| self.view.set.range.contains(*ordinal));
-        let proven = || wanted().any(|(_, pod)| updated(pod) && lasts(pod));
-        let open = !pod.probed && self.view.set.min_ready_s < PROVING_S && updated(pod);
-        self.is_available(pod) && steady && (!open || proven())
+        let proven = || self.mine().any(|(_, pod)| pod.available(PROVING_S, self.now));
+        self.is_available(pod) && steady && (pod.probed || proven())
     }
 
     /// The reason for which the plan deletes the pod, if it does.

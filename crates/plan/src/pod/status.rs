@@ -309,12 +309,9 @@ impl Counts {
 
     fn phase(&self, finished: bool, ending: Option<&Ending>) -> &'static str {
         if finished {
+            // Each of them has ended by now.
             let deadline = matches!(ending, Some(Ending::Deadline));
-            return if self.succeeded > 0 && self.failed + self.waiting + self.restarting == 0 && !deadline {
-                "Succeeded"
-            } else {
-                "Failed"
-            };
+            return if self.succeeded > 0 && self.failed == 0 && !deadline { "Succeeded" } else { "Failed" };
         }
         if self.waiting > 0 {
             "Pending"

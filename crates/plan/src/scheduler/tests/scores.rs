@@ -38,6 +38,8 @@ fn a_soft_taint_weighs_more_than_a_preference_and_that_more_than_room() {
     let plain = nodes(&[("a", json!({})), ("b", json!({}))]).running("p", "a", asks("2", "4Gi"));
     assert_eq!(best(&plain, prefers("a"), 1), "a", "there is room for what asks for nothing");
     assert_eq!(best(&plain, json!({}), 0), "b");
+    let uneven = nodes(&[("a", json!({})), ("b", json!({}))]).running("p", "a", asks("2", "0"));
+    assert_eq!(best(&uneven, prefers("a"), 0), "a", "twice against how even it is");
     let busy = two().running("p", "b", asks("1", "2Gi"));
     assert_eq!(best(&busy, json!({}), 0), "b", "three times against the room and how even it is");
 }

@@ -28,10 +28,10 @@ fn waiting_claims_are_provisioned_on_the_chosen_node_and_then_stay_there() {
     spec["containers"] = asks("1", "1Gi")["containers"].clone();
     world.check(spec.clone(), &expect!["prepare n2: tell data to be on n2"]);
     let selected = json!({"metadata": {"annotations": {crate::claims::SELECTED_NODE_ANNOTATION: "n2"}}});
-    let world = world.claim("data", selected);
-    world.check(spec, &expect!["prepare n2: "]);
-    let fuller = world.running("more", "n2", asks("2", "4Gi"));
-    fuller.check(uses(&["data"]), &expect!["prepare n2: "]);
+    world.claim("data", selected.clone()).check(spec, &expect!["prepare n2: "]);
+    let turned = World::default().node("n1", json!({})).node("n2", json!({})).running("busy", "n2", asks("1", "1Gi"));
+    let turned = turned.class("WaitForFirstConsumer", "stead.dev/local").claim("data", selected);
+    turned.check(uses(&["data"]), &expect!["prepare n2: "]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
@@ -73,6 +74,8 @@ pub struct RevisionView {
     pub orphan: bool,
     /// Its number.
     pub number: i64,
+    /// When it was first written down. Its number rises when the set comes back to it; this stays.
+    pub made: Option<Timestamp>,
     /// How it compares with the set's template.
     pub likeness: Likeness,
 }
@@ -162,15 +165,18 @@ pub(super) fn resolve(view: &View, draft: &mut Draft) -> Resolved {
     Resolved { current, update, collisions: view.template.collisions, current_label, update_label, newer }
 }
 
-/// The revisions made after the current one; the update revision, where it is another one, is the newest.
+/// The revisions made after the current one; the update revision, where it is another one, is the newest. A set
+/// that has come back to its current revision has given that the highest number: what it tried in between is still
+/// the newer.
 fn newer_than(view: &View, current: &RevisionName, update: &RevisionName) -> BTreeSet<RevisionLabel> {
-    if current == update {
+    let Some(of_current) = view.revisions.iter().find(|revision| revision.name() == *current) else {
         return BTreeSet::new();
-    }
-    let of_current = view.revisions.iter().find(|revision| revision.name() == *current).map(|revision| revision.number);
-    let Some(of_current) = of_current else { return BTreeSet::new() };
-    let stored = view.revisions.iter().filter(|revision| revision.number > of_current);
-    stored.map(|revision| revision.name().label()).chain([update.label()]).collect()
+    };
+    let rolls = current != update;
+    let newer =
+        |revision: &&RevisionView| revision.made > of_current.made || (rolls && revision.number > of_current.number);
+    let stored = view.revisions.iter().filter(newer).map(|revision| revision.name().label());
+    stored.chain(rolls.then(|| update.label())).collect()
 }
 
 /// Drops what is neither live nor within the history limit (H9). Pods that are still to be adopted count: their
@@ -202,6 +208,7 @@ pub(super) fn views(set: &StatefulSet, observed: &[Arc<ControllerRevision>]) -> 
         target: Target::of(&revision.metadata),
         orphan: pods::controller_of(&revision.metadata).is_none(),
         number: revision.revision,
+        made: created(revision),
         likeness: if has_data(revision, &data) {
             Likeness::Equal
         } else if Some(index) == last && means_the_template_of(revision, set) {

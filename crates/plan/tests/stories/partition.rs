@@ -182,6 +182,26 @@ fn a_replica_between_two_revisions_goes_back_too_when_the_partition_is_raised() 
 }
 
 #[test]
+fn what_was_undone_goes_back_too_when_the_partition_is_raised_over_it() {
+    let mut world = World::running(3);
+    world.wait_s(60);
+    world.partition(1);
+    world.image("b");
+    world.run();
+    world.tell();
+    // The current revision is the newest again; what was tried in between was still made after it.
+    world.image("a");
+    world.partition(3);
+    world.run();
+    world.told(expect![[r#"
+        renumber a to 3
+        replace web-2@a (outdated)
+        replace web-1@a (outdated)
+    "#]]);
+    check(&world.counts(), expect!["replicas=3 ready=3 available=3 current=3@a updated=3@a"]);
+}
+
+#[test]
 fn held_back_replicas_stay_though_they_never_stood_until_the_template_is_another() {
     let mut world = World::running(3);
     world.annotate("stead.dev/partition-raise", "hold");

@@ -208,7 +208,7 @@ fn create_revision(state: &mut State, job: &Job, template: u8, number: u8) -> Ou
     if live.is_some() {
         return Outcome::AlreadyExists;
     }
-    *live = Some(Revision { uid, version, owner: Owner::Set(job.set), number });
+    *live = Some(Revision { uid, version, owner: Owner::Set(job.set), number, made: number });
     Outcome::Done
 }
 

@@ -46,6 +46,9 @@ pub(crate) const ALL: &[Fault] = &[
             }
         });
     }),
+    sees("tell the age of revisions by their numbers", "undo-ordered", |seen| {
+        seen.revisions.iter_mut().flatten().for_each(|revision| revision.made = revision.number);
+    }),
     sees("ignore hold on raise", "hold-ordered", |seen| edit(seen, |spec| spec.wishes.hold_on_raise = false)),
     sees("forget the budget", "budget-parallel", |seen| {
         edit(seen, |spec| {

@@ -156,6 +156,8 @@ pub(crate) struct Revision {
     pub(crate) version: Stamp,
     pub(crate) owner: Owner,
     pub(crate) number: u8,
+    /// The number it was first given: in this order revisions were made.
+    pub(crate) made: u8,
 }
 
 /// The objects there are, or those that a cache shows.

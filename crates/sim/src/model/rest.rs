@@ -148,18 +148,19 @@ fn replica(state: &State, spec: &Spec, slot: usize) -> Result<(), String> {
     if owned || claim.terminating { Ok(()) } else { Err(format!("data-web-{slot} is not owned as the policy says")) }
 }
 
-/// Nothing below the partition is at a revision newer than the current one.
+/// Nothing below the partition is at a revision made after the current one.
 fn held(model: &Model, state: &State) -> Result<(), String> {
     let goes_back = |set: &Set| !set.spec.wishes.hold_on_raise && !set.spec.wishes.paused;
     let Some(Set { spec, .. }) = state.live.set.filter(goes_back) else { return Ok(()) };
     let Strategy::Block { partition, .. } = spec.strategy else { return Ok(()) };
     let name = state.live.set.and_then(|set| model.planner.status(&set)?.current_revision.clone());
     let current = name.and_then(|name| model.planner.wire().template_called(&name));
+    let made = |template: u8| state.live.revisions[usize::from(template)].map(|revision| revision.made);
     let number = |template: u8| state.live.revisions[usize::from(template)].map(|revision| revision.number);
     let below = (0..SLOTS).filter(|slot| spec.contains(*slot) && spec.is_below(partition, *slot));
     let newer = |slot: &usize| {
-        let pod = state.live.pods[*slot];
-        pod.is_some_and(|pod| number(pod.template) > current.and_then(number))
+        let pod = state.live.pods[*slot].map(|pod| pod.template);
+        pod.is_some_and(|own| number(own) > current.and_then(number) || made(own) > current.and_then(made))
     };
     match { below }.find(newer) {
         Some(slot) => Err(format!("web-{slot} is ahead of the partition")),

@@ -30,6 +30,9 @@ const CLAIM: &str = "data";
 /// `minReadySeconds`, where there is one.
 const MIN_READY_S: i32 = 10;
 
+/// Seconds since before any revision was made; they are made one second after the other.
+const MADE_S: i64 = 10_000;
+
 /// The instant at which every plan is made: time passes by pods getting older.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_second(1_000_000).expect("invariant: a plain number of seconds")
@@ -103,6 +106,7 @@ impl Wire {
         let mut wire = self.revisions[template].clone();
         stamp(&mut wire.metadata, revision.uid, revision.version, false);
         wire.metadata.owner_references = owners(revision.owner);
+        wire.metadata.creation_timestamp = Some(ago(MADE_S - i64::from(revision.made)));
         wire.revision = revision.number.into();
         wire
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use crate::ids::Target;
 use crate::statefulset::actions::{Action, Plan, Removal};
 use crate::statefulset::ordinals::Ordinal;
-use crate::statefulset::revisions::{Likeness, RevisionLabel, RevisionName};
+use crate::statefulset::revisions::{Likeness, RevisionLabel, RevisionName, RevisionView};
 use crate::statefulset::views::{Management, Owner, PodView, Strategy, View};
 
 /// Seconds that a replica of a new revision that nothing probes has to be up for.
@@ -132,14 +132,13 @@ impl<'a> Facts<'a> {
         !pod.terminating && !goes_otherwise && self.is_outdated(ordinal, pod)
     }
 
-    /// Whether `label` is of a revision made after the current one.
+    /// Whether `label` is of a revision made after the current one, whatever has become of its number since.
     fn is_newer(&self, label: Option<&RevisionLabel>) -> bool {
-        let number = |label: &RevisionLabel| {
-            let stored = self.view.revisions.iter().find(|revision| revision.name().label() == *label);
-            stored.map(|revision| revision.number)
-        };
-        let Some(label) = label.filter(|_| self.current != self.update) else { return false };
-        let Some(of_current) = number(&self.current.label()) else { return false };
-        *label == self.update.label() || number(label).is_some_and(|number| number > of_current)
+        let rolls = self.current != self.update;
+        let stored =
+            |label: &RevisionLabel| self.view.revisions.iter().find(|revision| revision.name().label() == *label);
+        let (Some(label), Some(current)) = (label, stored(&self.current.label())) else { return false };
+        let since = |this: &RevisionView| this.made > current.made || (rolls && this.number > current.number);
+        (rolls && *label == self.update.label()) || stored(label).is_some_and(since)
     }
 }

@@ -56,6 +56,16 @@ fn rollouts(spec: Spec, parallel: bool) -> Vec<Scenario> {
                     .concat(),
             )
         },
+        Scenario {
+            lagging: 0,
+            crashes: 0,
+            ..base(
+                named(parallel, "undo-ordered", "undo-parallel"),
+                Spec { replicas: n.min(2), strategy: block(1), ..spec },
+                3,
+                vec![Template(0), Template(1), Partition(2)],
+            )
+        },
         base(
             named(parallel, "hold-ordered", "hold-parallel"),
             Spec { strategy: block(0), wishes: Wishes { hold_on_raise: true, ..spec.wishes }, ..spec },

@@ -2,13 +2,13 @@
 //! the invariant that must notice. They are scenarios like the others, but not among them.
 
 mod lies;
+mod rollouts;
 mod status;
 mod storage;
 
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
@@ -29,12 +29,14 @@ macro_rules! planted {
 }
 
 /// All of them; `about` is the invariant.
-pub static ALL: [Scenario; 31] = [
+pub static ALL: [Scenario; 39] = [
     planted!("planted-twin", "I1", twin),
     planted!("planted-twin-beside", "I1", twin_beside),
     planted!("planted-early-pod", "I2", early_pod),
     planted!("planted-early-successor", "I2", early_successor),
-    planted!("planted-held-back-update", "I2", held_back_update),
+    planted!("planted-held-back-update", "I2", rollouts::held_back_update),
+    planted!("planted-old-revision", "I2", rollouts::old_revision),
+    planted!("planted-paused-update", "I2", rollouts::paused_update),
     planted!("planted-lost-claim", "I3", storage::lost_claim),
     planted!("planted-shared-claim", "I3", storage::shared_claim),
     planted!("planted-revisions-again", "I4", storage::revisions_again),
@@ -54,7 +56,13 @@ pub static ALL: [Scenario; 31] = [
     planted!("planted-wrong-count", "I8", status::wrong_count),
     planted!("planted-early-revision", "I8", status::early_revision),
     planted!("planted-late-deletion", "I9", late_deletion),
-    planted!("planted-unasked-update", "I9", unasked_update),
+    planted!("planted-unasked-update", "I9", rollouts::unasked_update),
+    planted!("planted-unasked-revision", "I9", rollouts::unasked_revision),
+    planted!("planted-unasked-template", "I9", rollouts::unasked_template),
+    planted!("planted-held-deletion", "I9", rollouts::held_deletion),
+    planted!("planted-hasty-deletion", "I9", rollouts::hasty_deletion),
+    planted!("planted-mislabelled", "I9", rollouts::mislabelled),
+    planted!("planted-mislabelled-by-hand", "I9", rollouts::mislabelled_by_hand),
     planted!("planted-needless-deletion", "I9", needless_deletion),
     planted!("planted-namesake-taken", "I9", namesake_taken),
     planted!("planted-orphan-taken", "I10", orphan_taken),
@@ -159,24 +167,6 @@ async fn early_successor(world: World, _: Duration) {
     aftermath(deed.await).await;
 }
 
-/// The update is due, but the node that can be asked to make ready for it was not.
-async fn unasked_update(world: World, _: Duration) {
-    let user = web(&world).await;
-    user.partition("web", 3).await;
-    user.set_image("web", "app:v1").await;
-    tokio::time::sleep(Duration::from_secs(200)).await;
-    world.kill_controllers();
-    user.partition("web", 0).await;
-    let prepares: Vec<&str> =
-        world.machines().iter().filter(|machine| machine.prepares()).map(|machine| machine.name()).collect();
-    let node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
-    let found = View::of(&world).pods().into_iter().find(|(_, pod)| prepares.contains(&&*node(pod)));
-    if let Some((name, _)) = found {
-        let pods: Api<Pod> = api(&world);
-        aftermath(pods.delete(&name, &DeleteParams::default()).await).await;
-    }
-}
-
 async fn needless_deletion(world: World, _: Duration) {
     web(&world).await;
     let pods: Api<Pod> = api(&world);
@@ -191,29 +181,6 @@ async fn namesake_taken(world: World, _: Duration) {
     web(&world).await;
     let pods: Api<Pod> = api(&world);
     aftermath(pods.delete("web-0", &DeleteParams::default()).await).await;
-}
-
-/// A replica below the partition comes back at the revision that is held back.
-async fn held_back_update(world: World, _: Duration) {
-    let user = web(&world).await;
-    user.partition("web", 3).await;
-    user.set_image("web", "app:v1").await;
-    // Until nothing that was seen before that counts any more.
-    tokio::time::sleep(Duration::from_secs(200)).await;
-    let (pods, sets): (Api<Pod>, Api<StatefulSet>) = (api(&world), api(&world));
-    let deed = async {
-        let mut pod = pods.get("web-2").await?;
-        let update = sets.get("web").await?.status.and_then(|status| status.update_revision);
-        world.kill_controllers();
-        user.delete_pod("web-2", false).await;
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        let labels = pod.metadata.labels.get_or_insert_default();
-        labels.extend(update.map(|update| ("controller-revision-hash".to_owned(), update)));
-        pod.metadata.resource_version = None;
-        pod.metadata.uid = None;
-        pods.create(&PostParams::default(), &pod).await
-    };
-    aftermath(deed.await).await;
 }
 
 async fn restlessness(world: World, _: Duration) {

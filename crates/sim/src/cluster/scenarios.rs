@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use stead_store::simulated::Committed;
 
-use super::settle::unreached;
+use super::settle::{told, unreached};
 use super::users::{User, Wish};
 use super::world::World;
 use super::{nemesis, users};
@@ -89,14 +89,14 @@ async fn random(world: World, time: Duration) {
 }
 
 /// Waits until everything asked for is there.
-async fn reached(world: &World) {
+pub(super) async fn reached(world: &World) {
     for _ in 0..PATIENCE.as_secs() * 2 {
         if unreached(world).is_empty() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    let problems = unreached(world).join("; ");
+    let problems = told(&unreached(world));
     world.story().violated("I12", format!("the story cannot go on: {problems}"));
     std::future::pending().await
 }

@@ -109,6 +109,12 @@ impl User {
         self.patch("strategy Recreate", set, json!({"spec": {"updateStrategy": strategy}})).await;
     }
 
+    /// `kubectl patch` of the update strategy to one that waits for people to delete pods.
+    pub(crate) async fn on_delete(&self, set: &str) {
+        let strategy = json!({"type": "OnDelete", "rollingUpdate": null});
+        self.patch("strategy OnDelete", set, json!({"spec": {"updateStrategy": strategy}})).await;
+    }
+
     /// `kubectl patch` of the budget.
     pub(crate) async fn unavailable(&self, set: &str, most: u64) {
         let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": most}});

@@ -6,11 +6,13 @@
 
 mod answers;
 mod claims;
+mod deeds;
 mod facts;
 mod log;
 mod names;
 mod pictures;
 mod processes;
+mod revisions;
 mod selection;
 mod sets;
 mod shown;
@@ -56,7 +58,7 @@ struct State {
     sights: Sights,
     sets: BTreeMap<Name, SetFact>,
     pods: BTreeMap<Name, PodFact>,
-    /// Number, owner and label of every ControllerRevision.
+    /// Every ControllerRevision.
     revisions: BTreeMap<Name, facts::RevisionFact>,
     /// When each ControllerRevision of a name was last removed.
     removed: BTreeMap<Name, Instant>,

@@ -4,11 +4,12 @@
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use stead_store::simulated::Committed;
 
+use super::deeds::available;
 use super::facts::{PodFact, SetFact};
 use super::pictures::{Picture, moments};
-use super::sets::available;
+use super::revisions::is_left;
 use super::sights::PLAN_MAX;
-use super::{CONTROLLERS, Name, Observer, State, WINDOW, decode};
+use super::{CONTROLLERS, Name, Observer, State, decode};
 
 impl Observer {
     /// A set was written; what its controller says of it is judged when it says something new.
@@ -75,10 +76,8 @@ fn at_revision(state: &State, revision: Option<&str>, count: Count<'_>) -> (i32,
 
 /// Whether the update revision is the newest, or one that somebody else's set of that name has left.
 fn is_update(state: &State, set: &SetFact, status: &StatefulSetStatus) -> bool {
-    let named = |name: &String| status.update_revision.as_ref() == Some(name);
-    let left = || state.revisions.iter().any(|(own, of)| named(&own.1) && of.owner != set.uid);
-    let gone = || state.removed.iter().any(|(own, at)| named(&own.1) && at.elapsed() <= WINDOW);
-    status.update_revision == set.update || left() || gone()
+    let left = status.update_revision.as_deref().is_some_and(|revision| is_left(state, set, revision));
+    status.update_revision == set.update || left
 }
 
 /// Whether the current revision is the right one: the update revision once every replica wanted is there, Ready

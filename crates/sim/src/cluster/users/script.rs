@@ -63,7 +63,7 @@ async fn one_thing(user: &User, wish: &Wish, dice: &Dice, version: u64) {
 /// What Kubernetes does not know.
 async fn something_more(user: &User, wish: &Wish, dice: &Dice, version: u64) {
     let set = wish.name;
-    match dice.below(40) {
+    match dice.below(50) {
         0..6 => {
             user.annotate(set, wishes::PAUSED, Some("true")).await;
             tokio::time::sleep(dice.ms(1_000, 60_000)).await;
@@ -89,6 +89,13 @@ async fn something_more(user: &User, wish: &Wish, dice: &Dice, version: u64) {
                 dice.permille(700).then(|| json!({"exec": {"command": ["retire", version.to_string()]}}).to_string());
             user.annotate(set, wishes::PREPARE_HOOK, hook.as_deref()).await;
         }
-        _ => user.recreate(set).await,
+        37..41 => user.recreate(set).await,
+        41..44 => user.on_delete(set).await,
+        _ => {
+            let deadline = dice.pick(&[None, Some("20"), Some("60"), Some("300")]).copied().flatten();
+            user.annotate(set, wishes::PROGRESS_DEADLINE, deadline).await;
+            let rolls_back = dice.permille(700).then_some("true");
+            user.annotate(set, wishes::AUTO_ROLLBACK, rolls_back).await;
+        }
     }
 }

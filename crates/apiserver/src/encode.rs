@@ -11,6 +11,9 @@ use stead_store::{Draft, Entry, Header};
 use crate::status::StatusError;
 use crate::world::{SystemWorld, World};
 
+/// Tables of what is noted rather than asked for: nobody is kept from his next step while it becomes durable.
+const NOTES: [&str; 2] = ["events", "leases"];
+
 /// Encodes an object for the store.
 pub(crate) fn draft(mut object: Object) -> Draft {
     static PLACEHOLDER: OnceLock<String> = OnceLock::new();
@@ -20,6 +23,7 @@ pub(crate) fn draft(mut object: Object) -> Draft {
         format!("{:016x}{:016x}", world.random(), world.random())
     });
     let header = header(&object);
+    let can_wait = NOTES.contains(&object.kind().facts.storage);
     let metadata = object.metadata_mut();
     metadata.resource_version = Some(placeholder.clone());
     // Ownership of fields is not tracked yet: better none than stale.
@@ -31,7 +35,7 @@ pub(crate) fn draft(mut object: Object) -> Draft {
         memchr::memmem::find(&bytes, pattern.as_bytes()).expect("the placeholder was put into the metadata just above");
     let revision_at = found + "\"resourceVersion\":\"".len();
     bytes.drain(revision_at..revision_at + placeholder.len());
-    Draft { bytes, revision_at, header }
+    Draft { bytes, revision_at, header, can_wait }
 }
 
 /// What the store and the watchers filter by.

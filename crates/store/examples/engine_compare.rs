@@ -107,7 +107,7 @@ impl Product {
         let mut times = Vec::new();
         for (name, value) in rows {
             let key = Key { resource: Resource("pods".into()), namespace: name[..2].into(), name: name.into() };
-            let draft = Draft { bytes: value, revision_at: 0, header: Header::default() };
+            let draft = Draft { bytes: value, revision_at: 0, header: Header::default(), can_wait: false };
             let start = Instant::now();
             let expect = store.get(&key).await?.map_or(Expect::Absent, |entry| Expect::At(entry.revision));
             store.put(key, expect, draft).await?;

@@ -1,18 +1,18 @@
-//! The embedded back end: an index in memory, a log on disk, one sequencer between them. Wires
+//! The embedded back end: an index in memory, a log on disk, one committer between them. Wires
 //! them up and answers reads; decides nothing.
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use crate::committer::Committer;
 use crate::index::Index;
 use crate::log::{Log, Recovered};
-use crate::sequencer::{self, Change, Shared, Verdict, Write};
+use crate::sequencer::{Change, Shared, Verdict, Write, unavailable};
 use crate::{
     DeleteError, Draft, Entry, Expect, Key, OpenError, Page, PutError, Range, ReadError, Resource, Revision, Store,
     Watch,
@@ -31,12 +31,16 @@ pub struct Limits {
     pub watch_events_max: usize,
     /// So many encoded bytes of changes wait for a slow watcher beyond those replayed to it; more end it.
     pub watch_bytes_max: usize,
-    /// So many writes wait for the sequencer; further writers wait for a place.
+    /// So many writes wait to be committed; further writers wait for a place.
     pub queue_writes_max: usize,
     /// One commit takes at most so many writes.
     pub commit_writes_max: usize,
     /// One commit takes no further write once it holds so many encoded bytes.
     pub commit_bytes_max: usize,
+    /// A write that can wait for others to be made durable with does so at most for this long.
+    pub patience: Duration,
+    /// While commits take longer than this, no writer makes one in its own thread: others wait for that, too.
+    pub quick: Duration,
 }
 
 impl Default for Limits {
@@ -50,6 +54,8 @@ impl Default for Limits {
             queue_writes_max: 1_024,
             commit_writes_max: 512,
             commit_bytes_max: 512 << 10,
+            patience: Duration::from_millis(5),
+            quick: Duration::from_millis(1),
         }
     }
 }
@@ -58,9 +64,9 @@ impl Default for Limits {
 /// that were already queued and releases the directory.
 pub struct Embedded {
     shared: Arc<Shared>,
+    committer: Arc<Committer>,
     /// None only while being dropped.
-    queue: Option<mpsc::Sender<Write>>,
-    sequencer: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Embedded {
@@ -72,16 +78,16 @@ impl Embedded {
     }
 
     pub(crate) fn start(path: &Path, log: Log, recovered: Recovered, limits: Limits) -> Result<Self, OpenError> {
-        let (queue, writes) = mpsc::channel(limits.queue_writes_max);
         let shared = Arc::new(Shared::new(Index::new(recovered.entries, recovered.newest), limits));
-        let sequencer = std::thread::Builder::new()
+        let committer = Arc::new(Committer::new(log, Arc::clone(&shared)));
+        let thread = std::thread::Builder::new()
             .name("store".into())
             .spawn({
-                let shared = Arc::clone(&shared);
-                move || serve(writes, log, &shared)
+                let committer = Arc::clone(&committer);
+                move || committer.run()
             })
             .map_err(|source| OpenError::Io { path: path.display().to_string(), source })?;
-        Ok(Self { shared, queue: Some(queue), sequencer: Some(sequencer) })
+        Ok(Self { shared, committer, thread: Some(thread) })
     }
 
     /// Returns, with the reason, once writes are no longer accepted. Only a restart helps then.
@@ -98,30 +104,17 @@ impl Embedded {
     }
 
     async fn write(&self, key: Key, change: Change, draft: Draft) -> Verdict {
-        let stopped = || Verdict::Unavailable { reason: "the sequencer has stopped".into() };
-        let Some(queue) = &self.queue else { return stopped() };
         let (reply, verdict) = oneshot::channel();
-        if queue.send(Write { key, change, draft, reply }).await.is_err() {
-            return stopped();
-        }
-        verdict.await.unwrap_or_else(|_| stopped())
-    }
-}
-
-/// The sequencer, and word of it should it panic.
-fn serve(writes: mpsc::Receiver<Write>, log: Log, shared: &Shared) {
-    let served = std::panic::catch_unwind(AssertUnwindSafe(|| sequencer::run(writes, log, shared)));
-    if let Err(panic) = served {
-        shared.fail("the sequencer panicked".to_owned());
-        std::panic::resume_unwind(panic);
+        self.committer.take(Write { key, change, draft, reply }).await;
+        verdict.await.unwrap_or_else(|_| unavailable("the store has stopped"))
     }
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
-        self.queue = None;
-        if self.sequencer.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the sequencer panicked");
+        self.committer.close();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the store's thread panicked");
         }
     }
 }

@@ -109,7 +109,12 @@ const OBJECT_BYTES: usize = 200_000;
 const STEPS: u64 = 60;
 
 fn draft(step: u64) -> Draft {
-    Draft { bytes: vec![b'a' + (step % 26) as u8; OBJECT_BYTES], revision_at: 0, header: Header::default() }
+    Draft {
+        bytes: vec![b'a' + (step % 26) as u8; OBJECT_BYTES],
+        revision_at: 0,
+        header: Header::default(),
+        can_wait: false,
+    }
 }
 
 /// Writes, rewrites and deletes a few objects until the disk refuses. Gives the acknowledged

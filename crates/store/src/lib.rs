@@ -1,10 +1,11 @@
 //! Revisions, watch history, compaction and durability: bytes in, bytes out.
 //!
-//! The store is one sequencer. It knows keys, revisions and opaque bytes; what the bytes mean is
+//! The store is one sequence of changes. It knows keys, revisions and opaque bytes; what the bytes mean is
 //! decided above it. A write is acknowledged, and becomes visible to readers and watchers, only
 //! after it is durable. Revisions strictly increase and are never reused, also across a crash.
 //! The trait asks exactly what etcd gives, so that etcd can stand in where one machine is outgrown.
 
+mod committer;
 mod directory;
 mod embedded;
 #[cfg(test)]

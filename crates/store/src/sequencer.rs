@@ -1,16 +1,15 @@
-//! The one writer. It takes queued writes, decides each against the state that all earlier ones
-//! leave, makes them durable together with one sync, and only then shows and acknowledges them.
-//! When the log fails it never tries again: every later write is refused with the reason.
+//! How writes are decided, shown and acknowledged: each is decided against the state that all earlier
+//! ones leave, and shown and acknowledged only when it is durable. Where that happens and who waits for
+//! it is the committer's matter, or that of a simulated disk.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::index::Index;
-use crate::log::{CommitError, Log};
 use crate::watchers::{Buffer, Watchers};
 use crate::{DeleteError, Draft, Entry, Event, Expect, Key, Limits, PutError, ReadError, Resource, Revision, Watch};
 
@@ -123,39 +122,6 @@ impl Shared {
     }
 }
 
-/// Serves writes until the last sender of `queue` is gone. Blocks: give it a thread of its own.
-pub(crate) fn run(mut queue: mpsc::Receiver<Write>, mut log: Log, shared: &Shared) {
-    let mut failure: Option<String> = None;
-    while let Some(first) = queue.blocking_recv() {
-        let writes = gather(first, &mut queue, &shared.limits);
-        let Batch { events, replies } = Batch::decide(writes, &shared.index());
-        if failure.is_none() && !events.is_empty() {
-            failure = commit(&mut log, &events, &shared.index()).err().map(|error| describe(&error));
-            failure.iter().for_each(|reason| shared.fail(reason.clone()));
-        }
-        match &failure {
-            Some(reason) => answer(replies.into_iter().map(|(reply, _)| (reply, unavailable(reason)))),
-            None => publish(&events, replies, shared, Instant::now()),
-        }
-    }
-}
-
-fn commit(log: &mut Log, events: &[Arc<Event>], index: &Index) -> Result<(), CommitError> {
-    log.commit(events, |key, revision| index.get(key).is_some_and(|entry| entry.revision == revision))
-}
-
-/// The writes of one commit: the first and whatever else already waits, within the limits.
-fn gather(first: Write, queue: &mut mpsc::Receiver<Write>, limits: &Limits) -> Vec<Write> {
-    let mut bytes = first.draft.bytes.len();
-    let mut writes = vec![first];
-    while writes.len() < limits.commit_writes_max && bytes < limits.commit_bytes_max {
-        let Ok(write) = queue.try_recv() else { break };
-        bytes += write.draft.bytes.len();
-        writes.push(write);
-    }
-    writes
-}
-
 /// The outcome of deciding a number of writes, none of it durable yet. Replies wait for the log as
 /// well: a refusal may show the state that an earlier write of the same batch leaves.
 pub(crate) struct Batch {
@@ -233,14 +199,4 @@ pub(crate) fn answer(replies: impl Iterator<Item = (oneshot::Sender<Verdict>, Ve
 
 pub(crate) fn unavailable(reason: &str) -> Verdict {
     Verdict::Unavailable { reason: reason.to_owned() }
-}
-
-fn describe(error: &CommitError) -> String {
-    let mut reason = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        reason = format!("{reason}: {cause}");
-        source = cause.source();
-    }
-    reason
 }

@@ -190,7 +190,7 @@ mod tests {
     }
 
     fn draft() -> Draft {
-        Draft { bytes: b"at ".to_vec(), revision_at: 3, header: Header::default() }
+        Draft { bytes: b"at ".to_vec(), revision_at: 3, header: Header::default(), can_wait: false }
     }
 
     #[tokio::test(start_paused = true)]

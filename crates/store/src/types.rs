@@ -59,6 +59,8 @@ pub struct Draft {
     pub revision_at: usize,
     /// The parsed header.
     pub header: Header,
+    /// Whether the change may wait a little for others to be made durable with.
+    pub can_wait: bool,
 }
 
 /// One object at one revision. Shared by every reader and watcher.

@@ -22,6 +22,7 @@ pub(crate) fn draft(value: &str) -> Draft {
         bytes: format!(r#"{start}","value":"{value}"}}"#).into_bytes(),
         revision_at: start.len(),
         header: Header { uid: value.into(), labels: [("app".into(), value.into())].into(), ..Header::default() },
+        can_wait: false,
     }
 }
 

@@ -120,8 +120,14 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
         self.lock().failures.remove(key);
     }
 
-    /// Works on keys with `workers` at once until `shutdown`. A failed key is logged and retried, and so
-    /// is one whose work panicked: one object that cannot be worked on must not stop work on the others.
+    /// Lets `key`, while it is worked on, rest for `period` before it is worked on again.
+    pub fn rest(&self, key: T, period: Duration) {
+        self.lock().resting.insert(key, Instant::now() + period);
+    }
+
+    /// Works on keys with `workers` at once until `shutdown`; work that is under way then is given up, for what
+    /// it waits for may have ended already. A failed key is logged and retried, and so is one whose work
+    /// panicked: one object that cannot be worked on must not stop work on the others.
     pub async fn run<F, Fut, E>(&self, workers: usize, shutdown: CancellationToken, handler: F)
     where
         F: Fn(T) -> Fut + Send + Sync + 'static,
@@ -135,8 +141,13 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
             tasks.spawn(async move {
                 while let Some(key) = queue.next(&shutdown).await {
                     let (handler, for_work, begun) = (Arc::clone(&handler), key.clone(), Instant::now());
-                    let work = AssertUnwindSafe(async move { handler(for_work).await });
-                    match work.catch_unwind().await {
+                    let work = AssertUnwindSafe(async move { handler(for_work).await }).catch_unwind();
+                    let worked = tokio::select! {
+                        biased;
+                        () = shutdown.cancelled() => return,
+                        worked = work => worked,
+                    };
+                    match worked {
                         Ok(Ok(())) => queue.forget(&key),
                         Ok(Err(error)) => {
                             tracing::debug!(?key, %error, "work failed, trying again");
@@ -202,15 +213,15 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
     fn done(&self, key: &T, took: Duration) {
         let mut state = self.lock();
         state.working.remove(key);
-        let until = self.rest.map(|(times, most)| Instant::now() + (took * times).min(most));
-        if let Some(until) = until {
-            state.resting.retain(|_, until| *until > Instant::now());
-            state.resting.insert(key.clone(), until);
+        let now = Instant::now();
+        if let Some((times, most)) = self.rest {
+            state.resting.insert(key.clone(), now + (took * times).min(most));
         }
+        state.resting.retain(|_, until| *until > now);
         if !state.dirty.contains(key) {
             return;
         }
-        if let Some(until) = until {
+        if let Some(until) = state.rests_until(key) {
             state.dirty.remove(key);
             drop(state);
             return self.add_at(key.clone(), until);
@@ -405,6 +416,57 @@ mod tests {
         assert_eq!(runs[..2], [("long", 0), ("other", 40)]);
         assert!(runs[2..].iter().all(|(key, _)| *key == "long"), "{runs:?}");
         assert!(runs[2].1 >= 80 && runs[3].1 >= 160, "{runs:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_can_be_let_rest_once_by_its_own_work() {
+        let queue = WorkQueue::new();
+        let shutdown = CancellationToken::new();
+        let started = Instant::now();
+        let runs = Arc::new(Mutex::new(Vec::new()));
+        queue.add("a");
+        let handler = {
+            let (queue, shutdown, runs) = (queue.clone(), shutdown.clone(), runs.clone());
+            move |key: &'static str| {
+                let (queue, shutdown, runs) = (queue.clone(), shutdown.clone(), runs.clone());
+                async move {
+                    let mut runs = runs.lock().expect("no panic holds the lock");
+                    match runs.len() {
+                        0 => queue.rest(key, Duration::from_millis(30)),
+                        1 => {}
+                        _ => shutdown.cancel(),
+                    }
+                    runs.push(started.elapsed().as_millis());
+                    queue.add(key);
+                    Ok::<(), &str>(())
+                }
+            }
+        };
+        queue.run(1, shutdown, handler).await;
+        let runs = runs.lock().expect("no panic holds the lock").clone();
+        assert!(matches!(runs[..], [0, 30..=31, 30..=32]), "{runs:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_waits_for_what_has_ended_does_not_keep_the_queue_from_ending() {
+        let queue = WorkQueue::new();
+        let shutdown = CancellationToken::new();
+        let begun = Arc::new(AtomicUsize::new(0));
+        (0..100).for_each(|key| queue.add(key));
+        let handler = {
+            let (shutdown, begun) = (shutdown.clone(), begun.clone());
+            move |_: i32| {
+                begun.fetch_add(1, Ordering::SeqCst);
+                let shutdown = shutdown.clone();
+                async move {
+                    shutdown.cancel();
+                    std::future::pending::<Result<(), &str>>().await
+                }
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(60), queue.run(2, shutdown, handler)).await;
+        assert!(ended.is_ok(), "it waited for its workers");
+        assert!(begun.load(Ordering::SeqCst) <= 3, "what is left in the queue is not begun");
     }
 
     #[tokio::test(start_paused = true)]

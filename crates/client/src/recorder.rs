@@ -1,6 +1,8 @@
 //! Events: what happened to an object, for people. Recording never blocks and never fails its
 //! caller. How many events become of what is recorded is decided in `correlate`.
 
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -13,6 +15,9 @@ use crate::correlate::{Correlator, Occurrence, Slot, Subject, Verdict};
 
 /// Events waiting to be written; further ones are dropped with a log line.
 const QUEUE_MAX: usize = 1024;
+
+/// Events of one component being written at the same time.
+const WRITTEN_AT_ONCE_MAX: usize = 32;
 
 /// How an event is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +60,8 @@ impl Recorder {
     /// The same by another clock than the machine's.
     pub fn with_clock(client: Client, component: &str, host: &str, clock: Clock) -> Self {
         let (queue, recorded) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(write_events(client, component.to_owned(), host.to_owned(), recorded));
+        let author = Author { client, component: component.to_owned(), host: host.to_owned() };
+        tokio::spawn(write_events(author, recorded));
         Self { queue, clock }
     }
 
@@ -106,59 +112,104 @@ pub fn reference_to<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReferenc
     }
 }
 
-async fn write_events(client: Client, component: String, host: String, mut queue: mpsc::Receiver<Recorded>) {
+/// Who writes events, and as whom.
+struct Author {
+    client: Client,
+    component: String,
+    host: String,
+}
+
+/// An event that is known under its name from now on.
+struct Known {
+    slot: Slot,
+    name: String,
+}
+
+async fn write_events(author: Author, mut queue: mpsc::Receiver<Recorded>) {
     let mut correlator = Correlator::default();
-    while let Some(recorded) = queue.recv().await {
-        let api: Api<Event> = Api::namespaced(client.clone(), &recorded.occurrence.subject.namespace);
-        let (message, slot) = match correlator.judge(&recorded.occurrence, recorded.at) {
-            Verdict::Suppress => continue,
-            Verdict::Write { message, slot } => (message, slot),
-            Verdict::Repeat { name, count, message, slot } => {
-                let patch = serde_json::json!({"count": count, "message": message, "lastTimestamp": Time(recorded.at)});
-                match api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
-                    Ok(_) => continue,
-                    // Expired meanwhile: written anew below.
-                    Err(kube::Error::Api(status)) if status.code == 404 => (message, slot),
-                    Err(error) => {
-                        tracing::debug!(%error, "cannot count an event");
-                        continue;
-                    }
-                }
+    let mut writing = FuturesUnordered::new();
+    loop {
+        let recorded = tokio::select! {
+            Some(anew) = writing.next() => {
+                let anew: Option<Known> = anew;
+                anew.into_iter().for_each(|known| correlator.remember(known.slot, known.name));
+                continue;
             }
+            recorded = queue.recv(), if writing.len() < WRITTEN_AT_ONCE_MAX => recorded,
         };
-        let event = new_event(&recorded, message, &component, &host);
-        write(&api, event, slot, &mut correlator).await;
+        let Some(recorded) = recorded else { break };
+        match correlator.judge(&recorded.occurrence, recorded.at) {
+            Verdict::Suppress => {}
+            Verdict::Write { message, slot } => {
+                let event = author.event(&recorded, message);
+                correlator.remember(slot, event.metadata.name.clone().unwrap_or_default());
+                writing.push(author.create(event).boxed());
+            }
+            Verdict::Repeat { name, count, message, slot } => {
+                // It may be one of those being written.
+                while let Some(anew) = writing.next().await {
+                    anew.into_iter().for_each(|known| correlator.remember(known.slot, known.name));
+                }
+                let patch = serde_json::json!({"count": count, "message": message, "lastTimestamp": Time(recorded.at)});
+                writing.push(author.repeat(name, patch, slot, author.event(&recorded, message)).boxed());
+            }
+        }
     }
+    while writing.next().await.is_some() {}
 }
 
-async fn write(api: &Api<Event>, event: Event, slot: Slot, correlator: &mut Correlator) {
-    match api.create(&PostParams::default(), &event).await {
-        Ok(written) => correlator.remember(slot, written.metadata.name.unwrap_or_default()),
-        Err(error) => tracing::debug!(%error, "cannot write an event"),
+impl Author {
+    fn api(&self, event: &Event) -> Api<Event> {
+        Api::namespaced(self.client.clone(), event.metadata.namespace.as_deref().unwrap_or_default())
     }
-}
 
-fn new_event(recorded: &Recorded, message: String, component: &str, host: &str) -> Event {
-    let occurrence = &recorded.occurrence;
-    Event {
-        metadata: ObjectMeta {
-            name: Some(format!("{}.{:x}", occurrence.subject.name, recorded.at.as_nanosecond())),
-            namespace: Some(occurrence.subject.namespace.clone()),
-            ..ObjectMeta::default()
-        },
-        involved_object: recorded.about.clone(),
-        type_: Some(occurrence.type_.as_str().to_owned()),
-        reason: Some(occurrence.reason.clone()),
-        message: Some(message),
-        source: Some(EventSource {
-            component: Some(component.to_owned()),
-            host: Some(host.to_owned()).filter(|h| !h.is_empty()),
-        }),
-        first_timestamp: Some(Time(recorded.at)),
-        last_timestamp: Some(Time(recorded.at)),
-        count: Some(1),
-        reporting_component: Some(component.to_owned()),
-        reporting_instance: Some(host.to_owned()),
-        ..Event::default()
+    async fn create(&self, event: Event) -> Option<Known> {
+        if let Err(error) = self.api(&event).create(&PostParams::default(), &event).await {
+            tracing::debug!(%error, "cannot write an event");
+        }
+        None
+    }
+
+    /// Raises the count of the event `name`; if it has expired meanwhile, `anew` takes its place.
+    async fn repeat(&self, name: String, patch: serde_json::Value, slot: Slot, anew: Event) -> Option<Known> {
+        let patched = self.api(&anew).patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        match patched {
+            Ok(_) => None,
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                let name = anew.metadata.name.clone().unwrap_or_default();
+                self.create(anew).await;
+                Some(Known { slot, name })
+            }
+            Err(error) => {
+                tracing::debug!(%error, "cannot count an event");
+                None
+            }
+        }
+    }
+
+    fn event(&self, recorded: &Recorded, message: String) -> Event {
+        let Self { component, host, .. } = self;
+        let occurrence = &recorded.occurrence;
+        Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{:x}", occurrence.subject.name, recorded.at.as_nanosecond())),
+                namespace: Some(occurrence.subject.namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            involved_object: recorded.about.clone(),
+            type_: Some(occurrence.type_.as_str().to_owned()),
+            reason: Some(occurrence.reason.clone()),
+            message: Some(message),
+            source: Some(EventSource {
+                component: Some(component.clone()),
+                host: Some(host.clone()).filter(|host| !host.is_empty()),
+            }),
+            first_timestamp: Some(Time(recorded.at)),
+            last_timestamp: Some(Time(recorded.at)),
+            count: Some(1),
+            reporting_component: Some(component.clone()),
+            reporting_instance: Some(host.clone()),
+            ..Event::default()
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions};
+use memchr::memmem;
 use stead_api::registry::kind_of;
 use stead_api::{Kind, Object};
 use stead_store::{Entry, Store};
@@ -29,9 +30,7 @@ impl<S: Store> ApiServer<S> {
         let Some(entry) = self.find(kind_of::<Namespace>(), "", namespace).await? else {
             return Err(StatusError::not_found(kind_of::<Namespace>(), namespace));
         };
-        let found = load_as(kind_of::<Namespace>(), &entry)?;
-        let phase = found.get::<Namespace>().and_then(|namespace| namespace.status.as_ref()?.phase.as_deref());
-        if found.metadata().deletion_timestamp.is_none() && phase != Some("Terminating") {
+        if !Self::is_ending(&entry)? {
             return Ok(entry);
         }
         let text = format!("unable to create new content in namespace {namespace} because it is being terminated");
@@ -40,6 +39,20 @@ impl<S: Store> ApiServer<S> {
             &format!("namespace {namespace} is being terminated"),
             "metadata.namespace",
         ))
+    }
+
+    /// Whether a namespace is on its way out. This is asked for every new object: one that says nothing of it is
+    /// not decoded.
+    fn is_ending(namespace: &Entry) -> Result<bool, StatusError> {
+        const ENDING: &str = "Terminating";
+        let says_so =
+            namespace.header.fields.iter().any(|(name, value)| &**name == "status.phase" && &**value == ENDING);
+        if !says_so && memmem::find(&namespace.bytes, b"\"deletionTimestamp\"").is_none() {
+            return Ok(false);
+        }
+        let found = load_as(kind_of::<Namespace>(), namespace)?;
+        let phase = found.get::<Namespace>().and_then(|namespace| namespace.status.as_ref()?.phase.as_deref());
+        Ok(found.metadata().deletion_timestamp.is_some() || phase == Some(ENDING))
     }
 
     /// Looks once more at the namespace an object has just been stored in. If its deletion began after

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
-use kube::api::PostParams;
 use stead_client::{Change, EventType, ObjectKey, Recorder, WorkQueue, reference_to};
 use stead_plan::endpoints::{self, EndpointsAction, Observed, SliceAction, TriggerTimes};
 use tokio_util::sync::CancellationToken;
 
+use crate::answered;
 use crate::context::Context;
 use crate::framework::states;
 use crate::outcome::{deleted, exactly, is_already_exists, is_namespace_terminating, is_not_found, seen};
@@ -160,7 +161,7 @@ impl Publisher {
             }
         }
         if let Some(slice) = last {
-            seen(&self.ctx.caches.endpoint_slices, &slice.metadata).await;
+            seen(&self.ctx.caches.endpoint_slices, &slice).await;
         }
         match outcome {
             Err(error) if is_namespace_terminating(&error) => Ok(()),
@@ -168,13 +169,13 @@ impl Publisher {
         }
     }
 
-    async fn write_slice(&self, key: &ObjectKey, action: SliceAction) -> kube::Result<Option<EndpointSlice>> {
+    async fn write_slice(&self, key: &ObjectKey, action: SliceAction) -> kube::Result<Option<ObjectMeta>> {
         let api: Api<EndpointSlice> = Api::namespaced(self.ctx.client.clone(), &key.namespace);
         match action {
-            SliceAction::Create(slice) => api.create(&PostParams::default(), &slice).await.map(Some),
+            SliceAction::Create(slice) => answered::create(&api, &slice).await.map(Some),
             SliceAction::Update(slice) => {
                 let name = slice.metadata.name.clone().unwrap_or_default();
-                api.replace(&name, &PostParams::default(), &slice).await.map(Some)
+                answered::replace(&api, &name, &slice).await.map(Some)
             }
             SliceAction::Delete { name, uid, resource_version } => {
                 deleted(api.delete(&name, &exactly(&uid, Some(&resource_version), None)).await).map(|()| None)
@@ -186,12 +187,12 @@ impl Publisher {
         let api: Api<Endpoints> = Api::namespaced(self.ctx.client.clone(), &key.namespace);
         let written = match action {
             None => return Ok(()),
-            Some(EndpointsAction::Create(wanted)) => api.create(&PostParams::default(), &wanted).await,
-            Some(EndpointsAction::Update(wanted)) => api.replace(&key.name, &PostParams::default(), &wanted).await,
+            Some(EndpointsAction::Create(wanted)) => answered::create(&api, &wanted).await,
+            Some(EndpointsAction::Update(wanted)) => answered::replace(&api, &key.name, &wanted).await,
         };
         match written {
             Ok(endpoints) => {
-                seen(&self.ctx.caches.endpoints, &endpoints.metadata).await;
+                seen(&self.ctx.caches.endpoints, &endpoints).await;
                 Ok(())
             }
             Err(error) if is_namespace_terminating(&error) => Ok(()),

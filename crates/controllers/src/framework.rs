@@ -56,15 +56,9 @@ pub(crate) async fn run<C: Reconcile>(
 
 async fn work(controller: impl Reconcile, queue: WorkQueue<ObjectKey>, shutdown: CancellationToken) {
     let controller = Arc::new(controller);
-    let stop = shutdown.clone();
     let handler = move |key: ObjectKey| {
-        let (controller, stop) = (Arc::clone(&controller), stop.clone());
-        async move {
-            tokio::select! {
-                outcome = controller.sync(&key) => outcome,
-                () = stop.cancelled() => Ok(()),
-            }
-        }
+        let controller = Arc::clone(&controller);
+        async move { controller.sync(&key).await }
     };
     queue.run(WORKERS, shutdown, handler).await;
 }

@@ -3,6 +3,7 @@
 //! Each controller is a module with `pub async fn run(ctx: Context, …, shutdown: CancellationToken)`;
 //! [`Controllers::start`] runs them all.
 
+mod answered;
 pub mod bootstrap;
 pub mod context;
 pub mod deployment;

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::{Api, Client, Resource};
 use serde::Serialize;
@@ -76,9 +77,9 @@ pub(crate) struct OwnWrites {
 }
 
 impl OwnWrites {
-    /// Remembers that `written` was written on behalf of `owner`.
-    pub(crate) fn remember<K: Tracked>(&self, owner: &ObjectKey, written: &K) {
-        let revision = written.meta().resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0);
+    /// Remembers that an object of kind `K` was written on behalf of `owner`, which left it with this metadata.
+    pub(crate) fn remember<K: Tracked>(&self, owner: &ObjectKey, written: &ObjectMeta) {
+        let revision = written.resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0);
         self.note(owner, K::KIND, |known| known.newest = known.newest.max(revision));
     }
 

@@ -112,7 +112,7 @@ impl Execution<'_> {
                 let uid = Uid(self.set.metadata.uid.clone().unwrap_or_default());
                 self.writer.rewrite(pods, target, |meta| released(meta, &uid)).await?;
             }
-            Action::CreatePod => return Ok(self.writer.create(&replicaset::pod(self.set)).await?.metadata.name),
+            Action::CreatePod => return Ok(self.writer.create(&replicaset::pod(self.set)).await?.name),
             Action::DeletePod(target) => self.writer.delete::<Pod>(target).await?,
         }
         Ok(None)

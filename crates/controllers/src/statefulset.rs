@@ -5,6 +5,7 @@ mod batches;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
@@ -21,6 +22,7 @@ use stead_plan::statefulset::ordinals::{claim_ordinal_of, ordinal_of};
 use stead_plan::statefulset::revisions::RevisionName;
 use stead_plan::statefulset::views::Volumes;
 use stead_plan::statefulset::{self, Action, Memory, Observed, Plan, conditions, events, render};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -31,6 +33,11 @@ use crate::writer::{WriteError, Writer};
 const COMPONENT: &str = "statefulset-controller";
 /// Sets from this many replicas on have what their last plan was made of kept for the next one.
 const REPLICAS_REMEMBERED_MIN: i32 = 50;
+/// A set of replicas that do not wait for each other, of which there was nothing to do but to count them, rests
+/// so many times as long as that took, and no longer than this: of a burst of them that become ready not each
+/// needs a count of its own.
+const REST_TIMES: u32 = 3;
+const REST_MAX: Duration = Duration::from_millis(100);
 
 /// Works on StatefulSets until `shutdown`.
 pub async fn run(ctx: Context, shutdown: CancellationToken) {
@@ -53,6 +60,7 @@ impl Reconcile for Controller {
             lock(&self.memories).remove(key);
             return Ok(());
         };
+        let begun = Instant::now();
         let pods = caches.pods.list_in(&key.namespace);
         let claims = caches.claims.list_in(&key.namespace);
         let revisions = caches.controller_revisions.list_in(&key.namespace);
@@ -66,6 +74,9 @@ impl Reconcile for Controller {
             classes: &caches.storage_classes.list(),
         };
         let plan = self.plan(key, &set, &observed, now);
+        if statefulset::may_rest(&set, &plan) {
+            self.parts.queue.rest(key.clone(), (begun.elapsed() * REST_TIMES).min(REST_MAX));
+        }
         if let Some(at) = plan.wake_at {
             queue.add_after(key.clone(), until(at, now));
         }
@@ -284,7 +295,11 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>) {
     });
     caches.claims.on_change({
         let (queue, sets) = (queue.clone(), caches.stateful_sets.clone());
-        move |change| enqueue_claim(&queue, &sets, change.object())
+        move |change| {
+            if !matches!(change.sides(), (Some(before), Some(after)) if statefulset::is_same_claim(before, after)) {
+                enqueue_claim(&queue, &sets, change.object());
+            }
+        }
     });
     // Whether volumes of a class can grow decides whether its claims follow their template.
     caches.storage_classes.on_change({

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::Value;
 use stead_client::{Cache, ObjectKey};
 use stead_plan::ids::Target;
 
+use crate::answered;
 use crate::outcome;
 use crate::own_writes::{OwnWrites, Tracked};
 
@@ -107,31 +108,31 @@ impl<'a> Writer<'a> {
     }
 
     /// Creates `object`.
-    pub(crate) async fn create<K>(&self, object: &K) -> Result<K, WriteError>
+    pub(crate) async fn create<K>(&self, object: &K) -> Result<ObjectMeta, WriteError>
     where
         K: Tracked<Scope = k8s_openapi::NamespaceResourceScope>,
     {
-        let answer = self.api::<K>().create(&PostParams::default(), object).await;
-        self.written("create", &name_of(object), answer)
+        let answer = answered::create(&self.api::<K>(), object).await;
+        self.written::<K>("create", &name_of(object), answer)
     }
 
     /// Writes `object` over the state with its resourceVersion.
-    pub(crate) async fn replace<K>(&self, object: &K) -> Result<K, WriteError>
+    pub(crate) async fn replace<K>(&self, object: &K) -> Result<ObjectMeta, WriteError>
     where
         K: Tracked<Scope = k8s_openapi::NamespaceResourceScope>,
     {
         let name = name_of(object);
-        let answer = self.api::<K>().replace(&name, &PostParams::default(), object).await;
-        self.written("update", &name, answer)
+        let answer = answered::replace(&self.api::<K>(), &name, object).await;
+        self.written::<K>("update", &name, answer)
     }
 
     /// Changes parts of the object `name`.
-    pub(crate) async fn patch<K>(&self, name: &str, patch: &Patch<Value>) -> Result<K, WriteError>
+    pub(crate) async fn patch<K>(&self, name: &str, patch: &Patch<Value>) -> Result<ObjectMeta, WriteError>
     where
         K: Tracked<Scope = k8s_openapi::NamespaceResourceScope>,
     {
         let answer = self.api::<K>().patch(name, &PatchParams::default(), patch).await;
-        self.written("patch", name, answer)
+        self.written::<K>("patch", name, answer.map(|object| object.meta().clone()))
     }
 
     /// Deletes exactly `target`; that it is gone already is success.
@@ -146,7 +147,7 @@ impl<'a> Writer<'a> {
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         match self.api::<K>().delete(&target.name, &params).await {
             Ok(answer) => match answer.left() {
-                Some(object) => self.own.remember(self.owner, &object),
+                Some(object) => self.own.remember::<K>(self.owner, object.meta()),
                 // Gone at once, at a revision that the answer does not tell.
                 None => self.own.doubt::<K>(self.owner),
             },
@@ -175,8 +176,8 @@ impl<'a> Writer<'a> {
         let (name, uid) = (name_of(&object), object.uid());
         for _ in 0..STATUS_TRIES {
             put(&mut object);
-            let answer = self.api::<K>().replace_subresource("status", &name, &PostParams::default(), &object).await;
-            match self.written("update the status of", &name, answer) {
+            let answer = answered::replace_status(&self.api::<K>(), &name, &object).await;
+            match self.written::<K>("update the status of", &name, answer) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_not_found() => return Ok(()),
                 Err(error) if error.is_conflict() => {}
@@ -238,9 +239,14 @@ impl<'a> Writer<'a> {
         Api::namespaced(self.client.clone(), &self.owner.namespace)
     }
 
-    fn written<K: Tracked>(&self, verb: &'static str, name: &str, answer: kube::Result<K>) -> Result<K, WriteError> {
+    fn written<K: Tracked>(
+        &self,
+        verb: &'static str,
+        name: &str,
+        answer: kube::Result<ObjectMeta>,
+    ) -> Result<ObjectMeta, WriteError> {
         let written = answer.map_err(|error| self.lost::<K>(verb, name, error))?;
-        self.own.remember(self.owner, &written);
+        self.own.remember::<K>(self.owner, &written);
         Ok(written)
     }
 

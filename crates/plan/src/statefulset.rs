@@ -35,6 +35,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 
 pub use actions::{Action, ClaimKeeper, Plan, Removal, Rule, Wait};
+pub use claim_views::is_same_claim;
 pub use memory::Memory;
 pub use preparing::{Preparation, Terms, prepares};
 pub use undone::Undone;
@@ -45,6 +46,7 @@ use adopt::Claimed;
 use progress::Progress;
 use revisions::Resolved;
 use update::Doubt;
+use views::Management;
 
 /// `apiVersion` of a StatefulSet.
 pub const API_VERSION: &str = "apps/v1";
@@ -84,6 +86,12 @@ pub fn status_after<'a>(set: &StatefulSet, plan: &'a Plan, undone: &Undone) -> O
         return plan.status_changed.then_some(&plan.status);
     }
     (!undone.leaves_doubt() && status::is_news(set, &plan.found)).then_some(&plan.found)
+}
+
+/// Whether the next look at `set` can be put off for a little: there was nothing to do but to count, and no
+/// replica waits for another.
+pub fn may_rest(set: &StatefulSet, plan: &Plan) -> bool {
+    plan.actions().next().is_none() && views::management(set) == Management::Parallel
 }
 
 /// As [`plan`], over the few facts that matter. The status holds only what is counted, and counts as

@@ -171,18 +171,19 @@ fn next_for_provisioning(view: &ClaimView<'_>, class: &StorageClass) -> Next {
     }
 }
 
-/// The next of the four writes that bind the two, in their order (contract 6.3).
+/// The next of the four writes that bind the two (contract 6.3). The claim names its volume before the volume
+/// says that it is bound, because a pod waits for the first and nobody for the second; the claim says so last.
 fn bind(view: &ClaimView<'_>, volume: &PersistentVolume) -> Next {
     let held = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
     if held.and_then(|reference| reference.uid.as_ref()) != view.claim.metadata.uid.as_ref() {
         return Next::step(Step::Volume(Box::new(reserved_for(volume, view.claim))));
     }
-    if volume_phase(volume) != "Bound" {
-        return Next::step(Step::VolumeStatus(Box::new(with_phase(volume, "Bound", view.now))));
-    }
     let claim = bound_to(view.claim, volume);
     if claim != *view.claim {
         return Next::step(Step::Claim(Box::new(claim)));
+    }
+    if volume_phase(volume) != "Bound" {
+        return Next::step(Step::VolumeStatus(Box::new(with_phase(volume, "Bound", view.now))));
     }
     if let Some(volume) = grown(view, volume) {
         return Next::step(Step::Volume(Box::new(volume)));

@@ -169,8 +169,8 @@ fn a_claim_waits_for_its_pod_then_gets_a_volume_of_its_own_on_that_node() {
     expect![[r#"
         Normal WaitForFirstConsumer: waiting for first consumer to be created before binding
         volume pvc-c-1 made on n1
-        volume pvc-c-1 is Bound
         claim -> pvc-c-1 ["bind-completed", "bound-by-controller", "storage-provisioner", "selected-node", "storage-provisioner"]
+        volume pvc-c-1 is Bound
         claim is Bound 10Gi
     "#]]
     .assert_eq(&shown);
@@ -195,11 +195,11 @@ fn a_claim_that_binds_at_once_takes_the_smallest_volume_that_suits() {
     check(
         world,
         &expect![[r#"
-        volume right reserved ["bound-by-controller"]
-        volume right is Bound
-        claim -> right ["bind-completed", "bound-by-controller"]
-        claim is Bound 20Gi
-    "#]],
+            volume right reserved ["bound-by-controller"]
+            claim -> right ["bind-completed", "bound-by-controller"]
+            volume right is Bound
+            claim is Bound 20Gi
+        "#]],
     );
 }
 
@@ -213,11 +213,11 @@ fn a_volume_that_names_the_claim_is_taken_at_once() {
     check(
         World::of(claim(json!({})), vec![volume("free", json!({})), mine]),
         &expect![[r#"
-        volume mine reserved []
-        volume mine is Bound
-        claim -> mine ["bind-completed", "bound-by-controller"]
-        claim is Bound 50Gi
-    "#]],
+            volume mine reserved []
+            claim -> mine ["bind-completed", "bound-by-controller"]
+            volume mine is Bound
+            claim is Bound 50Gi
+        "#]],
     );
 }
 
@@ -249,7 +249,7 @@ fn why_a_named_volume_cannot_be_had() {
         access: Warning VolumeMismatch: Cannot bind to requested volume "v": incompatible accessMode | 
         attributes: Warning VolumeMismatch: Cannot bind to requested volume "v": volumeAttributesClassName does not match | 
         taken: Warning FailedBinding: volume "v" already bound to a different claim. | 
-        fits: volume v reserved ["bound-by-controller"] | volume v is Bound | claim -> v ["bind-completed"] | claim is Bound 10Gi | "#]]
+        fits: volume v reserved ["bound-by-controller"] | claim -> v ["bind-completed"] | volume v is Bound | claim is Bound 10Gi | "#]]
     .assert_eq(&shown.join("\n"));
 }
 

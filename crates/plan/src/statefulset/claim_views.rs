@@ -120,6 +120,19 @@ pub(super) fn claim_view(
     Some(Seen { name, ordinal, view: Arc::new(view) })
 }
 
+/// Whether no set decides otherwise because `before` became `after`: what the binder notes on a claim until it
+/// is bound, and the state it shows, are nothing to the set.
+pub fn is_same_claim(before: &PersistentVolumeClaim, after: &PersistentVolumeClaim) -> bool {
+    fn facts(claim: &PersistentVolumeClaim) -> impl PartialEq + '_ {
+        let meta = &claim.metadata;
+        let reset = meta.annotations.as_ref().and_then(|own| own.get(RESET_GENERATION));
+        let is_growing = claim.spec.as_ref().and_then(request).is_some_and(|has| is_growing(claim, has));
+        let owners = meta.owner_references.as_deref().unwrap_or_default();
+        (&meta.uid, &meta.deletion_timestamp, owners, reset, &claim.spec, claims::is_bound(claim), is_growing)
+    }
+    facts(before) == facts(after)
+}
+
 /// What `owner` on a claim of `ordinal` refers to.
 pub(super) fn claim_owner(view: &SetView, ordinal: Ordinal, owner: &OwnerReference) -> ClaimOwner {
     let is = |api_version: &str, kind: &str, name: &str| {
@@ -166,14 +179,19 @@ fn compared(
 
 fn size(observed: &Observed<'_>, claim: &PersistentVolumeClaim, has: Option<&str>, asked: Option<&str>) -> Size {
     let (Some(has), Some(asked)) = (has, asked) else { return Size::Settled };
-    let capacity = claim.status.as_ref().and_then(|status| status.capacity.as_ref()?.get("storage"));
-    if capacity.is_some_and(|capacity| capacity.0 != has && Amount::of(capacity) < amount(has)) {
+    if is_growing(claim, has) {
         Size::Growing
     } else if has != asked && amount(asked) > amount(has) && claims::is_bound(claim) && can_grow(observed, claim) {
         Size::MayGrow(asked.to_owned())
     } else {
         Size::Settled
     }
+}
+
+/// Whether the claim's volume has less than the claim asks for.
+fn is_growing(claim: &PersistentVolumeClaim, has: &str) -> bool {
+    let capacity = claim.status.as_ref().and_then(|status| status.capacity.as_ref()?.get("storage"));
+    capacity.is_some_and(|capacity| capacity.0 != has && Amount::of(capacity) < amount(has))
 }
 
 fn amount(text: &str) -> Amount {
@@ -225,6 +243,43 @@ mod tests {
             ("v2", "Pod", "web-1"),
         ] {
             assert_eq!(owner(version, kind, name, "set-1"), ClaimOwner::Foreign, "{version} {kind} {name}");
+        }
+    }
+
+    #[test]
+    fn what_the_binder_notes_on_a_claim_is_nothing_to_its_set_and_the_rest_is() {
+        let claim = |change: Value| -> PersistentVolumeClaim {
+            let mut claim = json!({
+                "metadata": {"name": "data-web-0", "uid": "c", "resourceVersion": "7", "annotations": {}},
+                "spec": {"resources": {"requests": {"storage": "1Gi"}}},
+                "status": {"phase": "Pending"},
+            });
+            for (path, value) in change.as_object().expect("changes by their path") {
+                *claim.pointer_mut(path).expect("such a field") = value.clone();
+            }
+            read(claim)
+        };
+        let annotated = |key: &str, value: &str| json!({"/metadata/annotations": {key: value}});
+        let before = claim(json!({}));
+        for same in [
+            json!({}),
+            json!({"/metadata/resourceVersion": "8"}),
+            annotated("volume.kubernetes.io/selected-node", "n"),
+            json!({"/status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}),
+        ] {
+            assert!(is_same_claim(&before, &claim(same.clone())), "{same}");
+        }
+        for other in [
+            json!({"/metadata/uid": "d"}),
+            annotated(RESET_GENERATION, "1"),
+            json!({"/metadata": {"uid": "c", "deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+            json!({"/metadata": {"uid": "c", "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Pod", "name": "web-0", "uid": "p"}]}}),
+            json!({"/spec": {"resources": {"requests": {"storage": "2Gi"}}}}),
+            json!({"/spec": {"volumeName": "v", "resources": {"requests": {"storage": "1Gi"}}}}),
+            json!({"/status": {"capacity": {"storage": "512Mi"}}}),
+        ] {
+            assert!(!is_same_claim(&before, &claim(other.clone())), "{other}");
         }
     }
 

@@ -254,6 +254,14 @@ fn placed(view: &SetView, observed: &Observed<'_>) -> BTreeSet<Ordinal> {
     names.filter_map(|name| ordinals::ordinal_of(&view.name, name)).collect()
 }
 
+/// Whether replicas wait for each other.
+pub(super) fn management(set: &StatefulSet) -> Management {
+    match set.spec.as_ref().and_then(|spec| spec.pod_management_policy.as_deref()) {
+        Some("Parallel") => Management::Parallel,
+        Some(_) | None => Management::OrderedReady,
+    }
+}
+
 /// The set alone.
 pub(super) fn set_view(set: &StatefulSet) -> SetView {
     let meta = &set.metadata;
@@ -272,10 +280,7 @@ pub(super) fn set_view(set: &StatefulSet) -> SetView {
             replicas,
             reserved,
         },
-        management: match spec.pod_management_policy.as_deref() {
-            Some("Parallel") => Management::Parallel,
-            Some(_) | None => Management::OrderedReady,
-        },
+        management: management(set),
         strategy: strategy(spec.update_strategy.as_ref(), replicas),
         wishes,
         min_ready_s: spec.min_ready_seconds.unwrap_or(0),

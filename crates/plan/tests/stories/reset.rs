@@ -105,6 +105,7 @@ fn a_broken_replica_can_be_reset_and_a_paused_set_too() {
     world.annotate("stead.dev/paused", "true");
     world.wait_s(60);
     world.unready("web-1");
+    world.wait_s(60);
     world.settle();
     world.annotate(RESET, "1=1");
     world.settle();

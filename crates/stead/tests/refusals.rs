@@ -50,17 +50,40 @@ fn bad_manifests_are_refused_in_kubernetes_words() {
     assert!(answer.contains(expected), "{answer}");
 }
 
+/// What `stead up` says, in one line, when it does not start.
+fn up(args: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stead"));
+    let output = command.args(["up", "--isolated"]).args(args).output().expect("stead can be run");
+    assert!(!output.status.success(), "stead up {args:?} should have been refused");
+    let text = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(text.lines().count(), 1, "one line: {text}");
+    text
+}
+
+#[test]
+fn a_damaged_log_is_refused_by_name_and_left_as_it_is() {
+    let mut cluster = Cluster::start(env!("CARGO_BIN_EXE_stead"));
+    cluster.stop_server();
+    let log = cluster.data_dir().join("store/log.redb");
+    let sound = std::fs::read(&log).expect("the log");
+    let mut flipped = sound.clone();
+    flipped.iter_mut().step_by(4096).for_each(|byte| *byte ^= 0x40);
+    let directory = cluster.data_dir().display().to_string();
+    for damaged in [&flipped[..], &sound[..sound.len() / 2]] {
+        std::fs::write(&log, damaged).expect("the log can be written");
+        let answer = up(&["--listen", "127.0.0.1:0", "--data-dir", &directory]);
+        assert!(answer.contains(&format!("data directory {directory}/store is damaged: log.redb: ")), "{answer}");
+        assert_eq!(&std::fs::read(&log).expect("the log"), damaged, "nothing is touched");
+    }
+    std::fs::write(&log, &sound).expect("the log can be written");
+    cluster.up();
+    let nodes = cluster.kubectl(&["get", "nodes", "-o", "name"]);
+    assert_eq!(nodes.trim(), "node/stead-test", "a copy of it brings all back");
+}
+
 #[test]
 fn up_refuses_in_one_line_that_says_what_to_do() {
-    let stead = env!("CARGO_BIN_EXE_stead");
-    let mut cluster = Cluster::start(stead);
-    let up = |args: &[&str]| -> String {
-        let output = Command::new(stead).args(["up", "--isolated"]).args(args).output().expect("stead can be run");
-        assert!(!output.status.success(), "stead up {args:?} should have been refused");
-        let text = String::from_utf8(output.stderr).expect("text");
-        assert_eq!(text.lines().count(), 1, "one line: {text}");
-        text
-    };
+    let mut cluster = Cluster::start(env!("CARGO_BIN_EXE_stead"));
     let used = cluster.data_dir().display().to_string();
     let answer = up(&["--listen", "127.0.0.1:0", "--data-dir", &used]);
     assert!(answer.contains("is in use by process") && answer.contains("--data-dir"), "{answer}");

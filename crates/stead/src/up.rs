@@ -32,10 +32,11 @@ pub(crate) fn run(options: &UpOptions) -> anyhow::Result<()> {
     }
     runtime()?.block_on(async {
         let mut cluster = Cluster::start(&data, listener, options).await?;
+        let stop = stop_asked_for()?;
         let ms = started.elapsed().as_millis();
         println!("stead: ready in {ms} ms, kubeconfig {}", cluster.kubeconfig().display());
         let ended = tokio::select! {
-            stop = wait_for_stop() => stop,
+            () = stop => Ok(()),
             failure = cluster.failed() => Err(failure.context("stopped; pods go on running, `stead up` takes them back")),
         };
         ended.and(cluster.stop().await)
@@ -65,11 +66,19 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// Waits for SIGTERM or SIGINT.
 pub(crate) async fn wait_for_stop() -> anyhow::Result<()> {
+    stop_asked_for()?.await;
+    Ok(())
+}
+
+/// Listens for SIGTERM and SIGINT from now on, and waits for one: whoever has read that the cluster is ready may end
+/// it at once.
+fn stop_asked_for() -> anyhow::Result<impl Future<Output = ()>> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
 }

@@ -23,12 +23,20 @@ pub(crate) fn run(once: bool) -> anyhow::Result<()> {
     preflight::check()?;
     let path: PathBuf = std::env::temp_dir().join(format!("stead-demo-{}", std::process::id()));
     let data = DataDir::take(&path)?;
+    let told = play(&data, once, started);
+    let cleaned = down::take_away(&data, None);
+    let removed = down::delete(&data.path).with_context(|| format!("cannot delete {}", data.path.display()));
+    told.and(cleaned).and(removed)
+}
+
+/// Starts a cluster, tells the story in it and stops it.
+fn play(data: &DataDir, once: bool, started: Instant) -> anyhow::Result<()> {
     let listener = preflight::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     data.enter_netns()?;
-    let told = runtime()?.block_on(async {
-        install_image(&data)?;
+    runtime()?.block_on(async {
+        install_image(data)?;
         let options = ClusterOptions::isolated("demo");
-        let cluster = Cluster::start(&data, listener, options).await?;
+        let cluster = Cluster::start(data, listener, options).await?;
         println!("stead: a cluster of its own, ready in {} ms", started.elapsed().as_millis());
         let told = tokio::select! {
             told = demo::tell(cluster.client(), DNS_IP) => told.context("the demo failed"),
@@ -41,10 +49,7 @@ pub(crate) fn run(once: bool) -> anyhow::Result<()> {
         println!("\ncleaning up");
         cluster.stop().await?;
         told
-    });
-    let cleaned = down::take_away(&data, None);
-    let removed = down::delete(&data.path).with_context(|| format!("cannot delete {}", data.path.display()));
-    told.and(cleaned).and(removed)
+    })
 }
 
 /// Makes the replicas' image from this very binary.

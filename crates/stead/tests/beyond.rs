@@ -1,6 +1,6 @@
 //! What a StatefulSet can be asked beyond Kubernetes (`docs/beyond.md`), with kubectl and `stead`, on
 //! real containers: explain, pause and resume, reserved ordinals, a deadline with rollback, the reset of
-//! one replica, claims that grow.
+//! one replica, claims that grow, the leader last.
 
 use std::time::Duration;
 
@@ -58,6 +58,7 @@ fn a_set_does_what_it_is_asked_beyond_kubernetes() {
     a_broken_update_is_taken_back(&cluster);
     one_replica_is_reset(&cluster);
     claims_grow(&cluster);
+    the_leader_is_updated_last(&cluster);
     drop(registry);
 }
 
@@ -168,4 +169,20 @@ fn claims_grow(cluster: &Cluster) {
         cluster.wait_for(&format!("pvc/{claim}"), "jsonpath={.status.capacity.storage}=32Mi", STEP_MAX);
     }
     assert_eq!(pods(), before, "no pod has to be restarted for it");
+}
+
+fn the_leader_is_updated_last(cluster: &Cluster) {
+    let images = || {
+        let each = "jsonpath={range .items[*]}{.metadata.name} runs {.spec.containers[0].image}, {end}";
+        cluster.kubectl(&["get", "pods", "-l", "app=web", "-o", each])
+    };
+    cluster.kubectl(&["annotate", "sts", "web", "stead.dev/update-order-label=role=leader"]);
+    cluster.kubectl(&["label", "pod", "web-2", "role=leader"]);
+    // Whose turn comes first shows in who is taken by an update that gets no further.
+    cluster.kubectl(&["set", "image", "statefulset/web", "web=demo/web:broken"]);
+    eventually("an update has begun", STEP_MAX, || images().contains("broken").then_some(()));
+    assert_eq!(images(), "web-0 runs demo/web:v2, web-1 runs demo/web:broken, web-2 runs demo/web:v2, ");
+    cluster.kubectl(&["set", "image", "statefulset/web", "web=demo/web:v1"]);
+    cluster.rolled_out("statefulset/web", STEP_MAX);
+    assert_eq!(images(), "web-0 runs demo/web:v1, web-1 runs demo/web:v1, web-2 runs demo/web:v1, ");
 }

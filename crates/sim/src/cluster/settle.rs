@@ -24,6 +24,9 @@ const REACHED_MAX: Duration = Duration::from_secs(3600);
 const LOOK: Duration = Duration::from_secs(1);
 /// Nothing may be written for so long: longer than any retry.
 const QUIET: Duration = Duration::from_secs(600);
+/// What is durable is shown to every open watch that nothing delays within so long. At rest leases are still renewed,
+/// perhaps at this very moment.
+const SHOWN_MAX: Duration = Duration::from_secs(1);
 /// What was still under way when the state was reached may take so many times [`QUIET`].
 const QUIET_TRIES: u32 = 4;
 
@@ -116,7 +119,9 @@ async fn be_quiet(world: &World) {
         let mark = world.disk().newest();
         tokio::time::sleep(QUIET).await;
         if world.observer().unrest(mark.0).is_empty() {
-            for late in world.observer().unshown() {
+            let shown_by_now = world.disk().newest();
+            tokio::time::sleep(SHOWN_MAX).await;
+            for late in world.observer().unshown(shown_by_now.0) {
                 world.story().violated("I6", late);
             }
             return;

@@ -142,11 +142,12 @@ impl Observer {
         state.sights.started(shown);
     }
 
-    /// What open watches have not shown, as text. At rest it is nothing.
-    pub(crate) fn unshown(&self) -> Vec<String> {
+    /// What open watches have not shown of what was written up to `revision`, as text. At rest, a moment after
+    /// that, it is nothing.
+    pub(crate) fn unshown(&self, revision: u64) -> Vec<String> {
         let mut state = self.lock();
         let State { log, open, .. } = &mut *state;
-        open.unshown(log)
+        open.unshown(log, revision)
     }
 
     /// Writes after `revision` by others than those who keep leases and let old events go, as text.

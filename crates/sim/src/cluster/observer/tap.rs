@@ -118,14 +118,15 @@ impl Tap {
 }
 
 impl Open {
-    /// What open watches have yet to show, as text. At rest there is nothing.
-    pub(super) fn unshown(&mut self, log: &Log) -> Vec<String> {
+    /// What open watches have yet to show of what was written up to `revision`, as text. At rest, a moment after
+    /// that, there is nothing.
+    pub(super) fn unshown(&mut self, log: &Log, revision: u64) -> Vec<String> {
         self.0.retain(|watch| watch.strong_count() > 0);
         let mut late = Vec::new();
         for watch in self.0.iter().filter_map(Weak::upgrade) {
             let position = lock(&watch);
             if let (Some(at), false) = (position.at, position.ended)
-                && let Err(text) = position.check_gap(log, at, u64::MAX)
+                && let Err(text) = position.check_gap(log, at, revision)
             {
                 late.push(format!("watch of {}: {text}", position.selection.table()));
             }

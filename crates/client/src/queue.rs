@@ -43,13 +43,11 @@ struct Due<T> {
 pub struct WorkQueue<T> {
     state: Arc<Mutex<State<T>>>,
     changed: Arc<Notify>,
-    /// How much longer than its work took a key rests before it is worked on again, and at most how long.
-    rest: Option<(u32, Duration)>,
 }
 
 impl<T> Clone for WorkQueue<T> {
     fn clone(&self) -> Self {
-        Self { state: Arc::clone(&self.state), changed: Arc::clone(&self.changed), rest: self.rest }
+        Self { state: Arc::clone(&self.state), changed: Arc::clone(&self.changed) }
     }
 }
 
@@ -64,7 +62,7 @@ impl<T> Default for WorkQueue<T> {
             failures: HashMap::new(),
             resting: HashMap::new(),
         };
-        Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(Notify::new()), rest: None }
+        Self { state: Arc::new(Mutex::new(state)), changed: Arc::new(Notify::new()) }
     }
 }
 
@@ -72,13 +70,6 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
     /// An empty queue.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// A queue in which a key rests after its work for `times` as long as that took, at most for `most`. What
-    /// is asked for meanwhile is done together afterwards: where work on a key grows with what there is of it,
-    /// a burst of changes must not lead to as many rounds.
-    pub fn resting(times: u32, most: Duration) -> Self {
-        Self { rest: Some((times, most)), ..Self::default() }
     }
 
     /// Asks for work on `key` now; once, however often it is asked.
@@ -120,7 +111,9 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
         self.lock().failures.remove(key);
     }
 
-    /// Lets `key`, while it is worked on, rest for `period` before it is worked on again.
+    /// Lets `key`, while it is worked on, rest for `period` before it is worked on again. What is asked for meanwhile
+    /// is done together afterwards: where work on a key grows with what there is of it, a burst of changes must not
+    /// lead to as many rounds.
     pub fn rest(&self, key: T, period: Duration) {
         self.lock().resting.insert(key, Instant::now() + period);
     }
@@ -140,7 +133,7 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
             let (queue, shutdown, handler) = (self.clone(), shutdown.clone(), Arc::clone(&handler));
             tasks.spawn(async move {
                 while let Some(key) = queue.next(&shutdown).await {
-                    let (handler, for_work, begun) = (Arc::clone(&handler), key.clone(), Instant::now());
+                    let (handler, for_work) = (Arc::clone(&handler), key.clone());
                     let work = AssertUnwindSafe(async move { handler(for_work).await }).catch_unwind();
                     let worked = tokio::select! {
                         biased;
@@ -158,7 +151,7 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
                             queue.retry(key.clone());
                         }
                     }
-                    queue.done(&key, begun.elapsed());
+                    queue.done(&key);
                 }
             });
         }
@@ -210,13 +203,10 @@ impl<T: Hash + Eq + Clone + Debug + Send + 'static> WorkQueue<T> {
         (key, state.times.peek().map(|Reverse(first)| first.at))
     }
 
-    fn done(&self, key: &T, took: Duration) {
+    fn done(&self, key: &T) {
         let mut state = self.lock();
         state.working.remove(key);
         let now = Instant::now();
-        if let Some((times, most)) = self.rest {
-            state.resting.insert(key.clone(), now + (took * times).min(most));
-        }
         state.resting.retain(|_, until| *until > now);
         if !state.dirty.contains(key) {
             return;
@@ -387,7 +377,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_key_rests_as_long_as_its_work_took_and_others_do_not_wait_for_it() {
-        let queue = WorkQueue::resting(1, Duration::from_millis(100));
+        let queue = WorkQueue::new();
         let shutdown = CancellationToken::new();
         let started = Instant::now();
         let runs = Arc::new(Mutex::new(Vec::new()));
@@ -399,11 +389,13 @@ mod tests {
                 let (queue, shutdown) = (queue.clone(), shutdown.clone());
                 runs.lock().expect("no panic holds the lock").push((key, started.elapsed().as_millis()));
                 async move {
+                    let begun = Instant::now();
                     if key == "long" {
                         tokio::time::sleep(Duration::from_millis(40)).await;
                         queue.add("long");
                         queue.add_after("long", Duration::from_millis(1));
                     }
+                    queue.rest(key, begun.elapsed());
                     if started.elapsed() > Duration::from_millis(200) {
                         shutdown.cancel();
                     }

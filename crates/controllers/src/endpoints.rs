@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use stead_client::{Change, EventType, ObjectKey, Recorder, WorkQueue, reference_to};
 use stead_plan::endpoints::{self, EndpointsAction, Observed, SliceAction, TriggerTimes};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::answered;
@@ -41,7 +42,7 @@ enum PublishError {
 
 /// Runs until `shutdown`.
 pub async fn run(ctx: Context, shutdown: CancellationToken) {
-    let queue = WorkQueue::resting(REST_TIMES, REST_MAX);
+    let queue = WorkQueue::new();
     observe(&ctx, &queue);
     tokio::select! {
         () = shutdown.cancelled() => return,
@@ -49,9 +50,15 @@ pub async fn run(ctx: Context, shutdown: CancellationToken) {
     }
     let recorder = ctx.recorder("endpoint-slice-controller");
     let publisher = Arc::new(Publisher { ctx, recorder, triggers: Mutex::default() });
+    let resting = queue.clone();
     let handler = move |key: ObjectKey| {
-        let publisher = Arc::clone(&publisher);
-        async move { publisher.publish(&key).await }
+        let (publisher, resting) = (Arc::clone(&publisher), resting.clone());
+        async move {
+            let begun = Instant::now();
+            let published = publisher.publish(&key).await;
+            resting.rest(key, (begun.elapsed() * REST_TIMES).min(REST_MAX));
+            published
+        }
     };
     queue.run(WORKERS, shutdown, handler).await;
 }

@@ -75,7 +75,7 @@ impl Reconcile for Controller {
         };
         let plan = self.plan(key, &set, &observed, now);
         if statefulset::may_rest(&set, &plan) {
-            self.parts.queue.rest(key.clone(), (begun.elapsed() * REST_TIMES).min(REST_MAX));
+            queue.rest(key.clone(), (begun.elapsed() * REST_TIMES).min(REST_MAX));
         }
         if let Some(at) = plan.wake_at {
             queue.add_after(key.clone(), until(at, now));

@@ -131,8 +131,7 @@ async fn write_events(author: Author, mut queue: mpsc::Receiver<Recorded>) {
     loop {
         let recorded = tokio::select! {
             Some(anew) = writing.next() => {
-                let anew: Option<Known> = anew;
-                anew.into_iter().for_each(|known| correlator.remember(known.slot, known.name));
+                take_note(&mut correlator, anew);
                 continue;
             }
             recorded = queue.recv(), if writing.len() < WRITTEN_AT_ONCE_MAX => recorded,
@@ -143,12 +142,12 @@ async fn write_events(author: Author, mut queue: mpsc::Receiver<Recorded>) {
             Verdict::Write { message, slot } => {
                 let event = author.event(&recorded, message);
                 correlator.remember(slot, event.metadata.name.clone().unwrap_or_default());
-                writing.push(author.create(event).boxed());
+                writing.push(author.create(event).map(|()| None).boxed());
             }
             Verdict::Repeat { name, count, message, slot } => {
                 // It may be one of those being written.
                 while let Some(anew) = writing.next().await {
-                    anew.into_iter().for_each(|known| correlator.remember(known.slot, known.name));
+                    take_note(&mut correlator, anew);
                 }
                 let patch = serde_json::json!({"count": count, "message": message, "lastTimestamp": Time(recorded.at)});
                 writing.push(author.repeat(name, patch, slot, author.event(&recorded, message)).boxed());
@@ -158,16 +157,21 @@ async fn write_events(author: Author, mut queue: mpsc::Receiver<Recorded>) {
     while writing.next().await.is_some() {}
 }
 
+fn take_note(correlator: &mut Correlator, anew: Option<Known>) {
+    if let Some(Known { slot, name }) = anew {
+        correlator.remember(slot, name);
+    }
+}
+
 impl Author {
     fn api(&self, event: &Event) -> Api<Event> {
         Api::namespaced(self.client.clone(), event.metadata.namespace.as_deref().unwrap_or_default())
     }
 
-    async fn create(&self, event: Event) -> Option<Known> {
+    async fn create(&self, event: Event) {
         if let Err(error) = self.api(&event).create(&PostParams::default(), &event).await {
             tracing::debug!(%error, "cannot write an event");
         }
-        None
     }
 
     /// Raises the count of the event `name`; if it has expired meanwhile, `anew` takes its place.

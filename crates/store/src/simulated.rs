@@ -1,4 +1,4 @@
-//! The store of a simulated cluster: the real index, watchers and decisions of the sequencer, with a
+//! The store of a simulated cluster: the real index, watchers and decisions, with a
 //! [`Disk`] of simulated time in place of the log. It spawns one task, no thread, and opens no file.
 //!
 //! Its end is a crash: what the disk has not kept is lost, and nobody was told that it happened.
@@ -98,7 +98,7 @@ pub struct Door {
     writer: Arc<str>,
 }
 
-/// As the real sequencer: decide against all earlier writes, make durable, show and acknowledge.
+/// As the real committer: decide against all earlier writes, make durable, show and acknowledge.
 async fn run(mut queue: mpsc::Receiver<Queued>, disk: Arc<dyn Disk>, shared: Arc<Shared>) {
     let mut failure: Option<String> = None;
     while let Some(first) = queue.recv().await {

@@ -116,6 +116,7 @@ mod tests {
         let (tried, _) = tried(&plan, &pods).await;
         assert_eq!(tried.len(), FAILURES_MAX + 1, "and what does not depend on it is done");
     }
+
     #[tokio::test]
     async fn a_batch_starts_slowly_and_does_so_again_after_a_failure() {
         let plan = plan(vec![(0..12).map(pod).collect()]);

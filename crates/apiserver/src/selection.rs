@@ -60,7 +60,8 @@ fn field_selector(text: &str, kind: &Kind) -> Result<FieldSelector, StatusError>
     Ok(fields)
 }
 
-fn field<'a>(entry: &'a Entry, field: &str) -> &'a str {
+/// What an entry is selected by under the name `field`; empty where its kind has no such field.
+pub(crate) fn field<'a>(entry: &'a Entry, field: &str) -> &'a str {
     match field {
         "metadata.name" => &entry.key.name,
         "metadata.namespace" => &entry.key.namespace,

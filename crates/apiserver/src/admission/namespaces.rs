@@ -12,6 +12,7 @@ use stead_store::{Entry, Store};
 
 use super::forbidden;
 use crate::handlers::Target;
+use crate::selection::field;
 use crate::server::ApiServer;
 use crate::status::StatusError;
 use crate::storage::load_as;
@@ -30,7 +31,7 @@ impl<S: Store> ApiServer<S> {
         let Some(entry) = self.find(kind_of::<Namespace>(), "", namespace).await? else {
             return Err(StatusError::not_found(kind_of::<Namespace>(), namespace));
         };
-        if !Self::is_ending(&entry)? {
+        if !is_ending(&entry)? {
             return Ok(entry);
         }
         let text = format!("unable to create new content in namespace {namespace} because it is being terminated");
@@ -39,20 +40,6 @@ impl<S: Store> ApiServer<S> {
             &format!("namespace {namespace} is being terminated"),
             "metadata.namespace",
         ))
-    }
-
-    /// Whether a namespace is on its way out. This is asked for every new object: one that says nothing of it is
-    /// not decoded.
-    fn is_ending(namespace: &Entry) -> Result<bool, StatusError> {
-        const ENDING: &str = "Terminating";
-        let says_so =
-            namespace.header.fields.iter().any(|(name, value)| &**name == "status.phase" && &**value == ENDING);
-        if !says_so && memmem::find(&namespace.bytes, b"\"deletionTimestamp\"").is_none() {
-            return Ok(false);
-        }
-        let found = load_as(kind_of::<Namespace>(), namespace)?;
-        let phase = found.get::<Namespace>().and_then(|namespace| namespace.status.as_ref()?.phase.as_deref());
-        Ok(found.metadata().deletion_timestamp.is_some() || phase == Some(ENDING))
     }
 
     /// Looks once more at the namespace an object has just been stored in. If its deletion began after
@@ -87,6 +74,18 @@ impl<S: Store> ApiServer<S> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether a namespace is on its way out. This is asked for every new object: one that says nothing of it is
+/// not decoded.
+fn is_ending(namespace: &Entry) -> Result<bool, StatusError> {
+    if field(namespace, "status.phase") == "Terminating" {
+        return Ok(true);
+    }
+    if memmem::find(&namespace.bytes, b"\"deletionTimestamp\"").is_none() {
+        return Ok(false);
+    }
+    Ok(load_as(kind_of::<Namespace>(), namespace)?.metadata().deletion_timestamp.is_some())
 }
 
 /// Refuses to delete a namespace of the system.

@@ -11,7 +11,7 @@ use stead_image::{ImageConfig, ImageStore, RegistryConfig};
 
 use crate::cluster::{Cluster, ClusterOptions};
 use crate::data_dir::DataDir;
-use crate::up::{runtime, wait_for_stop};
+use crate::up::{StopSignals, runtime};
 use crate::{down, preflight};
 
 /// The tenth address of the default Service range.
@@ -37,14 +37,15 @@ fn play(data: &DataDir, once: bool, started: Instant) -> anyhow::Result<()> {
         install_image(data)?;
         let options = ClusterOptions::isolated("demo");
         let cluster = Cluster::start(data, listener, options).await?;
+        let mut stop = StopSignals::listen()?;
         println!("stead: a cluster of its own, ready in {} ms", started.elapsed().as_millis());
         let told = tokio::select! {
             told = demo::tell(cluster.client(), DNS_IP) => told.context("the demo failed"),
-            stopped = wait_for_stop() => stopped,
+            () = stop.next() => Ok(()),
         };
         if told.is_ok() && !once {
             println!("{}", demo::next_steps(&cluster.kubeconfig().display().to_string()));
-            wait_for_stop().await?;
+            stop.next().await;
         }
         println!("\ncleaning up");
         cluster.stop().await?;

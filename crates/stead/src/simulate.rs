@@ -3,7 +3,7 @@
 use stead_cli::simulate::{self, Fleet};
 
 use crate::options::{NodesOptions, SimulateCommand, kubeconfig};
-use crate::up::{runtime, wait_for_stop};
+use crate::up::{StopSignals, runtime};
 
 /// Simulates until SIGTERM or SIGINT.
 pub(crate) fn run(command: &SimulateCommand) -> anyhow::Result<()> {
@@ -22,11 +22,7 @@ fn nodes(options: &NodesOptions) -> anyhow::Result<()> {
     };
     runtime()?.block_on(async {
         let client = stead_client::from_kubeconfig(&kubeconfig(options.kubeconfig.as_ref(), &options.data))?;
-        let stop = async {
-            if let Err(error) = wait_for_stop().await {
-                tracing::error!(%error, "signals cannot be waited for; stopping");
-            }
-        };
-        Ok(simulate::nodes(client, fleet, options.cidr.clone(), stop).await?)
+        let mut stop = StopSignals::listen()?;
+        Ok(simulate::nodes(client, fleet, options.cidr.clone(), stop.next()).await?)
     })
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cluster::{Cluster, ClusterOptions};
 use crate::data_dir::DataDir;
@@ -32,11 +32,11 @@ pub(crate) fn run(options: &UpOptions) -> anyhow::Result<()> {
     }
     runtime()?.block_on(async {
         let mut cluster = Cluster::start(&data, listener, options).await?;
-        let stop = stop_asked_for()?;
+        let mut stop = StopSignals::listen()?;
         let ms = started.elapsed().as_millis();
         println!("stead: ready in {ms} ms, kubeconfig {}", cluster.kubeconfig().display());
         let ended = tokio::select! {
-            () = stop => Ok(()),
+            () = stop.next() => Ok(()),
             failure = cluster.failed() => Err(failure.context("stopped; pods go on running, `stead up` takes them back")),
         };
         ended.and(cluster.stop().await)
@@ -64,21 +64,24 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start worker threads")
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub(crate) async fn wait_for_stop() -> anyhow::Result<()> {
-    stop_asked_for()?.await;
-    Ok(())
+/// SIGTERM and SIGINT, listened for from the moment this is made: whoever has read that the cluster is ready may
+/// end it at once.
+pub(crate) struct StopSignals {
+    term: Signal,
+    int: Signal,
 }
 
-/// Listens for SIGTERM and SIGINT from now on, and waits for one: whoever has read that the cluster is ready may end
-/// it at once.
-fn stop_asked_for() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut term = signal(SignalKind::terminate())?;
-    let mut int = signal(SignalKind::interrupt())?;
-    Ok(async move {
+impl StopSignals {
+    /// Fails where the system refuses to tell of signals.
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one; one that came while nobody waited counts.
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
         }
-    })
+    }
 }

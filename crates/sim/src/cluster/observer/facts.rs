@@ -227,7 +227,7 @@ impl PodFact {
 }
 
 /// The image of a pod's first container: what tells templates apart here.
-fn image(spec: &PodSpec) -> Option<&str> {
+pub(crate) fn image(spec: &PodSpec) -> Option<&str> {
     spec.containers.first()?.image.as_deref()
 }
 

@@ -33,6 +33,7 @@ use stead_store::simulated::Committed;
 use tokio::time::Instant;
 
 use super::story::Story;
+pub(crate) use facts::image;
 use facts::{PodFact, SetFact};
 use log::Log;
 use pictures::Pictures;

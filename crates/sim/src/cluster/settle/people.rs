@@ -7,6 +7,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use stead_plan::statefulset::wishes;
 
 use super::View;
+use crate::cluster::observer::image;
 use crate::cluster::users::User;
 use crate::cluster::world::World;
 
@@ -32,8 +33,7 @@ async fn mend(world: &World, user: &User, set: &StatefulSet) {
     let view = View::of(world);
     let name = set.metadata.name.clone().unwrap_or_default();
     let template = set.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    let image = template.and_then(|spec| spec.containers.first()).and_then(|container| container.image.clone());
-    if image.is_some_and(|image| is_broken(&image)) {
+    if template.and_then(image).is_some_and(is_broken) {
         user.set_image(&name, "app:mended").await;
     }
     let all_work = !view.revisions().into_iter().filter_map(|revision| revision.data).any(|data| names_broken(&data.0));
@@ -57,7 +57,7 @@ async fn delete_broken(world: &World, user: &User) {
         view.sets().iter().filter(|set| keeps_broken(set)).filter_map(|set| set.metadata.uid.clone()).collect();
     for (name, pod) in view.pods() {
         let owner = stead_plan::pods::controller_of(&pod.metadata);
-        let image = pod.spec.as_ref().and_then(|spec| spec.containers.first()?.image.as_deref());
+        let image = pod.spec.as_ref().and_then(image);
         if owner.is_some_and(|owner| sets.contains(&owner.uid)) && image.is_some_and(is_broken) {
             user.delete_pod(&name, false).await;
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::api::core::v1::Pod;
 use stead_plan::ids::Uid;
 use stead_plan::statefulset::ordinals::{Ordinal, pod_name};
 use stead_plan::statefulset::revisions::template_of;
@@ -13,6 +13,7 @@ use stead_plan::statefulset::{REVISION_LABEL, View as Asked};
 use stead_plan::{pods, revisions};
 
 use super::Problem;
+use crate::cluster::observer::image;
 
 /// A set and its revisions.
 struct Set<'a> {
@@ -98,11 +99,6 @@ impl Set<'_> {
 
 fn called(revision: &ControllerRevision) -> &str {
     revision.metadata.name.as_deref().unwrap_or_default()
-}
-
-/// The image of a pod's first container: what tells templates apart here.
-fn image(spec: &PodSpec) -> Option<&str> {
-    spec.containers.first()?.image.as_deref()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use stead_plan::statefulset::wishes;
 
 use super::View;
@@ -30,19 +30,17 @@ pub(super) async fn put_right(world: &World) {
 }
 
 async fn mend(world: &World, user: &User, set: &StatefulSet) {
-    let view = View::of(world);
+    let revisions = View::of(world).revisions();
     let name = set.metadata.name.clone().unwrap_or_default();
     let template = set.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     if template.and_then(image).is_some_and(is_broken) {
         user.set_image(&name, "app:mended").await;
     }
-    let all_work = !view.revisions().into_iter().filter_map(|revision| revision.data).any(|data| names_broken(&data.0));
-    let paused = all_work && world.dice(&format!("{name} at rest")).permille(300);
+    let paused = !revisions.iter().any(names_broken) && world.dice(&format!("{name} at rest")).permille(300);
     user.annotate(&name, wishes::PAUSED, paused.then_some("true")).await;
     // Some replicas are at the current revision or may go back to it, and it may be one that never worked.
-    let current = set.status.as_ref().and_then(|status| status.current_revision.clone());
-    let current = view.revisions().into_iter().find(|revision| revision.metadata.name == current);
-    if current.and_then(|revision| revision.data).is_some_and(|data| names_broken(&data.0)) {
+    let current = set.status.as_ref().and_then(|status| status.current_revision.as_ref());
+    if revisions.iter().any(|revision| revision.metadata.name.as_ref() == current && names_broken(revision)) {
         user.annotate(&name, wishes::AUTO_ROLLBACK, None).await;
         if !updates_on_delete(set) {
             user.partition(&name, 0).await;
@@ -57,8 +55,8 @@ async fn delete_broken(world: &World, user: &User) {
         view.sets().iter().filter(|set| keeps_broken(set)).filter_map(|set| set.metadata.uid.clone()).collect();
     for (name, pod) in view.pods() {
         let owner = stead_plan::pods::controller_of(&pod.metadata);
-        let image = pod.spec.as_ref().and_then(image);
-        if owner.is_some_and(|owner| sets.contains(&owner.uid)) && image.is_some_and(is_broken) {
+        let is_broken = pod.spec.as_ref().and_then(image).is_some_and(is_broken);
+        if is_broken && owner.is_some_and(|owner| sets.contains(&owner.uid)) {
             user.delete_pod(&name, false).await;
         }
     }
@@ -75,9 +73,9 @@ fn updates_on_delete(set: &StatefulSet) -> bool {
     strategy.is_some_and(|strategy| strategy.type_.as_deref() == Some("OnDelete"))
 }
 
-/// Whether what is written there names an image that does not work.
-fn names_broken(data: &serde_json::Value) -> bool {
-    data.to_string().split('"').any(is_broken)
+/// Whether the revision names an image that does not work.
+fn names_broken(revision: &ControllerRevision) -> bool {
+    revision.data.as_ref().is_some_and(|data| data.0.to_string().split('"').any(is_broken))
 }
 
 fn is_broken(image: &str) -> bool {

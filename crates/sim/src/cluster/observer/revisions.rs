@@ -57,13 +57,17 @@ impl Observer {
     pub(super) fn check_template(&self, state: &State, name: &Name, set: &SetFact) {
         let before = state.sets.get(name).filter(|before| before.uid == set.uid && before.template != set.template);
         let Some(before) = before else { return };
-        let former =
-            before.current.as_ref().and_then(|current| state.revisions.get(&(name.0.clone(), current.clone())));
+        let former = called(state, &name.0, before.current.as_deref());
         let is_back = former.is_some_and(|former| former.holds(&set.template));
         if !(before.rolls_back && is_back) {
             self.story.violated("I9", format!("the template of {} was changed, and nobody asked for it", name.1));
         }
     }
+}
+
+/// The revision of that name, whosever it is.
+pub(super) fn called<'a>(state: &'a State, namespace: &str, name: Option<&str>) -> Option<&'a RevisionFact> {
+    state.revisions.get(&(namespace.to_owned(), name?.to_owned()))
 }
 
 pub(super) fn newest_revision(state: &State, uid: &str) -> Option<String> {
@@ -82,17 +86,20 @@ pub(super) fn is_left(state: &State, set: &SetFact, revision: &str) -> bool {
 /// revision.
 pub(super) fn current_revisions<'a>(state: &'a State, set: &'a SetFact) -> impl Iterator<Item = &'a str> {
     let current = set.current.as_deref();
-    let stands = |name: &str| state.revisions.iter().any(|(own, of)| own.1 == name && of.owner == set.uid);
-    let update = set.update.as_deref().filter(|_| !current.is_some_and(stands));
+    let update = set.update.as_deref().filter(|_| own(state, set, current).is_none());
     current.into_iter().chain(update)
 }
 
 /// Whether a revision was made after the current one, as far as anybody can tell.
 pub(super) fn is_newer(state: &State, set: &SetFact, revision: Option<&str>) -> bool {
-    let known = |name: Option<&str>| {
-        let own = state.revisions.iter().find(|(own, of)| Some(&*own.1) == name && of.owner == set.uid);
-        own.map(|(_, of)| of)
+    let (Some(this), Some(current)) = (own(state, set, revision), own(state, set, set.current.as_deref())) else {
+        return true;
     };
-    let (Some(this), Some(current)) = (known(revision), known(set.current.as_deref())) else { return true };
     revision == set.update.as_deref() || this.number > current.number || this.made > current.made
+}
+
+/// The revision of that name, if it is the set's.
+fn own<'a>(state: &'a State, set: &SetFact, name: Option<&str>) -> Option<&'a RevisionFact> {
+    let found = state.revisions.iter().find(|(own, of)| Some(&*own.1) == name && of.owner == set.uid);
+    found.map(|(_, of)| of)
 }

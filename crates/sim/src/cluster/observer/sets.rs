@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::deeds::{may_collect, may_create, may_delete};
 use super::facts::{PodFact, SetFact};
 use super::pictures::{Picture, moments};
-use super::revisions::newest_revision;
+use super::revisions::{called, newest_revision};
 use super::{CONTROLLERS, Name, Observer, State};
 
 impl Observer {
@@ -110,8 +110,7 @@ impl Observer {
             self.story
                 .violated("I2", format!("{} was created out of turn or at a revision that is not its own", name.1));
         }
-        let revision =
-            pod.revision.as_ref().and_then(|revision| state.revisions.get(&(name.0.clone(), revision.clone())));
+        let revision = called(state, &name.0, pod.revision.as_deref());
         if revision.is_some_and(|revision| revision.image() != pod.image.as_deref()) {
             self.story.violated("I9", format!("{} was not made from the revision that it names", name.1));
         }

@@ -142,10 +142,10 @@ fn many(options: &Options) -> anyhow::Result<bool> {
         "all" => scenarios::ALL.iter().filter(|scenario| scenario.elsewhere().is_none()).collect(),
         name => vec![named(name)?],
     };
-    if let [Scenario { name, .. }] = scenarios[..]
-        && let Some(why) = scenarios[0].elsewhere()
+    if let [only] = scenarios[..]
+        && let Some(why) = only.elsewhere()
     {
-        bail!("scenario {name} is not simulated: {why}");
+        bail!("scenario {} is not simulated: {why}", only.name);
     }
     let seeds = options.first..options.first.saturating_add(options.seeds);
     let mut left: VecDeque<(u64, &Scenario)> =

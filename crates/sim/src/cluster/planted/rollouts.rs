@@ -18,17 +18,17 @@ use crate::cluster::world::World;
 /// Until nothing counts any more that was seen before.
 const FORGOTTEN: Duration = Duration::from_secs(200);
 
-/// A set whose newest revision is held back from all its replicas.
-async fn held_back(world: &World) -> User {
+/// A set whose newest revision is held back from replicas below a partition; it has three.
+pub(super) async fn held_back(world: &World, partition: u64) -> User {
     let user = web(world).await;
-    user.partition("web", 3).await;
+    user.partition("web", partition).await;
     user.set_image("web", "app:v1").await;
     tokio::time::sleep(FORGOTTEN).await;
     user
 }
 
 /// The newest revision of the set.
-async fn newest(world: &World) -> Option<String> {
+pub(super) async fn newest(world: &World) -> Option<String> {
     let sets: Api<StatefulSet> = api(world);
     sets.get("web").await.ok()?.status?.update_revision
 }
@@ -61,7 +61,7 @@ fn next_version(mut pod: Pod) -> Pod {
 
 /// The update is due, but the node that can be asked to make ready for it was not.
 pub(super) async fn unasked_update(world: World, _: Duration) {
-    let user = held_back(&world).await;
+    let user = held_back(&world, 3).await;
     world.kill_controllers();
     user.partition("web", 0).await;
     let prepares: Vec<&str> =
@@ -76,7 +76,7 @@ pub(super) async fn unasked_update(world: World, _: Duration) {
 
 /// A replica below the partition comes back at the revision that is held back.
 pub(super) async fn held_back_update(world: World, _: Duration) {
-    let user = held_back(&world).await;
+    let user = held_back(&world, 3).await;
     let pod = web_2(&world, newest(&world).await);
     replace(&world, &user, api(&world), pod).await;
 }
@@ -154,14 +154,14 @@ pub(super) async fn hasty_deletion(world: World, _: Duration) {
 
 /// A replica comes back updated and says that it was not.
 pub(super) async fn mislabelled(world: World, _: Duration) {
-    let user = held_back(&world).await;
+    let user = held_back(&world, 3).await;
     let pod = next_version(web_2(&world, None));
     replace(&world, &user, api(&world), pod).await;
 }
 
 /// Somebody makes such a pod who may make pods; that it stays is seen at rest.
 pub(super) async fn mislabelled_by_hand(world: World, _: Duration) {
-    let user = held_back(&world).await;
+    let user = held_back(&world, 3).await;
     let pod = next_version(web_2(&world, None));
     replace(&world, &user, Api::namespaced(world.user(), NAMESPACE), pod).await;
 }

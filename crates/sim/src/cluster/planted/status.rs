@@ -7,6 +7,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
+use super::rollouts::{held_back, newest};
 use super::{aftermath, api};
 use crate::cluster::scenarios::web;
 use crate::cluster::world::World;
@@ -27,15 +28,9 @@ pub(super) async fn wrong_count(world: World, _: Duration) {
 
 /// The update is called done while it has hardly begun.
 pub(super) async fn early_revision(world: World, _: Duration) {
-    let user = web(&world).await;
-    user.partition("web", 2).await;
-    user.set_image("web", "app:v1").await;
-    tokio::time::sleep(Duration::from_secs(200)).await;
+    held_back(&world, 2).await;
+    let update = newest(&world).await;
     let sets: Api<StatefulSet> = api(&world);
-    let deed = async {
-        let update = sets.get("web").await?.status.and_then(|status| status.update_revision);
-        let status = Patch::Merge(json!({"status": {"currentRevision": update, "currentReplicas": 1}}));
-        sets.patch_status("web", &PatchParams::default(), &status).await
-    };
-    aftermath(deed.await).await;
+    let status = Patch::Merge(json!({"status": {"currentRevision": update, "currentReplicas": 1}}));
+    aftermath(sets.patch_status("web", &PatchParams::default(), &status).await).await;
 }

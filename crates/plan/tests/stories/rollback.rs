@@ -164,7 +164,7 @@ fn nothing_goes_back_to_a_template_that_never_worked() {
     check(
         &world.condition("Progressing"),
         expect![
-            "Progressing=False ProgressDeadlineExceeded: 0 of 2 replicas are at revision slow and available; no replica became available for 60 s: web-0 is not running and ready; it is not rolled back, for revision a never worked"
+            "Progressing=False ProgressDeadlineExceeded: 0 of 2 replicas are at revision slow and available; no replica became available for 60 s: web-0 is not running and ready; it is not rolled back, for revision a is not known to have worked"
         ],
     );
     world.ready("web-0");

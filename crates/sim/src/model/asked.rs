@@ -281,15 +281,20 @@ pub(crate) fn at_rest(model: &Model, state: &State) -> Result<(), String> {
         }
     }
     let failing = model.scenario.broken == Some(spec.template) && !spec.wishes.paused && spec.wishes.deadline;
-    let taken_back = set.notes.rolled_back.has(usize::from(spec.template));
-    if failing && spec.wishes.rolls_back && !taken_back {
-        return Err("the broken template has not been taken back".to_owned());
-    }
-    let condition = model.planner.status(&set).and_then(|status| {
+    let progressing = model.planner.status(&set).and_then(|status| {
         let mut conditions = status.conditions.iter().flatten();
-        conditions.find(|condition| condition.type_ == "Progressing")?.reason.clone()
+        conditions.find(|condition| condition.type_ == "Progressing")
     });
-    if failing && condition.as_deref() != Some("ProgressDeadlineExceeded") {
+    if failing && spec.wishes.rolls_back && !set.notes.rolled_back.has(usize::from(spec.template)) {
+        // Rollback may have been asked for when no replica of the former revision was left to tell whether it worked.
+        let unknown = |message: &String| message.ends_with("is not known to have worked");
+        let says_so = progressing.and_then(|condition| condition.message.as_ref()).is_some_and(unknown);
+        if set.notes.rolled_out.is_some() || !says_so {
+            return Err("the broken template has not been taken back".to_owned());
+        }
+    }
+    let condition = progressing.and_then(|condition| condition.reason.as_deref());
+    if failing && condition != Some("ProgressDeadlineExceeded") {
         return Err(format!("the failed rollout is called {condition:?}"));
     }
     Ok(())

@@ -212,7 +212,7 @@ proptest! {
     ) {
         let mut set = web(replicas);
         if parallel {
-            set.spec.get_or_insert_default().pod_management_policy = Some("Parallel".to_owned());
+            world::parallel(set.spec.get_or_insert_default());
         }
         let mut world = if preparing { World::on_preparing_nodes(set) } else { World::new(set) };
         for what in &life {

@@ -60,7 +60,7 @@ fn share_out(step: &mut Step<'_>, family: &mut Family) {
     let mut added = 0;
     let mut sizes = Vec::with_capacity(active.len());
     for set in &active {
-        let part = part_of(step, set, to_add, added);
+        let part = part_of(step, set, to_add - added);
         added += part;
         sizes.push(size(set) + part);
     }
@@ -72,9 +72,8 @@ fn share_out(step: &mut Step<'_>, family: &mut Family) {
     }
 }
 
-/// What one set gains or loses, within what is left.
-fn part_of(step: &Step<'_>, set: &ReplicaSet, to_add: i32, added: i32) -> i32 {
-    let left = to_add - added;
+/// What one set gains or loses, within what is left to be added or taken.
+fn part_of(step: &Step<'_>, set: &ReplicaSet, left: i32) -> i32 {
     let now = size(set);
     let part = if step.want.replicas == 0 {
         -now

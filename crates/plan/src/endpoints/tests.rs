@@ -321,10 +321,11 @@ fn trigger_times_are_creation_first_then_the_earliest_new_transition() {
     assert_eq!(show(times.advance(&service, &[pod("a", "10.0.0.1", "True")])), "-");
     let pods = [pod("a", "10.0.0.1", "True"), pod("b", "10.0.0.2", "True")];
     assert_eq!(show(times.advance(&service, &pods)), "2026-01-01T00:01:00Z");
-    let mut changed = Pod::clone(&pods[0]);
-    let conditions = changed.status.get_or_insert_default().conditions.get_or_insert_default();
-    conditions[0].last_transition_time = serde_json::from_value(json!("2026-01-01T00:05:00Z")).ok();
-    let pods = [Arc::new(changed), pods[1].clone()];
+    let turned = changed(&pods[0], |pod| {
+        let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+        conditions[0].last_transition_time = serde_json::from_value(json!("2026-01-01T00:05:00Z")).ok();
+    });
+    let pods = [Arc::new(turned), pods[1].clone()];
     assert_eq!(show(times.advance(&service, &pods)), "2026-01-01T00:05:00Z");
     // A Service of the same name, made before anybody saw that the first one went.
     let mut anew = service.clone();

@@ -69,6 +69,11 @@ impl Declared<'_> {
         self.init && !is_sidecar(self.spec)
     }
 
+    /// Whether the pod cannot come up for its sake: it was to come to an end, and has failed at that.
+    pub(super) fn has_failed_for_good(&self, seen: &Observed, now: Timestamp) -> bool {
+        self.runs_once() && self.next(seen, now) == Next::Ended { succeeded: false }
+    }
+
     /// What may happen to it next, the rest of the pod left aside.
     pub(super) fn next(&self, seen: &Observed, now: Timestamp) -> Next {
         let Some(instance) = seen.newest(&self.spec.name) else { return self.next_without_instance(seen) };

@@ -79,9 +79,7 @@ fn deadline(pod: &Pod, seen: &Observed) -> Option<Timestamp> {
 /// Whether nothing is left to run: an init container failed for good, or every regular one ended.
 fn is_over(pod: &Pod, seen: &Observed, now: Timestamp) -> bool {
     let all = declared(pod);
-    let init_failed = all
-        .iter()
-        .any(|container| container.runs_once() && container.next(seen, now) == Next::Ended { succeeded: false });
+    let init_failed = all.iter().any(|container| container.has_failed_for_good(seen, now));
     let mut regular = all.iter().filter(|container| !container.init).peekable();
     init_failed
         || (regular.peek().is_some()

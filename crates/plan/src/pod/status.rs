@@ -263,13 +263,10 @@ fn phase(
     finished: bool,
     now: Timestamp,
 ) -> &'static str {
-    let mut counts = Counts::default();
-    let failed = |container: &Declared<'_>| {
-        container.runs_once() && container.next(seen, now) == Next::Ended { succeeded: false }
-    };
-    if !seen.any_running() && statuses.iter().any(|(container, _)| failed(container)) {
+    if !seen.any_running() && statuses.iter().any(|(container, _)| container.has_failed_for_good(seen, now)) {
         return "Failed";
     }
+    let mut counts = Counts::default();
     // The regular ones wait until all before them have ended or started, so they alone count.
     for (container, status) in statuses.iter().filter(|(container, _)| !container.init) {
         counts.add(status, ending.is_none() && !matches!(container.next(seen, now), Next::Ended { .. }));

@@ -35,8 +35,8 @@ fn any_term(terms: &[NodeSelectorTerm], node: &Node) -> bool {
     terms.iter().any(|term| term_matches(term, node))
 }
 
-/// A term without requirements matches nothing.
-fn term_matches(term: &NodeSelectorTerm, node: &Node) -> bool {
+/// Whether the node satisfies all of the term. A term without requirements matches nothing.
+pub fn term_matches(term: &NodeSelectorTerm, node: &Node) -> bool {
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
     let fields = term.match_fields.as_deref().unwrap_or_default();
     if expressions.is_empty() && fields.is_empty() {

@@ -431,9 +431,8 @@ impl Draft {
     }
 
     /// Asks `pod` to end. What was to be changed about it first no longer matters, and would make the
-    /// deletion's precondition fail.
+    /// deletion's precondition fail: [`Draft::finish`] leaves it out.
     pub(super) fn delete(&mut self, pod: &PodView, ordinal: Ordinal, why: Removal) {
-        self.repaired.remove(&pod.target);
         self.doomed.insert(pod.target.clone());
         self.pods.push(Action::DeletePod { target: pod.target.clone(), ordinal, why });
     }
@@ -455,7 +454,7 @@ impl Draft {
     /// The plan, with the status it leaves things in. What was to be changed about pods that go after all is left
     /// out here, in one pass.
     pub(super) fn finish(mut self, status: StatefulSetStatus, conditions: Vec<Condition>) -> Plan {
-        self.repairs.retain(|action| repaired_pod(action).is_none_or(|pod| self.repaired.contains(pod)));
+        self.repairs.retain(|action| repaired_pod(action).is_none_or(|pod| !self.doomed.contains(pod)));
         let adopts =
             self.bookkeeping.iter().any(|action| matches!(action, Action::AdoptPod(_) | Action::AdoptRevision(_)));
         let confirm = if adopts { vec![Action::ConfirmSet] } else { Vec::new() };

@@ -160,7 +160,9 @@ fn reason_to_stay(stage: &Stage<'_>) -> Option<String> {
         Some((revision, held)) if revision == update && *held <= partition(stage) => {
             Some("it is not rolled back, for it was rolled out before".to_owned())
         }
-        None if !stood(stage) => Some(format!("it is not rolled back, for revision {current} is not known to have worked")),
+        None if !stood(stage) => {
+            Some(format!("it is not rolled back, for revision {current} is not known to have worked"))
+        }
         Some(_) | None => None,
     }
 }

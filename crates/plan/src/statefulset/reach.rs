@@ -26,19 +26,19 @@ impl<'a> Reach<'a> {
     pub(super) fn is_lost(&mut self, volume: &PersistentVolume) -> bool {
         let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref());
         let Some(required) = affinity.and_then(|affinity| affinity.required.as_ref()) else { return false };
-        !self.nodes.is_empty() && !required.node_selector_terms.iter().any(|term| self.any_reaches(volume, term))
+        !self.nodes.is_empty() && !required.node_selector_terms.iter().any(|term| self.any_satisfies(term))
     }
 
-    /// Whether one of the nodes that may satisfy `term` reaches the volume.
-    fn any_reaches(&mut self, volume: &PersistentVolume, term: &NodeSelectorTerm) -> bool {
+    /// Whether one of the nodes satisfies `term`.
+    fn any_satisfies(&mut self, term: &NodeSelectorTerm) -> bool {
         let listed = term.match_expressions.iter().flatten().find(|requirement| requirement.operator == "In");
         let Some(listed) = listed else {
-            return self.nodes.iter().any(|node| node_selector::volume_reaches(volume, node));
+            return self.nodes.iter().any(|node| node_selector::term_matches(term, node));
         };
         let nodes = self.nodes;
         let by_value = self.by_label.entry(listed.key.clone()).or_insert_with(|| by_value(nodes, &listed.key));
         let named = listed.values.iter().flatten().filter_map(|value| by_value.get(value.as_str()));
-        named.flatten().any(|node| node_selector::volume_reaches(volume, node))
+        named.flatten().any(|node| node_selector::term_matches(term, node))
     }
 }
 

@@ -59,9 +59,9 @@ pub(super) type Doubt = Option<Ordinal>;
 
 /// The highest replica that is not updated, while an updated one is not Ready.
 pub(super) fn doubt(claimed: &Claimed<'_>, resolved: &Resolved) -> Doubt {
-    let (updated, outdated): (Vec<_>, Vec<_>) = claimed.in_range.iter().partition(|(_, pod)| resolved.is_update(pod));
-    let in_doubt = updated.iter().any(|(_, pod)| !pod.running_ready());
-    outdated.last().map(|(ordinal, _)| **ordinal).filter(|_| in_doubt)
+    let in_doubt = || claimed.in_range.values().any(|pod| resolved.is_update(pod) && !pod.running_ready());
+    let (ordinal, _) = claimed.in_range.iter().rfind(|(_, pod)| !resolved.is_update(pod))?;
+    in_doubt().then_some(*ordinal)
 }
 
 /// Whether a higher replica has yet to be updated while an updated one is not Ready. Asked of replicas that are

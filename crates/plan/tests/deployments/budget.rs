@@ -57,9 +57,7 @@ fn a_new_set_that_somebody_made_too_large_is_brought_back() {
     assert_eq!(step(&mut family(3, 1, 0, &[("a", 5, 5)])), "a=3");
     assert_eq!(step(&mut family(3, 1, 0, &[("a", 1, 1), ("b", 4, 4)])), "a=1 b=3");
     let mut recreated = family(3, 1, 0, &[("a", 5, 5)]);
-    recreated.edit(|spec| {
-        spec.strategy = Some(DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None });
-    });
+    recreated.recreate();
     assert_eq!(step(&mut recreated), "a=3");
 }
 

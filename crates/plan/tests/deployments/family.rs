@@ -225,9 +225,7 @@ fn the_revisions_a_set_has_been_are_kept_as_far_as_they_fit() {
 #[test]
 fn recreation_waits_for_the_last_old_pod_though_it_is_not_counted_any_more() {
     let mut world = World::running(1);
-    world.edit(|spec| {
-        spec.strategy = Some(DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None });
-    });
+    world.recreate();
     world.image("b");
     world.sync();
     world.pods(|_| i32::MAX);

@@ -78,6 +78,12 @@ impl World {
         });
     }
 
+    fn recreate(&mut self) {
+        self.edit(|spec| {
+            spec.strategy = Some(DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None });
+        });
+    }
+
     fn budget(&mut self, surge: i32, unavailable: i32) {
         self.edit(|spec| {
             spec.strategy = Some(DeploymentStrategy {
@@ -329,9 +335,7 @@ fn a_broken_update_stops_within_the_budget_and_can_be_taken_back() {
 #[test]
 fn recreate_removes_everything_first() {
     let mut world = World::new(3);
-    world.edit(|spec| {
-        spec.strategy = Some(DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None });
-    });
+    world.recreate();
     world.run();
     world.tell();
     world.image("b");

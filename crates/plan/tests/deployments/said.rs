@@ -21,6 +21,11 @@ fn said(world: &World) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// What it says of how it gets on, as in [`said`].
+fn progress(world: &World) -> String {
+    said(world).lines().find(|line| line.starts_with("Progressing")).expect("it is said").to_owned()
+}
+
 fn wait_s(world: &mut World, seconds: i64) {
     world.now = world.now.checked_add(SignedDuration::from_secs(seconds)).expect("stories are short");
 }
@@ -72,7 +77,6 @@ fn every_step_of_a_rollout_is_told_with_its_time() {
         Available=True MinimumReplicasAvailable since 21 s, as of 21 s: Deployment has minimum availability.
         Progressing=True NewReplicaSetAvailable since 0 s, as of 52 s: ReplicaSet "b" has successfully progressed."#]],
     );
-    let progress = |world: &World| said(world).lines().find(|line| line.starts_with("Progressing")).map(str::to_owned);
     let complete = progress(&world);
     wait_s(&mut world, 10);
     // Replicas that are lost later and come back one by one are no matter of the rollout.
@@ -95,7 +99,7 @@ fn replicas_that_become_ready_or_available_are_progress_each() {
             set.status.get_or_insert_default().ready_replicas = Some(ready);
         }
         world.sync();
-        said(&world).lines().find(|line| line.starts_with("Progressing")).expect("it is said").to_owned()
+        progress(&world)
     };
     let pods = up(0, 0);
     let ready = up(1, 0);

@@ -1,6 +1,5 @@
 //! Plans that write down the wrong thing: revisions, templates that return, and at which revision pods are made.
 
-use stead_api::defaults;
 use stead_plan::statefulset::wishes::{AUTO_ROLLBACK, PAUSED, PROGRESS_DEADLINE, ROLLED_BACK};
 
 use super::*;
@@ -76,16 +75,7 @@ fn a_revision_that_is_not_known_exactly_is_not_touched() {
 
 #[test]
 fn a_template_that_is_stored_already_is_not_written_down_again() {
-    let mut set = web(1);
-    defaults::pod_template_spec(&mut set.spec.get_or_insert_default().template);
-    let mut world = World::up(set);
-    // Written before a field had its default, so its name is not what it would get today.
-    for revision in world.revisions.values_mut() {
-        let data = revision.data.as_mut().expect("a revision has data");
-        let pod = data.0["spec"]["template"]["spec"].as_object_mut().expect("a pod's spec is an object");
-        pod.remove("dnsPolicy").expect("it was defaulted");
-    }
-    let again = broken(&world, |view, plan| {
+    let again = broken(&World::before_a_default(), |view, plan| {
         let (name, hash) = (view.template.name.clone(), view.template.hash.clone());
         plan.batches.insert(0, vec![Action::CreateRevision { name, hash, number: 2 }]);
     });

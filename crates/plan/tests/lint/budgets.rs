@@ -43,15 +43,13 @@ fn a_budget_counts_everything_that_is_down() {
 fn the_leader_does_not_go_while_another_is_left() {
     let mut world = World::running(3);
     world.annotate("stead.dev/update-order-label", "role=leader");
-    let labels = world.pods.get_mut("web-2").expect("there").metadata.labels.get_or_insert_default();
-    labels.insert("role".to_owned(), "leader".to_owned());
+    world.role("web-2", "leader");
     world.image("b");
     let leader_first = |view: &View, plan: &mut Plan| *deletion(plan) = delete(view, 2, Removal::Outdated);
     assert!(broken(&world, leader_first).contains(&Law::Budget));
     let mut last = World::running(1);
     last.annotate("stead.dev/update-order-label", "role=leader");
-    let labels = last.pods.get_mut("web-0").expect("there").metadata.labels.get_or_insert_default();
-    labels.insert("role".to_owned(), "leader".to_owned());
+    last.role("web-0", "leader");
     last.image("b");
     assert_eq!(broken(&last, |_, _| {}), []);
 }
@@ -63,7 +61,7 @@ fn a_healthy_replica_is_reset_only_while_all_others_are_up() {
     world.unready("web-1");
     world.settle();
     world.annotate("stead.dev/reset", "2=1");
-    let laws = broken(&world, |view, plan| plan.batches.push(vec![delete(view, 2, Removal::Reset)]));
+    let laws = also(&world, |view| delete(view, 2, Removal::Reset));
     assert!(laws.contains(&Law::Budget), "{laws:?}");
 }
 
@@ -74,8 +72,8 @@ fn upstream_counts_everything_alike() {
     world.wait_s(60);
     world.unready("web-0");
     world.delete_pod("web-3");
-    let another = |view: &View, plan: &mut Plan| plan.batches.push(vec![delete(view, 0, Removal::Outdated)]);
-    assert!(broken(&world, another).contains(&Law::Budget), "though it is down itself");
+    let another = |view: &View| delete(view, 0, Removal::Outdated);
+    assert!(also(&world, another).contains(&Law::Budget), "though it is down itself");
 }
 
 #[test]
@@ -108,22 +106,19 @@ fn one_that_is_back_from_a_short_run_counts_as_down() {
 }
 
 fn parallel_updating(annotations: &[(&str, &str)]) -> World {
-    let mut set = web(3);
-    set.spec.get_or_insert_default().pod_management_policy = Some("Parallel".to_owned());
-    let mut world = World::up(set);
+    let mut world = World::parallel(3);
     annotations.iter().for_each(|(key, value)| world.annotate(key, value));
     world.image("b");
     world
 }
 
+/// The pod at `pod` of those that are seen is replaced, and no other.
+fn goes(pod: usize) -> impl Fn(&View, &mut Plan) {
+    move |view, plan| delete_only(view, plan, pod, Removal::Outdated)
+}
+
 #[test]
 fn one_after_the_other_means_that_those_before_it_stand() {
-    let goes = |pod: usize| {
-        move |view: &View, plan: &mut Plan| {
-            plan.batches.retain(|batch| !matches!(batch[0], Action::DeletePod { .. }));
-            plan.batches.push(vec![delete(view, pod, Removal::Outdated)]);
-        }
-    };
     let mut ordered = updating();
     ordered.wait_s(60);
     ordered.unready("web-0");
@@ -148,20 +143,13 @@ fn one_after_the_other_means_that_those_before_it_stand() {
 
 #[test]
 fn one_after_the_other_counts_all_that_have_had_their_turn() {
-    let goes = |pod: usize| {
-        move |view: &View, plan: &mut Plan| {
-            plan.batches.retain(|batch| !matches!(batch[0], Action::DeletePod { .. }));
-            plan.batches.push(vec![delete(view, pod, Removal::Outdated)]);
-        }
-    };
     let mut by_number = parallel_updating(&[]);
     by_number.wait_s(60);
     by_number.unready("web-2");
     assert!(broken(&by_number, goes(1)).contains(&Law::Budget), "web-2 comes first, though it is late itself");
 
     let mut by_role = parallel_updating(&[("stead.dev/update-order-label", "role=leader")]);
-    let labels = by_role.pods.get_mut("web-2").expect("it runs").metadata.labels.get_or_insert_default();
-    labels.insert("role".to_owned(), "leader".to_owned());
+    by_role.role("web-2", "leader");
     by_role.wait_s(60);
     by_role.unready("web-2");
     assert!(!broken(&by_role, goes(1)).contains(&Law::Budget), "the leader comes last, so it may be down");
@@ -174,9 +162,7 @@ fn one_after_the_other_counts_all_that_have_had_their_turn() {
 fn leaders_do_not_wait_for_each_other() {
     let mut world = World::running(2);
     world.annotate("stead.dev/update-order-label", "role=leader");
-    for pod in world.pods.values_mut() {
-        pod.metadata.labels.get_or_insert_default().insert("role".to_owned(), "leader".to_owned());
-    }
+    ["web-0", "web-1"].iter().for_each(|pod| world.role(pod, "leader"));
     world.image("b");
     assert_eq!(broken(&world, |_, _| {}), []);
 }
@@ -186,8 +172,8 @@ fn no_replica_is_made_while_a_lower_one_goes() {
     let mut world = World::running(2);
     world.annotate("stead.dev/reset", "0=1");
     world.scale(3);
-    let goes = |view: &View, plan: &mut Plan| plan.batches.push(vec![delete(view, 0, Removal::Reset)]);
-    assert!(broken(&world, goes).contains(&Law::FromBelow), "it is up so far");
+    let goes = |view: &View| delete(view, 0, Removal::Reset);
+    assert!(also(&world, goes).contains(&Law::FromBelow), "it is up so far");
 }
 
 #[test]
@@ -196,6 +182,6 @@ fn one_that_is_being_replaced_is_in_work_though_it_is_late() {
     world.wait_s(60);
     world.sync();
     world.unready("web-1");
-    let third = |view: &View, plan: &mut Plan| plan.batches.push(vec![delete(view, 1, Removal::Outdated)]);
-    assert!(broken(&world, third).contains(&Law::Budget));
+    let third = |view: &View| delete(view, 1, Removal::Outdated);
+    assert!(also(&world, third).contains(&Law::Budget));
 }

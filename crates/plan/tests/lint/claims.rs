@@ -1,23 +1,17 @@
 //! Deeds about claims without a reason.
 
-use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use stead_plan::statefulset::views::{ClaimOwner, ClaimView};
 
 use super::*;
-
-fn policy(when_scaled: &str, when_deleted: &str) -> StatefulSetPersistentVolumeClaimRetentionPolicy {
-    StatefulSetPersistentVolumeClaimRetentionPolicy {
-        when_scaled: Some(when_scaled.to_owned()),
-        when_deleted: Some(when_deleted.to_owned()),
-    }
-}
+use crate::world::retention;
 
 fn keeping(replicas: i32, when_scaled: &str, when_deleted: &str) -> World {
     keeping_what(when_scaled, when_deleted, web(replicas))
 }
 
 fn keeping_what(when_scaled: &str, when_deleted: &str, mut set: StatefulSet) -> World {
-    set.spec.get_or_insert_default().persistent_volume_claim_retention_policy = Some(policy(when_scaled, when_deleted));
+    retention(set.spec.get_or_insert_default(), when_scaled, when_deleted);
     World::up(set)
 }
 
@@ -83,21 +77,23 @@ fn no_pod_is_made_on_a_claim_that_goes() {
     }
 }
 
+/// The laws broken when every claim that gets an owner is given to another one.
+fn given(world: &World, to: fn(&View) -> ClaimKeeper) -> Vec<Law> {
+    broken(world, |view, plan| {
+        let keeper = to(view);
+        for action in plan.batches.iter_mut().flatten() {
+            if let Action::OwnClaim { owner, .. } = action {
+                *owner = keeper.clone();
+            }
+        }
+    })
+}
+
 #[test]
 fn claims_go_with_the_pods_they_are_to_go_with() {
     let mut world = keeping(2, "Delete", "Retain");
     world.scale(1);
     assert_eq!(without(&world, |action| matches!(action, Action::OwnClaim { .. })), [Law::ClaimOwners]);
-    let given = |world: &World, to: fn(&View) -> ClaimKeeper| {
-        broken(world, |view, plan| {
-            let keeper = to(view);
-            for action in plan.batches.iter_mut().flatten() {
-                if let Action::OwnClaim { owner, .. } = action {
-                    *owner = keeper.clone();
-                }
-            }
-        })
-    };
     assert_eq!(given(&world, |view| ClaimKeeper::Pod(view.pods[1].target.uid.clone())), []);
     assert!(given(&world, |view| ClaimKeeper::Pod(view.pods[0].target.uid.clone())).contains(&Law::ClaimOwners));
     assert!(given(&world, |_| ClaimKeeper::Set).contains(&Law::ClaimOwners));
@@ -173,13 +169,19 @@ fn every_claim_of_a_condemned_replica_is_given_to_it() {
     assert_eq!(without(&world, is_of_data), [Law::ClaimOwners]);
 }
 
-#[test]
-fn a_replica_that_is_wanted_again_gives_its_claim_back() {
+/// Two replicas, of which the upper was to go with its claim, and is wanted again before it was asked to end.
+fn wanted_again() -> World {
     let mut world = keeping(2, "Delete", "Retain");
     world.refuses = |_, action| matches!(action, Action::DeletePod { .. });
     world.scale(1);
     world.sync();
     world.scale(2);
+    world
+}
+
+#[test]
+fn a_replica_that_is_wanted_again_gives_its_claim_back() {
+    let world = wanted_again();
     assert_eq!(broken(&world, |_, _| {}), [], "its pod is there still");
     let anothers = |view: &mut View, plan: &mut Plan| {
         claim(view, "data-web-1").owners = vec![(ClaimOwner::Pod(Uid("older".to_owned())), true)];
@@ -190,11 +192,7 @@ fn a_replica_that_is_wanted_again_gives_its_claim_back() {
 
 #[test]
 fn no_replica_that_stays_takes_its_claim_along() {
-    let mut world = keeping(2, "Delete", "Retain");
-    world.refuses = |_, action| matches!(action, Action::DeletePod { .. });
-    world.scale(1);
-    world.sync();
-    world.scale(2);
+    let mut world = wanted_again();
     world.phase("web-1", "Failed");
     assert_eq!(without(&world, |action| matches!(action, Action::OwnClaim { .. })), [Law::ClaimOwners]);
     // A reset is to lose it.
@@ -208,18 +206,8 @@ fn no_replica_that_stays_takes_its_claim_along() {
 #[test]
 fn the_set_takes_over_claims_when_the_policy_says_so_later() {
     let mut world = keeping(1, "Retain", "Retain");
-    world.edit(|spec| spec.persistent_volume_claim_retention_policy = Some(policy("Delete", "Delete")));
-    let keeper = |to: fn(&View) -> ClaimKeeper| {
-        broken(&world, |view, plan| {
-            let keeper = to(view);
-            for action in plan.batches.iter_mut().flatten() {
-                if let Action::OwnClaim { owner, .. } = action {
-                    *owner = keeper.clone();
-                }
-            }
-        })
-    };
-    assert_eq!(keeper(|_| ClaimKeeper::Set), []);
-    assert_eq!(keeper(|_| ClaimKeeper::Nobody), [Law::ClaimOwners]);
-    assert_eq!(keeper(|view| ClaimKeeper::Pod(view.pods[0].target.uid.clone())), [Law::ClaimOwners], "it stays");
+    world.edit(|spec| retention(spec, "Delete", "Delete"));
+    assert_eq!(given(&world, |_| ClaimKeeper::Set), []);
+    assert_eq!(given(&world, |_| ClaimKeeper::Nobody), [Law::ClaimOwners]);
+    assert_eq!(given(&world, |view| ClaimKeeper::Pod(view.pods[0].target.uid.clone())), [Law::ClaimOwners], "it stays");
 }

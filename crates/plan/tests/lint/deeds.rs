@@ -145,11 +145,7 @@ fn only_what_never_stood_or_is_down_at_what_was_taken_back_is_broken() {
         world
     };
     let taken_as_broken = |world: &World, pod: usize| {
-        let as_broken = |view: &View, plan: &mut Plan| {
-            plan.batches.retain(|batch| !matches!(batch[0], Action::DeletePod { .. }));
-            plan.batches.push(vec![delete(view, pod, Removal::Broken)]);
-        };
-        !self::broken(world, as_broken).contains(&Law::Reason)
+        !self::broken(world, |view, plan| delete_only(view, plan, pod, Removal::Broken)).contains(&Law::Reason)
     };
     let never_stood = moved_on(&["web-2"]);
     assert!(taken_as_broken(&never_stood, 2));
@@ -182,11 +178,7 @@ fn what_is_to_be_left_where_it_is_is_not_broken() {
         world.image("b");
         world.run_but(&["web-1"]);
         world.partition(2);
-        let as_broken = |view: &View, plan: &mut Plan| {
-            plan.batches.retain(|batch| !matches!(batch[0], Action::DeletePod { .. }));
-            plan.batches.push(vec![delete(view, 1, Removal::Broken)]);
-        };
-        broken(&world, as_broken).contains(&Law::Reason)
+        broken(&world, |view, plan| delete_only(view, plan, 1, Removal::Broken)).contains(&Law::Reason)
     };
     assert!(raised(true) && !raised(false));
 }

@@ -89,6 +89,12 @@ fn shown_running(name: &str, attempt: u32) -> Value {
         "containerID": format!("stead://u-{name}-{attempt}"), "state": {"running": {"startedAt": "1970-01-01T00:00:50Z"}}})
 }
 
+/// The first run of an init container, shown after its end.
+fn shown_ended(name: &str, code: i32) -> Value {
+    json!({"name": name, "image": "i", "imageID": "sha256:1", "ready": code == 0, "restartCount": 0,
+        "containerID": format!("stead://u-{name}-0"), "state": {"terminated": {"exitCode": code}}})
+}
+
 fn check(told: &str, expected: Expect) {
     expected.assert_eq(told);
 }

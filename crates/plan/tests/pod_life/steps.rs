@@ -144,11 +144,8 @@ fn a_sidecar_that_ended_starts_again_beside_what_runs() {
 #[test]
 fn how_an_init_container_ended_counts_though_the_runtime_has_forgotten_it() {
     let next = |code: i32| {
-        let ended = json!({"terminated": {"exitCode": code}});
-        let init = json!({"name": "init", "image": "i", "imageID": "sha256:1", "ready": code == 0, "restartCount": 0,
-            "containerID": "stead://u-init-0", "state": ended});
         let spec = json!({"restartPolicy": "Never", "initContainers": [{"name": "init", "image": "i"}]});
-        let pod = pod(spec, json!({"phase": "Pending", "initContainerStatuses": [init]}));
+        let pod = pod(spec, json!({"phase": "Pending", "initContainerStatuses": [shown_ended("init", code)]}));
         let plan = plan(&pod, &set_up(Vec::new()), at(100));
         (plan.actions.clone(), phase(&plan).to_owned())
     };
@@ -158,12 +155,8 @@ fn how_an_init_container_ended_counts_though_the_runtime_has_forgotten_it() {
 
 #[test]
 fn an_init_container_that_failed_for_good_fails_the_pod_though_one_before_it_would_run_again() {
-    let ended = |name: &str, code: i32| {
-        json!({"name": name, "image": "i", "imageID": "sha256:1", "ready": code == 0, "restartCount": 0,
-            "containerID": format!("stead://u-{name}-0"), "state": {"terminated": {"exitCode": code}}})
-    };
     let init = json!([{"name": "one", "image": "i"}, {"name": "two", "image": "i", "restartPolicy": "Never"}]);
-    let status = json!({"phase": "Pending", "initContainerStatuses": [ended("one", 0), ended("two", 1)]});
+    let status = json!({"phase": "Pending", "initContainerStatuses": [shown_ended("one", 0), shown_ended("two", 1)]});
     let pod = pod(json!({"initContainers": init}), status);
     // The node was started anew and knows nothing of them.
     let lost = plan(&pod, &set_up(Vec::new()), at(100));

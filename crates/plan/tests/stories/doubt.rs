@@ -8,12 +8,6 @@ use stead_plan::statefulset::wishes::UPDATE_LAST;
 use crate::parallel;
 use crate::world::{World, web};
 
-fn parallel_world(replicas: i32) -> World {
-    let mut set = web(replicas);
-    parallel(set.spec.get_or_insert_default());
-    World::up(set)
-}
-
 /// The update to b has taken the highest of three replicas, which has not become Ready yet.
 fn in_doubt(mut world: World) -> World {
     world.image("b");
@@ -43,10 +37,7 @@ fn s07_a_lost_replica_whose_turn_has_not_come_returns_as_it_was() {
 
 #[test]
 fn one_that_never_stood_comes_to_the_update_revision_when_its_turn_has_come() {
-    let mut set = web(3);
-    let spec = set.spec.get_or_insert_default();
-    parallel(spec);
-    let mut world = World::up(set);
+    let mut world = World::parallel(3);
     world.partition(2);
     world.delete_pod("web-1");
     world.gone("web-1");
@@ -64,7 +55,7 @@ fn one_that_never_stood_comes_to_the_update_revision_when_its_turn_has_come() {
 
 #[test]
 fn what_was_made_at_the_update_revision_does_not_move_back_while_others_start() {
-    let mut world = parallel_world(3);
+    let mut world = World::parallel(3);
     world.image("b");
     // Two are lost before the controller looks.
     world.pods.remove("web-0");
@@ -100,7 +91,7 @@ fn a_probe_that_has_passed_is_proof_enough() {
 
 #[test]
 fn the_first_replica_without_a_probe_is_waited_for_to_the_second() {
-    let mut world = parallel_world(2);
+    let mut world = World::parallel(2);
     world.image("b");
     world.sync();
     world.gone("web-1");
@@ -144,7 +135,7 @@ fn a_parallel_rollout_waits_for_min_ready_seconds() {
 
 #[test]
 fn a_leader_that_starts_is_waited_for_as_any_other() {
-    let mut world = parallel_world(3);
+    let mut world = World::parallel(3);
     world.annotate(UPDATE_LAST, "role=leader");
     world.image("b");
     world.sync();
@@ -153,8 +144,7 @@ fn a_leader_that_starts_is_waited_for_as_any_other() {
     world.start_unready("web-2");
     world.tell();
     // The role moves to the replica that the rollout has just made, and that would come last now.
-    let pod = world.pods.get_mut("web-2").expect("it was made");
-    pod.metadata.labels.get_or_insert_default().insert("role".to_owned(), "leader".to_owned());
+    world.role("web-2", "leader");
     world.settle();
     assert_eq!(world.tell(), "\n", "one replica at a time");
     world.ready("web-2");

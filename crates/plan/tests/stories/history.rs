@@ -2,7 +2,6 @@
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use stead_api::defaults;
 use stead_plan::statefulset::Action;
 
 use crate::on_delete;
@@ -24,14 +23,7 @@ fn a_revision_that_a_replica_is_at_is_kept_whatever_the_limit() {
 
 #[test]
 fn a_revision_written_before_a_field_had_its_default_is_no_other_template() {
-    let mut set = web(1);
-    defaults::pod_template_spec(&mut set.spec.get_or_insert_default().template);
-    let mut world = World::up(set);
-    for revision in world.revisions.values_mut() {
-        let data = revision.data.as_mut().expect("a revision has data");
-        let pod = data.0["spec"]["template"]["spec"].as_object_mut().expect("a pod's spec is an object");
-        pod.remove("dnsPolicy").expect("it was defaulted");
-    }
+    let mut world = World::before_a_default();
     world.run();
     assert_eq!((world.tell(), world.history()), ("\n".to_owned(), "a:1".to_owned()));
     let odd = of_the_largest_number(&world);

@@ -31,27 +31,15 @@ mod status;
 mod updates;
 
 use expect_test::Expect;
-use k8s_openapi::api::apps::v1::{
-    StatefulSetOrdinals, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
-};
+use k8s_openapi::api::apps::v1::{StatefulSetOrdinals, StatefulSetSpec, StatefulSetUpdateStrategy};
+use world::{parallel, retention};
 
 fn check(told: &str, expected: Expect) {
     expected.assert_eq(told);
 }
 
-fn parallel(spec: &mut StatefulSetSpec) {
-    spec.pod_management_policy = Some("Parallel".to_owned());
-}
-
 fn on_delete(spec: &mut StatefulSetSpec) {
     spec.update_strategy = Some(StatefulSetUpdateStrategy { type_: Some("OnDelete".to_owned()), rolling_update: None });
-}
-
-fn retention(spec: &mut StatefulSetSpec, when_scaled: &str, when_deleted: &str) {
-    spec.persistent_volume_claim_retention_policy = Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
-        when_scaled: Some(when_scaled.to_owned()),
-        when_deleted: Some(when_deleted.to_owned()),
-    });
 }
 
 fn start_at(spec: &mut StatefulSetSpec, start: i32) {

@@ -1,22 +1,15 @@
 //! Update order by role: the leader goes last, whoever it is at the time.
 
-use std::collections::BTreeMap;
-
 use expect_test::expect;
 
 use crate::parallel;
-use crate::world::{World, web};
-
-fn label(world: &mut World, pod: &str, role: &str) {
-    let pod = world.pods.get_mut(pod).expect("the pod exists");
-    pod.metadata.labels.get_or_insert_with(BTreeMap::new).insert("role".to_owned(), role.to_owned());
-}
+use crate::world::World;
 
 fn led_by(leader: &str) -> World {
     let mut world = World::running(3);
     world.annotate("stead.dev/update-order-label", "role=leader");
     for pod in ["web-0", "web-1", "web-2"] {
-        label(&mut world, pod, if pod == leader { "leader" } else { "follower" });
+        world.role(pod, if pod == leader { "leader" } else { "follower" });
     }
     world
 }
@@ -41,8 +34,8 @@ fn leadership_that_moves_meanwhile_is_followed() {
     world.gone("web-1");
     world.settle();
     world.ready("web-1");
-    label(&mut world, "web-2", "follower");
-    label(&mut world, "web-0", "leader");
+    world.role("web-2", "follower");
+    world.role("web-0", "leader");
     world.run();
     world.told(expect![[r#"
             replace web-1@b (outdated)
@@ -78,14 +71,12 @@ fn a_parallel_set_keeps_the_order_too() {
 
 #[test]
 fn one_that_becomes_the_leader_while_it_ends_is_waited_for() {
-    let mut set = web(3);
-    parallel(set.spec.get_or_insert_default());
-    let mut world = World::up(set);
+    let mut world = World::parallel(3);
     world.annotate("stead.dev/update-order-label", "role=leader");
     world.image("b");
     world.settle();
     world.told(expect!["delete web-2 (outdated)\n"]);
-    label(&mut world, "web-2", "leader");
+    world.role("web-2", "leader");
     world.settle();
     assert_eq!(world.tell(), "\n", "only one at a time");
     assert_eq!(world.waits(), ["web-2 is terminating and holds its ordinal until it is gone"]);
@@ -99,8 +90,8 @@ fn one_that_becomes_the_leader_while_it_is_replaced_is_waited_for() {
     world.told(expect![[r#"
         delete web-2 (outdated)
     "#]]);
-    label(&mut world, "web-0", "follower");
-    label(&mut world, "web-2", "leader");
+    world.role("web-0", "follower");
+    world.role("web-2", "leader");
     world.settle();
     assert_eq!(world.tell(), "\n");
     assert_eq!(world.waits(), ["web-2 is terminating and holds its ordinal until it is gone"]);

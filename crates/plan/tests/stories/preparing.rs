@@ -274,8 +274,7 @@ fn a_replica_that_is_no_longer_next_is_let_be() {
     "#]],
     );
     world.annotate("stead.dev/update-order-label", "role=leader");
-    let pod = world.pods.get_mut("web-2").expect("there");
-    pod.metadata.labels.get_or_insert_default().insert("role".to_owned(), "leader".to_owned());
+    world.role("web-2", "leader");
     world.settle();
     check(
         &world.tell(),

@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use stead_plan::statefulset::wishes::RESETTING;
 
+use crate::check;
 use crate::world::{World, claim_spec, web};
-use crate::{check, parallel};
 
 const RESET: &str = "stead.dev/reset";
 
@@ -279,9 +279,7 @@ fn what_was_made_anew_once_is_not_again_because_its_pod_was_rolled() {
 
 #[test]
 fn a_healthy_replica_waits_until_all_others_are_up() {
-    let mut set = web(3);
-    parallel(set.spec.get_or_insert_default());
-    let mut world = World::up(set);
+    let mut world = World::parallel(3);
     world.wait_s(60);
     world.unready("web-0");
     world.annotate(RESET, "1=1");

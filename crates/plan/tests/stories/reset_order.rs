@@ -4,14 +4,7 @@ use expect_test::expect;
 use jiff::SignedDuration;
 use stead_plan::statefulset::wishes::RESET;
 
-use crate::parallel;
-use crate::world::{World, web};
-
-fn parallel_set(replicas: i32) -> World {
-    let mut set = web(replicas);
-    parallel(set.spec.get_or_insert_default());
-    World::up(set)
-}
+use crate::world::World;
 
 /// `ordinal` is being made anew: its pod and its claim are gone.
 fn emptied(mut world: World, ordinal: i32) -> World {
@@ -36,7 +29,7 @@ fn one_that_is_down_overtakes_nobody_below_it() {
 
 #[test]
 fn nobody_overtakes_where_replicas_do_not_wait_for_those_below_them() {
-    let mut world = emptied(parallel_set(3), 2);
+    let mut world = emptied(World::parallel(3), 2);
     world.unready("web-1");
     world.wait_s(60);
     world.annotate(RESET, "1=1,2=1");
@@ -57,7 +50,7 @@ fn when_one_will_overtake_is_known_though_something_else_is_to_be_said() {
 
 #[test]
 fn a_rollout_takes_nobody_down_while_a_replica_is_made_anew() {
-    let mut world = parallel_set(3);
+    let mut world = World::parallel(3);
     world.annotate(RESET, "0=1");
     world.image("b");
     world.settle();
@@ -79,7 +72,7 @@ fn a_rollout_takes_nobody_down_while_a_replica_is_made_anew() {
 
 #[test]
 fn a_reset_that_has_to_wait_holds_up_no_rollout() {
-    let mut world = parallel_set(3);
+    let mut world = World::parallel(3);
     world.wait_s(60);
     world.unready("web-1");
     world.annotate(RESET, "0=1");
@@ -92,7 +85,7 @@ fn a_reset_that_has_to_wait_holds_up_no_rollout() {
 
 #[test]
 fn a_reset_of_what_is_anothers_holds_up_no_rollout() {
-    let mut world = parallel_set(3);
+    let mut world = World::parallel(3);
     let stranger = world.pods.get_mut("web-0").expect("it runs");
     stranger.metadata.labels = None;
     world.settle();

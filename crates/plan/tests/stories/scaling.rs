@@ -111,9 +111,7 @@ fn u11_unhealthy_replicas_hold_an_ordered_scale_to_zero_but_not_a_parallel_one()
 
 /// A parallel set that is scaled from 5 to 8 while the quota has room for no more than that.
 fn short_of(refuses: fn(&World, &Action) -> bool) -> World {
-    let mut set = web(5);
-    parallel(set.spec.get_or_insert_default());
-    let mut world = World::up(set);
+    let mut world = World::parallel(5);
     world.refuses = refuses;
     world.scale(8);
     world.run();

@@ -20,7 +20,8 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, 
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-pub(crate) use set::{claim_spec, web};
+pub(crate) use set::{claim_spec, parallel, retention, web};
+use stead_api::defaults;
 use stead_plan::statefulset::Action;
 
 pub(crate) struct World {
@@ -66,6 +67,27 @@ impl World {
     /// A set of `replicas` replicas, all up.
     pub(crate) fn running(replicas: i32) -> Self {
         Self::up(web(replicas))
+    }
+
+    /// As [`World::running`], where replicas do not wait for each other.
+    pub(crate) fn parallel(replicas: i32) -> Self {
+        let mut set = web(replicas);
+        parallel(set.spec.get_or_insert_default());
+        Self::up(set)
+    }
+
+    /// One replica whose revision was written before a field had its default, so that its name is not what it would
+    /// get today.
+    pub(crate) fn before_a_default() -> Self {
+        let mut set = web(1);
+        defaults::pod_template_spec(&mut set.spec.get_or_insert_default().template);
+        let mut world = Self::up(set);
+        for revision in world.revisions.values_mut() {
+            let data = revision.data.as_mut().expect("a revision has data");
+            let pod = data.0["spec"]["template"]["spec"].as_object_mut().expect("a pod's spec is an object");
+            pod.remove("dnsPolicy").expect("it was defaulted");
+        }
+        world
     }
 
     /// `set` with all its replicas up.

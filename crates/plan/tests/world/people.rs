@@ -66,6 +66,12 @@ impl World {
         pod.metadata.resource_version = Some(version);
     }
 
+    /// Says what a pod is among the others; the application does so itself.
+    pub(crate) fn role(&mut self, pod: &str, role: &str) {
+        let pod = self.pods.get_mut(pod).expect("the pod exists");
+        pod.metadata.labels.get_or_insert_default().insert("role".to_owned(), role.to_owned());
+    }
+
     pub(crate) fn delete_claim(&mut self, name: &str) {
         let now = Time(self.now);
         let version = self.next();

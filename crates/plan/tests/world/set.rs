@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy};
+use k8s_openapi::api::apps::v1::{
+    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
+};
 use k8s_openapi::api::core::v1::{
     Container, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec, VolumeResourceRequirements,
 };
@@ -72,4 +74,15 @@ pub(crate) fn web(replicas: i32) -> StatefulSet {
         }),
         status: None,
     }
+}
+
+pub(crate) fn parallel(spec: &mut StatefulSetSpec) {
+    spec.pod_management_policy = Some("Parallel".to_owned());
+}
+
+pub(crate) fn retention(spec: &mut StatefulSetSpec, when_scaled: &str, when_deleted: &str) {
+    spec.persistent_volume_claim_retention_policy = Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
+        when_scaled: Some(when_scaled.to_owned()),
+        when_deleted: Some(when_deleted.to_owned()),
+    });
 }

@@ -2,14 +2,24 @@
 
 use super::*;
 
+/// A claim of 10 Gi that is bound to the volume `v`.
+fn bound(extra: Value) -> PersistentVolumeClaim {
+    let base = json!({
+        "metadata": {"annotations": {BIND_COMPLETED_ANNOTATION: "yes"}},
+        "spec": {"volumeName": "v"},
+        "status": {"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "10Gi"}},
+    });
+    claim(overlay(base, extra))
+}
+
+/// The volume `name` that is bound to the claim.
+fn bound_volume(name: &str, extra: Value) -> PersistentVolume {
+    let reference = json!({"kind": "PersistentVolumeClaim", "namespace": "ns", "name": "data-web-0", "uid": "c-1"});
+    volume(name, overlay(json!({"spec": {"claimRef": reference}, "status": {"phase": "Bound"}}), extra))
+}
+
 #[test]
 fn a_bound_claim_whose_volume_is_gone_or_anothers_is_lost_and_stays_so() {
-    let bound = |extra: Value| {
-        let base = json!({"metadata": {"annotations": {BIND_COMPLETED_ANNOTATION: "yes"}}, "spec": {"volumeName": "v"},
-                          "status": {"phase": "Bound", "capacity": {"storage": "10Gi"},
-                                     "accessModes": ["ReadWriteOnce"]}});
-        claim(overlay(base, extra))
-    };
     let other = volume("v", json!({"spec": {"claimRef": {"namespace": "ns", "name": "data-web-0", "uid": "c-0"}}}));
     let mut gone = World::of(bound(json!({})), vec![]);
     let mut shown = gone.settle();
@@ -38,33 +48,18 @@ fn a_bound_pair_is_left_alone() {
 
 #[test]
 fn a_bound_claim_on_a_volume_of_another_kind_shows_what_its_own_provisioner_tells() {
-    let reference = json!({"kind": "PersistentVolumeClaim", "namespace": "ns", "name": "data-web-0", "uid": "c-1"});
-    let grown = volume(
-        "v",
-        json!({"spec": {"claimRef": reference, "capacity": {"storage": "20Gi"}}, "status": {"phase": "Bound"}}),
-    );
-    let bound = |capacity: Value| {
-        claim(json!({
-            "metadata": {"annotations": {BIND_COMPLETED_ANNOTATION: "yes"}}, "spec": {"volumeName": "v"},
-            "status": {"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": capacity},
-        }))
-    };
-    let mut growing = World::of(bound(json!({"storage": "10Gi"})), vec![grown.clone()]);
+    let grown = bound_volume("v", json!({"spec": {"capacity": {"storage": "20Gi"}}}));
+    let mut growing = World::of(bound(json!({})), vec![grown.clone()]);
     assert_eq!(growing.settle(), "", "the file system is still to grow");
-    let mut bare = World::of(bound(Value::Null), vec![grown]);
+    let mut bare = World::of(bound(json!({"status": {"capacity": null}})), vec![grown]);
     assert_eq!(bare.settle(), "claim is Bound 20Gi\n", "it does not say how large it is");
 }
 
 #[test]
 fn a_bound_local_claim_grows_with_what_it_asks_for() {
-    let reference = json!({"kind": "PersistentVolumeClaim", "namespace": "ns", "name": "data-web-0", "uid": "c-1"});
-    let mut local = volume("pvc-c-1", json!({"spec": {"claimRef": reference}, "status": {"phase": "Bound"}}));
+    let mut local = bound_volume("pvc-c-1", json!({}));
     annotate(&mut local.metadata, PROVISIONED_BY_ANNOTATION, LOCAL_PROVISIONER);
-    let bound = claim(json!({
-        "metadata": {"annotations": {BIND_COMPLETED_ANNOTATION: "yes"}},
-        "spec": {"volumeName": "pvc-c-1", "resources": {"requests": {"storage": "20Gi"}}},
-        "status": {"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "10Gi"}},
-    }));
+    let bound = bound(json!({"spec": {"volumeName": "pvc-c-1", "resources": {"requests": {"storage": "20Gi"}}}}));
     let mut fixed = World::of(bound.clone(), vec![local.clone()]);
     assert_eq!(fixed.settle(), "", "its class says nothing of growing");
     let mut growing = World::of(bound, vec![local]);

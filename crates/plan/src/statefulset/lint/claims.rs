@@ -1,5 +1,7 @@
 //! The laws of claims: there before the pod, usable, and owned as the retention policy says.
 
+use std::sync::Arc;
+
 use super::facts::Facts;
 use super::{Flaws, Law};
 use crate::ids::{Target, Uid};
@@ -34,7 +36,8 @@ pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
     for (ordinal, pod) in facts.condemned().filter(|(_, pod)| facts.removal(pod).is_some()) {
         given(facts, &pod.target.uid, ordinal, flaws);
     }
-    for (target, ordinal, _) in facts.deletions().filter(|deletion| deletion.2 != Removal::Reset) {
+    let wanted = |ordinal: Ordinal| facts.view.set.range.contains(ordinal);
+    for (target, ordinal, _) in facts.deletions().filter(|(_, of, why)| wanted(*of) && *why != Removal::Reset) {
         kept(facts, &target.uid, ordinal, flaws);
     }
     for (ordinal, _) in facts.creations() {
@@ -107,8 +110,7 @@ fn given(facts: &Facts<'_>, uid: &Uid, ordinal: Ordinal, flaws: &mut Flaws) {
     if set.when_scaled == Retention::Retain {
         return;
     }
-    let names = set.claim_templates.iter().map(|template| claim_name(template, &set.name, ordinal));
-    for claim in names.filter_map(|name| facts.view.claims.get(&name)) {
+    for claim in claims_of(facts, ordinal) {
         let own = pod_owner(claim) == Some(uid.0.as_str());
         let others = is_foreign(set, claim) || is_left_over(claim) || pod_owner(claim).is_some();
         let gift = |action: &Action| match action {
@@ -124,21 +126,19 @@ fn given(facts: &Facts<'_>, uid: &Uid, ordinal: Ordinal, flaws: &mut Flaws) {
 
 /// The pod `uid` of a wanted replica is about to go: its claims must not go with it (F2, I3).
 fn kept(facts: &Facts<'_>, uid: &Uid, ordinal: Ordinal, flaws: &mut Flaws) {
-    let set = &facts.view.set;
-    let names = set.claim_templates.iter().map(|template| claim_name(template, &set.name, ordinal));
-    let claims = names.filter_map(|name| facts.view.claims.get(&name)).filter(|_| set.range.contains(ordinal));
-    let others = |claim: &ClaimView| {
-        claim.owners.iter().any(|(owner, _)| match owner {
-            ClaimOwner::Pod(other) => other != uid,
-            ClaimOwner::StaleSet => true,
-            ClaimOwner::Set | ClaimOwner::Foreign => false,
-        })
-    };
-    for claim in claims.filter(|claim| pod_owner(claim).is_some() && !others(claim)) {
+    let others = |claim: &ClaimView| is_left_over(claim) || pod_owners(claim).any(|other| other != uid.0);
+    for claim in claims_of(facts, ordinal).filter(|claim| pod_owner(claim).is_some() && !others(claim)) {
         let taken = |action: &Action| matches!(action, Action::OwnClaim { target, .. } if *target == claim.target);
         let taken = facts.plan.actions().any(taken);
         flaws.check(taken, Law::ClaimOwners, || format!("{} is not to go with its pod", claim.target.name));
     }
+}
+
+/// The claims there are of one replica.
+fn claims_of<'a>(facts: &Facts<'a>, ordinal: Ordinal) -> impl Iterator<Item = &'a ClaimView> {
+    let view = facts.view;
+    let names = view.set.claim_templates.iter().map(move |template| claim_name(template, &view.set.name, ordinal));
+    names.filter_map(|name| view.claims.get(&name).map(Arc::as_ref))
 }
 
 /// Whose a claim is by the table of section F.
@@ -170,7 +170,11 @@ fn is_left_over(claim: &ClaimView) -> bool {
 }
 
 fn pod_owner(claim: &ClaimView) -> Option<&str> {
-    claim.owners.iter().find_map(|(owner, _)| match owner {
+    pod_owners(claim).next()
+}
+
+fn pod_owners(claim: &ClaimView) -> impl Iterator<Item = &str> {
+    claim.owners.iter().filter_map(|(owner, _)| match owner {
         ClaimOwner::Pod(uid) => Some(uid.0.as_str()),
         ClaimOwner::Set | ClaimOwner::StaleSet | ClaimOwner::Foreign => None,
     })

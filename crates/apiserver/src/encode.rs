@@ -11,11 +11,8 @@ use stead_store::{Draft, Entry, Header};
 use crate::status::StatusError;
 use crate::world::{SystemWorld, World};
 
-/// Tables of what is noted rather than asked for: nobody is kept from his next step while it becomes durable.
-const NOTES: [&str; 2] = ["events", "leases"];
-
-/// Encodes an object for the store.
-pub(crate) fn draft(mut object: Object) -> Draft {
+/// Encodes an object for the store. `can_wait`: see [`Draft::can_wait`].
+pub(crate) fn draft(mut object: Object, can_wait: bool) -> Draft {
     static PLACEHOLDER: OnceLock<String> = OnceLock::new();
     // Unguessable, so that no field a client fills in can be mistaken for the metadata's.
     let placeholder = PLACEHOLDER.get_or_init(|| {
@@ -23,7 +20,6 @@ pub(crate) fn draft(mut object: Object) -> Draft {
         format!("{:016x}{:016x}", world.random(), world.random())
     });
     let header = header(&object);
-    let can_wait = NOTES.contains(&object.kind().facts.storage);
     let metadata = object.metadata_mut();
     metadata.resource_version = Some(placeholder.clone());
     // Ownership of fields is not tracked yet: better none than stale.

@@ -48,7 +48,7 @@ impl Outcome {
 
 /// The bytes of an entry as objects of `kind`: the stored ones, unless another kind stores them.
 pub(crate) fn wire(kind: &'static Kind, entry: &Entry) -> Result<Bytes, StatusError> {
-    if std::ptr::eq(stored_kind(kind), kind) {
+    if stored_kind(kind) == kind {
         return Ok(entry.bytes.clone());
     }
     Ok(load_as(kind, entry)?.to_json().into())
@@ -57,6 +57,16 @@ pub(crate) fn wire(kind: &'static Kind, entry: &Entry) -> Result<Bytes, StatusEr
 /// An entry as a typed object of `kind`.
 pub(crate) fn load_as(kind: &'static Kind, entry: &Entry) -> Result<Object, StatusError> {
     convert::from_stored(kind, encode::load(entry, kind)?)
+}
+
+/// Whether a write only tells what has become of something, so that nobody is kept from his next step while it
+/// waits to be made durable together with one that matters more. A pod's status is such a step: that it is Ready.
+fn can_wait(kind: &Kind, subresource: Option<&str>) -> bool {
+    match kind.kind {
+        "Event" | "Lease" | "Endpoints" | "EndpointSlice" => true,
+        "Pod" | "Node" => false,
+        _ => subresource == Some("status"),
+    }
 }
 
 impl<S: Store> ApiServer<S> {
@@ -108,15 +118,22 @@ impl<S: Store> ApiServer<S> {
         Ok(objects)
     }
 
-    /// Stores an object of a stored kind.
-    pub(crate) async fn put(&self, key: Key, expect: Expect, object: Object) -> Result<Arc<Entry>, PutError> {
-        self.store.put(key, expect, encode::draft(object)).await
+    /// Stores an object of a stored kind, through `subresource` if there is one.
+    pub(crate) async fn put(
+        &self,
+        key: Key,
+        expect: Expect,
+        object: Object,
+        subresource: Option<&str>,
+    ) -> Result<Arc<Entry>, PutError> {
+        let can_wait = can_wait(object.kind(), subresource);
+        self.store.put(key, expect, encode::draft(object, can_wait)).await
     }
 
     /// Removes an object; `last` is the state watchers are shown.
     pub(crate) async fn remove(&self, key: Key, at: Revision, last: Object) -> Result<Arc<Entry>, DeleteError> {
         let service = last.get::<Service>().cloned();
-        let entry = self.store.delete(key, at, encode::draft(last)).await?;
+        let entry = self.store.delete(key, at, encode::draft(last, false)).await?;
         service.iter().for_each(|service| self.forget_allocations(service));
         Ok(entry)
     }
@@ -158,5 +175,25 @@ impl From<DeleteError> for Lost {
             DeleteError::Conflict { .. } => Self::Race,
             DeleteError::Unavailable { .. } => Self::Refused(StatusError::unavailable(error.to_string())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stead_api::kinds;
+
+    use super::can_wait;
+
+    fn waiting(subresource: Option<&str>) -> Vec<&'static str> {
+        kinds::ALL.iter().filter(|kind| can_wait(kind, subresource)).map(|kind| kind.kind).collect()
+    }
+
+    #[test]
+    fn what_somebody_waits_for_does_not_wait_for_others() {
+        assert_eq!(waiting(None), ["Endpoints", "Event", "Lease", "EndpointSlice"]);
+        assert_eq!(waiting(Some("scale")), waiting(None));
+        let told = waiting(Some("status"));
+        assert!(["StatefulSet", "PersistentVolumeClaim"].iter().all(|kind| told.contains(kind)), "{told:?}");
+        assert!(!["Pod", "Node"].iter().any(|kind| told.contains(kind)), "{told:?}");
     }
 }

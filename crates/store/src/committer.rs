@@ -14,8 +14,17 @@ use crate::log::{CommitError, Log};
 use crate::sequencer::{Batch, Shared, Write, answer, publish, unavailable};
 use crate::{Event, Limits};
 
-/// After a commit of more writes than this, the next is of many, too, if it is waited for.
+/// After a commit of more pressing writes than this, the next is of many, too, if it is waited for.
 const CROWD: usize = 4;
+
+/// How a crowd gathers that was there for the last commit, too.
+#[derive(Clone, Copy)]
+struct Gathering {
+    /// It is over when nobody comes for so long,
+    pause: Duration,
+    /// and when it has taken so long.
+    limit: Duration,
+}
 
 /// The line and the log. Whoever needs both locks takes the log's first.
 pub(crate) struct Committer {
@@ -32,7 +41,7 @@ pub(crate) struct Committer {
 struct Keeper {
     log: Log,
     failure: Option<String>,
-    /// How long the last commit took, and how many writes it was of.
+    /// How long the last commit took, and how many pressing writes it was of.
     took: Duration,
     size: usize,
 }
@@ -45,6 +54,8 @@ struct Line {
     pressing: usize,
     /// When the first of those that can wait has waited enough.
     patient_until: Option<Instant>,
+    /// Whether the store's thread sleeps until the line is due.
+    awaited: bool,
     closed: bool,
 }
 
@@ -94,13 +105,15 @@ impl Committer {
 
     /// Commits what waits until the line is closed and empty. Blocks: give it a thread of its own.
     pub(crate) fn run(&self) {
-        while self.wait() {
+        let mut crowd = None;
+        while self.wait(crowd) {
             let mut keeper = lock(&self.keeper);
             let writes = self.next(&mut lock(&self.line));
             // A writer may have taken them along meanwhile.
             if !writes.is_empty() {
                 keeper.commit(writes, &self.shared);
             }
+            crowd = keeper.gathering(&self.shared.limits);
         }
     }
 
@@ -110,19 +123,33 @@ impl Committer {
         self.due.notify_one();
     }
 
-    /// Waits until the line is due; false when it is closed and empty.
-    fn wait(&self) -> bool {
+    /// Waits until the line is due, and the crowd has gathered; false when the line is closed and empty.
+    fn wait(&self, crowd: Option<Gathering>) -> bool {
         let mut line = lock(&self.line);
-        loop {
-            if line.pressing > 0 || line.closed {
-                return !line.writes.is_empty();
+        while line.pressing == 0 && !line.closed {
+            let rest = line.patient_until.map(|until| until.saturating_duration_since(Instant::now()));
+            if rest == Some(Duration::ZERO) {
+                break;
             }
-            line = match line.patient_until.map(|until| until.saturating_duration_since(Instant::now())) {
-                Some(Duration::ZERO) => return true,
-                Some(rest) => self.due.wait_timeout(line, rest).map_or_else(|e| e.into_inner().0, |(line, _)| line),
+            line.awaited = true;
+            line = match rest {
+                Some(rest) => self.pause(line, rest),
                 None => self.due.wait(line).unwrap_or_else(PoisonError::into_inner),
             };
+            line.awaited = false;
         }
+        if let Some(Gathering { pause, limit }) = crowd {
+            let (begun, mut before) = (Instant::now(), 0);
+            while line.pressing > before && !line.closed && begun.elapsed() < limit {
+                before = line.pressing;
+                line = self.pause(line, pause);
+            }
+        }
+        !line.closed || !line.writes.is_empty()
+    }
+
+    fn pause<'a>(&self, line: MutexGuard<'a, Line>, time: Duration) -> MutexGuard<'a, Line> {
+        self.due.wait_timeout(line, time).unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// The writes of one commit: those at the head of the line, within the limits.
@@ -134,7 +161,7 @@ impl Committer {
 }
 
 impl Line {
-    /// Puts a write at the end; whether the line is due sooner than before.
+    /// Puts a write at the end; whether the store's thread sleeps and is to look again.
     fn push(&mut self, write: Write, patience: Duration) -> bool {
         let is_due = if write.draft.can_wait {
             let first = self.patient_until.is_none();
@@ -145,7 +172,7 @@ impl Line {
             true
         };
         self.writes.push_back(write);
-        is_due
+        is_due && std::mem::take(&mut self.awaited)
     }
 
     fn take(&mut self, limits: &Limits) -> Vec<Write> {
@@ -165,10 +192,16 @@ impl Line {
 }
 
 impl Keeper {
+    /// How the next commit's writes gather: as a crowd, if the last were one and the disk is quick.
+    fn gathering(&self, limits: &Limits) -> Option<Gathering> {
+        let is_crowd = self.size > CROWD && self.took <= limits.quick;
+        is_crowd.then(|| Gathering { pause: self.took / 2, limit: limits.quick })
+    }
+
     /// Decides `writes`, makes them durable, shows and acknowledges them.
     fn commit(&mut self, writes: Vec<Write>, shared: &Shared) {
         let begun = Instant::now();
-        self.size = writes.len();
+        self.size = writes.iter().filter(|write| !write.draft.can_wait).count();
         let committed = catch_unwind(AssertUnwindSafe(|| self.try_commit(writes, shared)));
         if committed.is_err() && self.failure.is_none() {
             self.fail("the sequencer panicked".to_owned(), shared);

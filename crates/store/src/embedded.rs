@@ -54,7 +54,7 @@ impl Default for Limits {
             queue_writes_max: 1_024,
             commit_writes_max: 512,
             commit_bytes_max: 512 << 10,
-            patience: Duration::from_millis(5),
+            patience: Duration::from_millis(2),
             quick: Duration::from_millis(1),
         }
     }

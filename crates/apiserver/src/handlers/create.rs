@@ -94,7 +94,7 @@ impl<S: Store> ApiServer<S> {
                     Some(current) => current,
                 }
             } else {
-                match self.put(key, Expect::Absent, stored).await {
+                match self.put(key, Expect::Absent, stored, None).await {
                     Ok(entry) => return Ok(Outcome::Stored(entry)),
                     Err(PutError::Exists { current, .. }) => current,
                     Err(error @ (PutError::Conflict { .. } | PutError::Unavailable { .. })) => {

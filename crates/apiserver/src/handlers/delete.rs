@@ -77,7 +77,7 @@ impl<S: Store> ApiServer<S> {
             let written = match fate {
                 Fate::Goes => self.remove(key, entry.revision, stored).await.map_err(Lost::from),
                 Fate::Marked | Fate::Pending => {
-                    self.put(key, Expect::At(entry.revision), stored).await.map_err(Lost::from)
+                    self.put(key, Expect::At(entry.revision), stored, None).await.map_err(Lost::from)
                 }
             };
             match written {

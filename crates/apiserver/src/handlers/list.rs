@@ -229,7 +229,7 @@ pub(crate) fn plain(kind: &'static Kind, listed: Listed) -> Items {
         kind.api_version(),
         metadata(&listed)
     );
-    if std::ptr::eq(stored_kind(kind), kind) {
+    if stored_kind(kind) == kind {
         return Items::stored(head.into_bytes(), listed.entries, LIST_TAIL, type_prefix(kind));
     }
     let render: Render = Box::new(move |entry, buffer| match storage::wire(kind, entry) {

@@ -136,7 +136,7 @@ impl<S: Store> ApiServer<S> {
         let key = storage::key_of(target.kind, target.namespace, target.name);
         let written = match goes {
             true => self.remove(key, entry.revision, stored).await?,
-            false => self.put(key, Expect::At(entry.revision), stored).await?,
+            false => self.put(key, Expect::At(entry.revision), stored, target.subresource).await?,
         };
         allocation.keep();
         Ok(Outcome::Stored(written))

@@ -170,6 +170,39 @@ fn writes_that_come_during_a_commit_share_the_next() {
     disk.each_sync(|| {});
 }
 
+#[test]
+fn a_crowd_gathers_again_before_the_next_commit() {
+    const SLOW: Duration = Duration::from_millis(200);
+    let disk = Disk::new();
+    let store = store(&disk, LONG, LONG);
+    let (told, begun) = sync_channel(SYNCS_MAX);
+    let (_nobody, held) = sync_channel::<()>(0);
+    disk.each_sync(move || {
+        told.send(()).unwrap();
+        held.recv_timeout(SLOW).unwrap_err();
+    });
+    let put = |name| put(&store, name, false);
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| runtime().block_on(put("alone")));
+        begun.recv().unwrap();
+        // While that is made durable five others come, and share the next commit.
+        let crowd = async { tokio::join!(put("a"), put("b"), put("c"), put("d"), put("e")) };
+        assert_eq!(runtime().block_on(crowd), (2, 3, 4, 5, 6));
+        begun.recv().unwrap();
+        assert_eq!(disk.syncs().len(), 2);
+        // The first to come again is not committed alone.
+        let first = scope.spawn(|| runtime().block_on(put("f")));
+        assert!(begun.recv_timeout(SLOW / 8).is_err(), "others are waited for");
+        let second = scope.spawn(|| runtime().block_on(put("g")));
+        let revisions = [first.join().unwrap(), second.join().unwrap()];
+        assert_eq!(revisions, [7, 8]);
+        assert_eq!(disk.syncs(), ["store"], "one commit for both");
+    });
+    // The store is still to be closed.
+    disk.each_sync(|| {});
+}
+
 /// Polls once.
 fn poll_once<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> std::task::Poll<T> {
     future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))

@@ -19,6 +19,10 @@ use clap::{Parser, Subcommand};
 
 use crate::options::{DataDirOption, ImageCommand, RolloutCommand, SetOptions, SimulateCommand, UpOptions};
 
+/// The server makes and drops small objects by the million (`docs/decisions/0008-allocator.md`).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Stateful workloads behind the Kubernetes API, in one binary.
 #[derive(Parser)]
 #[command(name = "stead", version, about, max_term_width = 100)]

@@ -63,6 +63,7 @@ pub(super) fn measure(stead: &str) -> anyhow::Result<Vec<Figure>> {
         many_floor.push(write(&endpoint.at(bare), &load(MANY, prefix))?.per_s());
         many.push(write(&endpoint, &load(MANY, prefix))?.per_s());
     }
+    println!("bench: {MANY} clients: {many:.0?} writes/s, the floor {many_floor:.0?}");
     Ok(vec![
         Figure { row: "durable-writes-1", value: median(&one), floor: Some(median(&one_floor)), runs: RUNS },
         Figure { row: "durable-writes-64", value: median(&many), floor: Some(median(&many_floor)), runs: RUNS },

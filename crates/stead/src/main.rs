@@ -16,6 +16,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::options::{DataDirOption, ImageCommand, RolloutCommand, SetOptions, SimulateCommand, UpOptions};
 
@@ -128,10 +132,11 @@ fn code(done: anyhow::Result<()>) -> ExitCode {
 
 /// Logs go to standard error; `STEAD_LOG` sets what is shown, e.g. `info` or `stead_node=debug`.
 fn start_logging() {
-    let filter = std::env::var("STEAD_LOG").unwrap_or_else(|_| "warn".to_owned());
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+    let text = std::env::var("STEAD_LOG").unwrap_or_else(|_| "warn".to_owned());
+    let shown = text.parse().unwrap_or_else(|error| {
+        eprintln!("stead: STEAD_LOG={text} is not understood ({error}); warnings are logged");
+        Targets::new().with_default(Level::WARN)
+    });
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(shown).with(lines).init();
 }

@@ -8,6 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use stead_sim::cluster::scenarios::{self, Scenario};
 use stead_sim::cluster::{Simulation, planted, simulate};
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 const USAGE: &str = "\
 usage: cargo xtask simulate [--seeds N] [--hours H] [--seed S] [--scenario NAME] [--jobs J] [--echo]
@@ -32,12 +36,16 @@ struct Options {
     alone: bool,
 }
 
+/// What the product logs, as `STEAD_LOG` asks for it; errors only unless it does.
+fn start_logging() {
+    let text = std::env::var("STEAD_LOG").unwrap_or_else(|_| "error".to_owned());
+    let shown = text.parse().unwrap_or_else(|_| Targets::new().with_default(Level::ERROR));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time();
+    tracing_subscriber::registry().with(shown).with(lines).init();
+}
+
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_env("STEAD_LOG"))
-        .with_writer(std::io::stderr)
-        .without_time()
-        .init();
+    start_logging();
     if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
         println!("{USAGE}");
         return ExitCode::SUCCESS;

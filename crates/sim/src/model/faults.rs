@@ -262,6 +262,12 @@ pub(crate) const ALL: &[Fault] = &[
             }
         }
     }),
+    says("leave the claim of a wanted replica to the pod that goes", "scaled-back-ordered", |_, view, plan| {
+        drop_actions(
+            plan,
+            |action| matches!(action, Action::OwnClaim { ordinal, .. } if view.set.range.contains(*ordinal)),
+        );
+    }),
     says("adopt without looking at the set again", "adopt-ordered", |_, _, plan| {
         drop_actions(plan, |action| *action == Action::ConfirmSet);
     }),

@@ -38,6 +38,13 @@ fn volumes(spec: Spec, parallel: bool) -> Vec<Scenario> {
                 vec![Scale(top), Scale(spec.replicas), DeleteClaim(top), DeletePod(top), Retention(false, false)],
             )
         },
+        // A replica that was to go is wanted again when its claim has already been given to its pod.
+        base(
+            named(parallel, "scaled-back-ordered", "scaled-back-parallel"),
+            Spec { replicas: spec.replicas.min(2), ..scaled },
+            3,
+            vec![Scale(1), Scale(spec.replicas.min(2)), Fail(1), Template(1)],
+        ),
         Scenario {
             crashes: 0,
             ..base(

@@ -57,7 +57,7 @@ macro_rules! scenario {
 }
 
 /// All of them.
-pub static ALL: [Scenario; 16] = [
+pub static ALL: [Scenario; 17] = [
     scenario!(0 "random", "people and faults at random", random),
     scenario!(1 "claim-then-crash", "controllers killed between claim and pod of ordinal 1", controllers::claim_then_crash),
     scenario!(2 "create-unanswered", "killed after a durable create, before the reply", controllers::create_unanswered),
@@ -66,6 +66,7 @@ pub static ALL: [Scenario; 16] = [
     scenario!(5 "agent-cut-off", "an agent cut off from the server", nodes::agent_cut_off),
     scenario!(6 "fenced-failover", "fenced fail-over of a lost node"; "fail-over is later work"),
     scenario!(7 "force-delete", "a pod deleted by force while its processes live", nodes::force_delete),
+    scenario!(7 "node-given-up", "the object of a node deleted while its agent is down", nodes::given_up),
     scenario!(8 "broken-rollout", "a rollout to a crashing image, and back", controllers::broken_rollout),
     scenario!(9 "down-and-up", "3, 1, 3 replicas with a kill at every step", controllers::down_and_up),
     scenario!(10 "namesake", "a set deleted and made anew while the deletion is in flight", controllers::namesake),

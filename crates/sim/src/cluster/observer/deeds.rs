@@ -11,6 +11,9 @@ use super::{Name, State, WINDOW};
 /// Wire times have whole seconds, and two of them are compared.
 const ROUNDING: Duration = Duration::from_secs(2);
 
+/// How long a node's object is away before its pods are collected (contract `controllers.md` 7.19).
+const QUARANTINE: Duration = Duration::from_secs(40);
+
 /// Whether the replica may be made: it is wanted, and those below stand.
 pub(super) fn may_create(state: &State, name: &Name, picture: &Picture, pod: &PodFact) -> bool {
     let Some(set) = picture.set.as_ref().filter(|set| set.uid == pod.owner && !set.deleting) else { return false };
@@ -107,6 +110,13 @@ fn is_prepared(state: &State, set: &SetFact, pod: &PodFact) -> bool {
 pub(super) fn may_collect(state: &State, pod: &PodFact) -> bool {
     let Some(node) = &pod.node else { return pod.terminating };
     pod.terminal || state.nodes.get(node).is_none_or(Option::is_some)
+}
+
+/// Whether the object of the pod's node has stayed away so long that its pods are collected: whoever deleted it
+/// answers for the processes there. The object of a node whose agent works comes back.
+pub(super) fn is_given_up(state: &State, pod: &PodFact) -> bool {
+    let gone = pod.node.as_ref().and_then(|node| state.nodes.get(node).copied().flatten());
+    gone.is_some_and(|since| since.elapsed() >= QUARANTINE)
 }
 
 /// Whether the budget has room, counting what controllers have deleted since.

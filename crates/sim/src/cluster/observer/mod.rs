@@ -80,7 +80,7 @@ struct State {
     /// Nodes that can be asked to make ready for a replacement, and since when.
     preparing: BTreeMap<String, Instant>,
     processes: BTreeMap<String, Process>,
-    /// Pods somebody deleted by force.
+    /// Pods for whose processes somebody answers: deleted by force, or with the object of their node.
     forced: BTreeSet<String>,
     /// Whether a wall clock was ever wrong: times in objects then prove nothing.
     clocks_stepped: bool,

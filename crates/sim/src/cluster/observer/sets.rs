@@ -44,6 +44,9 @@ impl Observer {
             state.sights.wrote_pod(&set, change.event.after.revision.0);
         }
         if change.event.deleted {
+            if super::deeds::is_given_up(state, &fact) {
+                state.forced.insert(fact.uid);
+            }
             state.pods.remove(&name);
         } else {
             state.pods.insert(name, fact);

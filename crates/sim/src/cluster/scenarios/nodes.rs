@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{expect, outage, reached, web};
 use crate::cluster::settle::View;
+use crate::cluster::users::{User, Wish};
 use crate::cluster::world::World;
 
 pub(super) async fn agent_killed(world: World, _: Duration) {
@@ -71,6 +72,22 @@ pub(super) async fn force_delete(world: World, _: Duration) {
         reached(&world).await;
     }
     expect(&world, View::of(&world).claim_uids() == uids, "I3", "the claims are not the same");
+}
+
+pub(super) async fn given_up(world: World, _: Duration) {
+    let user = User::of(&world);
+    user.create(&Wish { claims: false, ..Wish::WEB }).await;
+    reached(&world).await;
+    let before = world.observer().running();
+    world.kill_agent(0);
+    user.delete_node(world.machines()[0].name()).await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let now = world.observer().running();
+    expect(&world, before.keys().all(|id| now.contains_key(id)), "I1", "what ran did not go on without its agent");
+    expect(&world, now.len() > before.len(), "I12", "nobody took the place of what was given up");
+    world.start_agent(0);
+    // That includes the end of what was given up.
+    reached(&world).await;
 }
 
 pub(super) async fn supervisor_killed(world: World, _: Duration) {

@@ -31,8 +31,8 @@ use crate::own_writes::Tracked;
 use crate::writer::{WriteError, Writer};
 
 const COMPONENT: &str = "statefulset-controller";
-/// Sets from this many replicas on have what their last plan was made of kept for the next one.
-const REPLICAS_REMEMBERED_MIN: i32 = 50;
+/// A set of so many pods or claims has what its last plan was made of kept for the next one.
+const REMEMBERED_MIN: usize = 50;
 /// A set of replicas that do not wait for each other, of which there was nothing to do but to count them, rests
 /// so many times as long as that took, and no longer than this: of a burst of them that become ready not each
 /// needs a count of its own.
@@ -95,10 +95,9 @@ impl Reconcile for Controller {
 impl Controller {
     /// Plans for a set; a large one with what is remembered of it. A key is worked on by one worker at a time.
     fn plan(&self, key: &ObjectKey, set: &StatefulSet, observed: &Observed<'_>, now: Timestamp) -> Plan {
-        let replicas = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
         let mut memory = lock(&self.memories).remove(key).unwrap_or_default();
         let plan = statefulset::plan_remembering(set, observed, now, &mut memory);
-        if replicas >= REPLICAS_REMEMBERED_MIN {
+        if memory.size() >= REMEMBERED_MIN {
             lock(&self.memories).insert(key.clone(), memory);
         }
         plan

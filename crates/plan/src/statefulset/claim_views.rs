@@ -1,7 +1,6 @@
 //! The few facts of a claim that decisions depend on: who owns it, whether it can be used, how it
 //! differs from its template today, and whether its data are still somewhere.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -73,17 +72,17 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// The claim's name and its view now. The claims of the `placed` ordinals are in use, so their data are
-    /// somewhere.
+    /// The claim's name and its view now. The claims of the `placed` ordinals, lowest first, are in use, so their
+    /// data are somewhere.
     pub(super) fn now(
         self,
         claim: &PersistentVolumeClaim,
         observed: &Observed<'_>,
-        placed: &BTreeSet<Ordinal>,
+        placed: &[Ordinal],
         reach: &mut Reach<'_>,
     ) -> (String, Arc<ClaimView>) {
         let volume = || claims::volume_name(claim).and_then(|name| observed.volumes.named(name));
-        if placed.contains(&self.ordinal) || volume().is_none_or(|volume| !reach.is_lost(&volume)) {
+        if placed.binary_search(&self.ordinal).is_ok() || volume().is_none_or(|volume| !reach.is_lost(&volume)) {
             return (self.name, self.view);
         }
         (self.name, Arc::new(ClaimView { lost: true, ..ClaimView::clone(&self.view) }))

@@ -29,6 +29,11 @@ impl Memory {
             *self = Self { lens: Some(lens), ..Self::default() };
         }
     }
+
+    /// How many pods of the set there were, or how many claims if they are more.
+    pub fn size(&self) -> usize {
+        self.pods.size().max(self.claims.size())
+    }
 }
 
 /// Everything but the object itself that its view depends on.
@@ -114,6 +119,11 @@ impl<K, V: Clone> Remembered<K, V> {
         }
         seen.into_iter()
     }
+
+    /// How many views there are.
+    fn size(&self) -> usize {
+        self.held.values().filter(|held| held.view.is_some()).count()
+    }
 }
 
 /// Spreads addresses, which are multiples of a power of two. Nobody chooses them to collide.
@@ -156,5 +166,6 @@ mod tests {
         assert_eq!((seen(&[one.clone(), two.clone()]), looks.get()), (vec![20], 2));
         assert_eq!((seen(&[two.clone(), Arc::new(3)]), looks.get()), (vec![20, 30], 3));
         assert_eq!(Arc::strong_count(&one), 1, "it is not held any more");
+        assert_eq!(remembered.size(), 2);
     }
 }

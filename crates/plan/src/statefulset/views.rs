@@ -227,11 +227,12 @@ impl View {
         let preparing = preparing_nodes(observed);
         memory.look_through(Lens::of(set, &view, observed, &preparing));
         let pods = memory.pods.views(observed.pods, |pod| pod_view(set, &view, &preparing, pod).map(Arc::new));
+        let pods: Vec<_> = pods.collect();
         let claims = memory.claims.views(observed.claims, |claim| claim_view(set, &view, observed, claim));
-        let placed = placed(&view, observed);
+        let placed = placed(&pods);
         let mut reach = Reach::of(observed.nodes);
         let claims = claims.map(|(claim, seen)| seen.now(claim, observed, &placed, &mut reach)).collect();
-        let pods = pods.map(|(_, pod)| pod).collect();
+        let pods = pods.into_iter().map(|(_, pod)| pod).collect();
         let revisions = revisions::views(set, observed.revisions);
         let template = revisions::template_view(set, observed.revisions);
         Self { set: view, pods, claims, revisions, template }
@@ -244,14 +245,16 @@ fn preparing_nodes<'a>(observed: &Observed<'a>) -> BTreeSet<&'a str> {
     observed.nodes.iter().filter(|node| statefulset::prepares(node)).filter_map(name).collect()
 }
 
-/// The ordinals whose pod has a node.
-fn placed(view: &SetView, observed: &Observed<'_>) -> BTreeSet<Ordinal> {
-    let has_node = |pod: &&Arc<Pod>| {
+/// The ordinals whose pod has a node, lowest first.
+fn placed(pods: &[(&Arc<Pod>, Arc<PodView>)]) -> Vec<Ordinal> {
+    let has_node = |pod: &Pod| {
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         node.is_some_and(|node| !node.is_empty())
     };
-    let names = observed.pods.iter().filter(has_node).filter_map(|pod| pod.metadata.name.as_deref());
-    names.filter_map(|name| ordinals::ordinal_of(&view.name, name)).collect()
+    let placed = pods.iter().filter(|(pod, _)| has_node(pod));
+    let mut placed: Vec<Ordinal> = placed.filter_map(|(_, view)| view.ordinal).collect();
+    placed.sort_unstable();
+    placed
 }
 
 /// Whether replicas wait for each other.

@@ -17,15 +17,6 @@ use crate::{Event, Limits};
 /// After a commit of more pressing writes than this, the next is of many, too, if it is waited for.
 const CROWD: usize = 4;
 
-/// How a crowd gathers that was there for the last commit, too.
-#[derive(Clone, Copy)]
-struct Gathering {
-    /// It is over when nobody comes for so long,
-    pause: Duration,
-    /// and when it has taken so long.
-    limit: Duration,
-}
-
 /// The line and the log. Whoever needs both locks takes the log's first.
 pub(crate) struct Committer {
     line: Mutex<Line>,
@@ -105,15 +96,15 @@ impl Committer {
 
     /// Commits what waits until the line is closed and empty. Blocks: give it a thread of its own.
     pub(crate) fn run(&self) {
-        let mut crowd = None;
-        while self.wait(crowd) {
+        let mut pause = None;
+        while self.wait(pause) {
             let mut keeper = lock(&self.keeper);
             let writes = self.next(&mut lock(&self.line));
             // A writer may have taken them along meanwhile.
             if !writes.is_empty() {
                 keeper.commit(writes, &self.shared);
             }
-            crowd = keeper.gathering(&self.shared.limits);
+            pause = keeper.pause_of_crowd(&self.shared.limits);
         }
     }
 
@@ -123,9 +114,17 @@ impl Committer {
         self.due.notify_one();
     }
 
-    /// Waits until the line is due, and the crowd has gathered; false when the line is closed and empty.
-    fn wait(&self, crowd: Option<Gathering>) -> bool {
-        let mut line = lock(&self.line);
+    /// Waits until the line is due and, with a `pause`, its crowd has gathered; false when it is closed and empty.
+    fn wait(&self, pause: Option<Duration>) -> bool {
+        let mut line = self.sleep(lock(&self.line));
+        if let Some(pause) = pause {
+            line = self.gather(line, pause);
+        }
+        !line.closed || !line.writes.is_empty()
+    }
+
+    /// Until the line is due or closed.
+    fn sleep<'a>(&self, mut line: MutexGuard<'a, Line>) -> MutexGuard<'a, Line> {
         while line.pressing == 0 && !line.closed {
             let rest = line.patient_until.map(|until| until.saturating_duration_since(Instant::now()));
             if rest == Some(Duration::ZERO) {
@@ -138,14 +137,17 @@ impl Committer {
             };
             line.awaited = false;
         }
-        if let Some(Gathering { pause, limit }) = crowd {
-            let (begun, mut before) = (Instant::now(), 0);
-            while line.pressing > before && !line.closed && begun.elapsed() < limit {
-                before = line.pressing;
-                line = self.pause(line, pause);
-            }
+        line
+    }
+
+    /// Until nobody comes for a `pause`, or it has taken longer than a quick commit.
+    fn gather<'a>(&self, mut line: MutexGuard<'a, Line>, pause: Duration) -> MutexGuard<'a, Line> {
+        let (begun, mut before) = (Instant::now(), 0);
+        while line.pressing > before && !line.closed && begun.elapsed() < self.shared.limits.quick {
+            before = line.pressing;
+            line = self.pause(line, pause);
         }
-        !line.closed || !line.writes.is_empty()
+        line
     }
 
     fn pause<'a>(&self, line: MutexGuard<'a, Line>, time: Duration) -> MutexGuard<'a, Line> {
@@ -192,10 +194,9 @@ impl Line {
 }
 
 impl Keeper {
-    /// How the next commit's writes gather: as a crowd, if the last were one and the disk is quick.
-    fn gathering(&self, limits: &Limits) -> Option<Gathering> {
-        let is_crowd = self.size > CROWD && self.took <= limits.quick;
-        is_crowd.then(|| Gathering { pause: self.took / 2, limit: limits.quick })
+    /// How long the next commit waits for one more of a crowd, if the last was of one and the disk is quick.
+    fn pause_of_crowd(&self, limits: &Limits) -> Option<Duration> {
+        (self.size > CROWD && self.took <= limits.quick).then(|| self.took / 2)
     }
 
     /// Decides `writes`, makes them durable, shows and acknowledges them.

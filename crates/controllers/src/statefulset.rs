@@ -3,12 +3,12 @@
 
 mod batches;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod, PodTemplateSpec};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use stead_client::{Cache, ObjectKey, WorkQueue, reference_to};
 use stead_plan::claims::class_of_claim;
 use stead_plan::ids::Uid;
-use stead_plan::pods::{adopted, released};
+use stead_plan::pods::{adopted, controller_of, released};
 use stead_plan::statefulset::ordinals::{claim_ordinal_of, ordinal_of};
 use stead_plan::statefulset::revisions::RevisionName;
 use stead_plan::statefulset::views::Volumes;
@@ -36,12 +36,14 @@ const REMEMBERED_MIN: usize = 50;
 /// A set of replicas that do not wait for each other, of which there was nothing to do but to count them, rests
 /// so many times as long as that took, and no longer than this: of a burst of them that become ready not each
 /// needs a count of its own.
-const REST_TIMES: u32 = 3;
+const REST_TIMES: u32 = 10;
 const REST_MAX: Duration = Duration::from_millis(100);
 
 /// Works on StatefulSets until `shutdown`.
 pub async fn run(ctx: Context, shutdown: CancellationToken) {
-    let controller = |parts| Controller { parts, memories: Mutex::default() };
+    let told = Told::default();
+    let watch = |ctx: &Context, queue: &WorkQueue<ObjectKey>| watch(ctx, queue, &told);
+    let controller = |parts| Controller { parts, memories: Mutex::default(), told: told.clone() };
     framework::run(ctx, COMPONENT, watch, controller, shutdown).await;
 }
 
@@ -49,6 +51,25 @@ struct Controller {
     parts: Parts,
     /// What the last plans for large sets were made of.
     memories: Mutex<HashMap<ObjectKey, Memory>>,
+    told: Told,
+}
+
+/// The last status that was written of each set: what comes back is no news.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<HashMap<ObjectKey, StatefulSetStatus>>>);
+
+impl Told {
+    fn note(&self, key: &ObjectKey, status: &StatefulSetStatus) {
+        lock(&self.0).insert(key.clone(), status.clone());
+    }
+
+    fn is_of(&self, key: &ObjectKey, set: &StatefulSet) -> bool {
+        lock(&self.0).get(key) == set.status.as_ref()
+    }
+
+    fn forget(&self, key: &ObjectKey) {
+        lock(&self.0).remove(key);
+    }
 }
 
 impl Reconcile for Controller {
@@ -58,6 +79,7 @@ impl Reconcile for Controller {
         own.visible(key, ctx).await?;
         let Some(set) = caches.stateful_sets.get_key(key) else {
             lock(&self.memories).remove(key);
+            self.told.forget(key);
             return Ok(());
         };
         let begun = Instant::now();
@@ -156,7 +178,11 @@ impl Execution<'_> {
         }
         let (undone, outcome) = batches::carry_out(plan, |action| self.act(action)).await;
         if let Some(status) = statefulset::status_after(self.set, plan, &undone) {
-            let put = |set: &mut StatefulSet| set.status = Some(conditions::onto(set.status.as_ref(), status));
+            let put = |set: &mut StatefulSet| {
+                let status = conditions::onto(set.status.as_ref(), status);
+                self.controller.told.note(self.key, &status);
+                set.status = Some(status);
+            };
             self.writer.write_status(self.set.clone(), put).await?;
         }
         outcome
@@ -263,16 +289,34 @@ impl Execution<'_> {
     }
 }
 
-/// Puts the sets that a change concerns on the queue (G1; claims too, unlike Kubernetes, E7 and S1).
-fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>) {
+/// Puts the sets that a change is news to on the queue (G1; claims too, unlike Kubernetes, E7 and S1).
+fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>, told: &Told) {
     let caches = &ctx.caches;
     caches.stateful_sets.on_change({
-        let queue = queue.clone();
-        move |change| queue.add(ObjectKey::of(change.object().as_ref()))
+        let (queue, told) = (queue.clone(), told.clone());
+        move |change| {
+            let key = ObjectKey::of(change.object().as_ref());
+            let sides = change.sides();
+            if !matches!(sides, (Some(before), Some(after)) if statefulset::only_counted(before, after) && told.is_of(&key, after)) {
+                queue.add(key);
+            }
+        }
     });
     caches.pods.on_change({
-        let queue = queue.clone();
-        move |change| states(&change).for_each(|pod| enqueue_pod(&queue, &pod.metadata))
+        let (queue, sets, nodes) = (queue.clone(), caches.stateful_sets.clone(), caches.nodes.clone());
+        move |change| {
+            let prepares = |node: &str| nodes.get("", node).is_some_and(|node| statefulset::prepares(&node));
+            let is_same = |set: &StatefulSet| match change.sides() {
+                (Some(before), Some(after)) => statefulset::sees_same_pod(set, prepares, before, after),
+                _ => false,
+            };
+            let concerned: BTreeSet<_> = states(&change).flat_map(|pod| sets_of_pod(&pod.metadata)).collect();
+            for key in concerned {
+                if !sets.get_key(&key).is_some_and(|set| is_same(&set)) {
+                    queue.add(key);
+                }
+            }
+        }
     });
     caches.controller_revisions.on_change({
         let queue = queue.clone();
@@ -288,15 +332,22 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>) {
             {
                 let node = change.object().metadata.name.clone();
                 let of_node = |pod: &&Arc<Pod>| pod.spec.as_ref().and_then(|spec| spec.node_name.clone()) == node;
-                pods.list().iter().filter(of_node).for_each(|pod| enqueue_pod(&queue, &pod.metadata));
+                let pods = pods.list();
+                pods.iter().filter(of_node).flat_map(|pod| sets_of_pod(&pod.metadata)).for_each(|key| queue.add(key));
             }
         }
     });
     caches.claims.on_change({
-        let (queue, sets) = (queue.clone(), caches.stateful_sets.clone());
+        let (queue, sets, classes) = (queue.clone(), caches.stateful_sets.clone(), caches.storage_classes.clone());
         move |change| {
-            if !matches!(change.sides(), (Some(before), Some(after)) if statefulset::is_same_claim(before, after)) {
-                enqueue_claim(&queue, &sets, change.object());
+            for set in sets_of_claim(&sets, change.object()) {
+                let is_same = match change.sides() {
+                    (Some(before), Some(after)) => statefulset::sees_same_claim(&set, &classes.list(), before, after),
+                    _ => false,
+                };
+                if !is_same {
+                    queue.add(ObjectKey::of(set.as_ref()));
+                }
             }
         }
     });
@@ -309,7 +360,9 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>) {
             if grows(before) != grows(after) {
                 let class = change.object().metadata.name.clone().unwrap_or_default();
                 let of_class = |claim: &&Arc<PersistentVolumeClaim>| class_of_claim(claim) == class;
-                claims.list().iter().filter(of_class).for_each(|claim| enqueue_claim(&queue, &sets, claim));
+                let claims = claims.list();
+                let sets = claims.iter().filter(of_class).flat_map(|claim| sets_of_claim(&sets, claim));
+                sets.for_each(|set| queue.add(ObjectKey::of(set.as_ref())));
             }
         }
     });
@@ -317,24 +370,23 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>) {
 
 /// The set that owns the pod, and the one whose name the pod's name is made of: it may want to adopt
 /// the pod, or wait for the name.
-fn enqueue_pod(queue: &WorkQueue<ObjectKey>, meta: &ObjectMeta) {
-    enqueue_owner(queue, statefulset::KIND, meta);
+fn sets_of_pod(meta: &ObjectMeta) -> impl Iterator<Item = ObjectKey> {
     let name = meta.name.as_deref().unwrap_or_default();
-    let Some((set, _)) = name.rsplit_once('-') else { return };
-    if ordinal_of(set, name).is_some() {
-        queue.add(ObjectKey::new(meta.namespace.clone().unwrap_or_default(), set));
-    }
+    let namesake = name.rsplit_once('-').map(|(set, _)| set).filter(|set| ordinal_of(set, name).is_some());
+    let owner = controller_of(meta).filter(|owner| owner.kind == statefulset::KIND).map(|owner| owner.name.as_str());
+    let key = |set: &str| ObjectKey::new(meta.namespace.clone().unwrap_or_default(), set);
+    [owner.map(key), namesake.map(key)].into_iter().flatten()
 }
 
 /// The sets one of whose templates the claim may come from.
-fn enqueue_claim(queue: &WorkQueue<ObjectKey>, sets: &Cache<StatefulSet>, claim: &PersistentVolumeClaim) {
-    let (Some(namespace), Some(name)) = (&claim.metadata.namespace, &claim.metadata.name) else { return };
-    for set in sets.list_in(namespace) {
+fn sets_of_claim(sets: &Cache<StatefulSet>, claim: &PersistentVolumeClaim) -> Vec<Arc<StatefulSet>> {
+    let (Some(namespace), Some(name)) = (&claim.metadata.namespace, &claim.metadata.name) else { return Vec::new() };
+    let mut sets = sets.list_in(namespace);
+    sets.retain(|set| {
         let set_name = set.metadata.name.as_deref().unwrap_or_default();
         let templates = set.spec.iter().flat_map(|spec| spec.volume_claim_templates.iter().flatten());
         let names = templates.filter_map(|template| template.metadata.name.as_deref());
-        if names.into_iter().any(|template| claim_ordinal_of(template, set_name, name).is_some()) {
-            queue.add(ObjectKey::of(set.as_ref()));
-        }
-    }
+        names.into_iter().any(|template| claim_ordinal_of(template, set_name, name).is_some())
+    });
+    sets
 }

@@ -7,6 +7,7 @@
 
 mod actions;
 mod adopt;
+mod claim_list;
 mod claim_views;
 mod claims;
 pub mod conditions;
@@ -15,6 +16,7 @@ pub mod explain;
 mod growth;
 pub mod lint;
 mod memory;
+mod news;
 pub mod ordinals;
 mod pause;
 mod preparing;
@@ -35,8 +37,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 
 pub use actions::{Action, ClaimKeeper, Plan, Removal, Rule, Wait};
-pub use claim_views::is_same_claim;
 pub use memory::Memory;
+pub use news::{only_counted, sees_same_claim, sees_same_pod};
 pub use preparing::{Preparation, Terms, prepares};
 pub use undone::Undone;
 pub use views::{Observed, View};
@@ -117,7 +119,7 @@ pub fn decide(view: &View, now: Timestamp) -> Plan {
         draft.wake(at);
     }
     let conditions = if view.set.deleting { Vec::new() } else { conditions::all(&stage, &progress, &mut draft) };
-    let found = status::count(&stage, &Draft::default());
+    let found = if draft.deletes_pods() { status::count(&stage, &Draft::default()) } else { status.clone() };
     Plan { found, ..draft.finish(status, conditions) }
 }
 

@@ -446,6 +446,11 @@ impl Draft {
         self.bookkeeping.iter().any(|action| matches!(action, Action::AdoptPod(_)))
     }
 
+    /// Whether this draft deletes any pod.
+    pub(super) fn deletes_pods(&self) -> bool {
+        !self.doomed.is_empty()
+    }
+
     /// Whether this draft deletes the pod.
     pub(super) fn is_doomed(&self, pod: &Target) -> bool {
         self.doomed.contains(pod)

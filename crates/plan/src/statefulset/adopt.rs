@@ -27,7 +27,7 @@ impl<'a> Claimed<'a> {
 
 /// Sorts the observed pods, adopting and releasing on the way.
 pub(super) fn claim<'a>(view: &'a View, draft: &mut Draft) -> Claimed<'a> {
-    let mut claimed = Claimed::default();
+    let (mut in_range, mut condemned, mut taken) = (Vec::new(), Vec::new(), BTreeSet::new());
     for pod in &view.pods {
         let belongs = match pod.owner {
             Owner::This => keep(view, pod, draft),
@@ -36,14 +36,15 @@ pub(super) fn claim<'a>(view: &'a View, draft: &mut Draft) -> Claimed<'a> {
         };
         let Some(ordinal) = pod.ordinal else { continue };
         if !belongs {
-            claimed.taken.insert(ordinal);
+            taken.insert(ordinal);
         } else if view.set.range.contains(ordinal) {
-            claimed.in_range.insert(ordinal, pod);
+            in_range.push((ordinal, pod.as_ref()));
         } else {
-            claimed.condemned.insert(ordinal, pod);
+            condemned.push((ordinal, pod.as_ref()));
         }
     }
-    claimed
+    // Made whole at once: quicker than one by one, in whatever order they come.
+    Claimed { in_range: in_range.into_iter().collect(), condemned: condemned.into_iter().collect(), taken }
 }
 
 /// Whether the pod is nobody's and may become the set's.

@@ -9,7 +9,8 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use stead_api::amount::Amount;
 
-use super::ordinals::{self, Ordinal};
+use super::claim_list::Place;
+use super::ordinals::{self, Ordinal, Range};
 use super::reach::Reach;
 use super::views::{Observed, SetView};
 use super::wishes::RESET_GENERATION;
@@ -66,26 +67,28 @@ pub struct ClaimView {
 /// What can be said of a claim whatever becomes of nodes and volumes.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
-    name: String,
-    ordinal: Ordinal,
-    view: Arc<ClaimView>,
+    place: Place,
+    pub(super) view: Arc<ClaimView>,
 }
 
 impl Seen {
-    /// The claim's name and its view now. The claims of the `placed` ordinals, lowest first, are in use, so their
-    /// data are somewhere.
+    /// The claim's view now. Whether its data are still somewhere is asked where a replica of the set has to
+    /// find a node with them: one that is wanted and not among the `placed` ones, lowest first.
     pub(super) fn now(
         self,
         claim: &PersistentVolumeClaim,
         observed: &Observed<'_>,
+        wanted: &Range,
         placed: &[Ordinal],
         reach: &mut Reach<'_>,
-    ) -> (String, Arc<ClaimView>) {
+    ) -> (Place, Arc<ClaimView>) {
+        let ordinal = self.place.ordinal;
         let volume = || claims::volume_name(claim).and_then(|name| observed.volumes.named(name));
-        if placed.binary_search(&self.ordinal).is_ok() || volume().is_none_or(|volume| !reach.is_lost(&volume)) {
-            return (self.name, self.view);
+        let matters = wanted.contains(ordinal) && placed.binary_search(&ordinal).is_err();
+        if !matters || volume().is_none_or(|volume| !reach.is_lost(&volume)) {
+            return (self.place, self.view);
         }
-        (self.name, Arc::new(ClaimView { lost: true, ..ClaimView::clone(&self.view) }))
+        (self.place, Arc::new(ClaimView { lost: true, ..ClaimView::clone(&self.view) }))
     }
 }
 
@@ -96,14 +99,14 @@ pub(super) fn claim_view(
     observed: &Observed<'_>,
     claim: &PersistentVolumeClaim,
 ) -> Option<Seen> {
-    let name = claim.metadata.name.clone().unwrap_or_default();
-    let (template, ordinal) = view.claim_templates.iter().find_map(|template| {
-        ordinals::claim_ordinal_of(template, &view.name, &name).map(|ordinal| (template, ordinal))
+    let name = claim.metadata.name.as_deref().unwrap_or_default();
+    let place = view.claim_templates.iter().enumerate().find_map(|(template, called)| {
+        ordinals::claim_ordinal_of(called, &view.name, name).map(|ordinal| Place { ordinal, template })
     })?;
-    let templates = set.spec.iter().flat_map(|spec| spec.volume_claim_templates.iter().flatten());
-    let asked = templates.into_iter().find(|asked| asked.metadata.name.as_ref() == Some(template))?;
+    let asked = set.spec.as_ref()?.volume_claim_templates.as_ref()?.get(place.template)?;
     let owners = claim.metadata.owner_references.iter().flatten();
-    let owners = owners.map(|owner| (claim_owner(view, ordinal, owner), owner.controller == Some(true))).collect();
+    let owners =
+        owners.map(|owner| (claim_owner(view, place.ordinal, owner), owner.controller == Some(true))).collect();
     let deleted = claim.metadata.deletion_timestamp.as_ref().map(|time| time.0);
     let (size, differences) = compared(observed, claim, asked);
     let view = ClaimView {
@@ -116,20 +119,7 @@ pub(super) fn claim_view(
         differences,
         lost: false,
     };
-    Some(Seen { name, ordinal, view: Arc::new(view) })
-}
-
-/// Whether no set decides otherwise because `before` became `after`: what the binder notes on a claim until it
-/// is bound, and the state it shows, are nothing to the set.
-pub fn is_same_claim(before: &PersistentVolumeClaim, after: &PersistentVolumeClaim) -> bool {
-    fn facts(claim: &PersistentVolumeClaim) -> impl PartialEq + '_ {
-        let meta = &claim.metadata;
-        let reset = meta.annotations.as_ref().and_then(|own| own.get(RESET_GENERATION));
-        let is_growing = claim.spec.as_ref().and_then(request).is_some_and(|has| is_growing(claim, has));
-        let owners = meta.owner_references.as_deref().unwrap_or_default();
-        (&meta.uid, &meta.deletion_timestamp, owners, reset, &claim.spec, claims::is_bound(claim), is_growing)
-    }
-    facts(before) == facts(after)
+    Some(Seen { place, view: Arc::new(view) })
 }
 
 /// What `owner` on a claim of `ordinal` refers to.
@@ -242,43 +232,6 @@ mod tests {
             ("v2", "Pod", "web-1"),
         ] {
             assert_eq!(owner(version, kind, name, "set-1"), ClaimOwner::Foreign, "{version} {kind} {name}");
-        }
-    }
-
-    #[test]
-    fn what_the_binder_notes_on_a_claim_is_nothing_to_its_set_and_the_rest_is() {
-        let claim = |change: Value| -> PersistentVolumeClaim {
-            let mut claim = json!({
-                "metadata": {"name": "data-web-0", "uid": "c", "resourceVersion": "7", "annotations": {}},
-                "spec": {"resources": {"requests": {"storage": "1Gi"}}},
-                "status": {"phase": "Pending"},
-            });
-            for (path, value) in change.as_object().expect("changes by their path") {
-                *claim.pointer_mut(path).expect("such a field") = value.clone();
-            }
-            read(claim)
-        };
-        let annotated = |key: &str, value: &str| json!({"/metadata/annotations": {key: value}});
-        let before = claim(json!({}));
-        for same in [
-            json!({}),
-            json!({"/metadata/resourceVersion": "8"}),
-            annotated("volume.kubernetes.io/selected-node", "n"),
-            json!({"/status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}),
-        ] {
-            assert!(is_same_claim(&before, &claim(same.clone())), "{same}");
-        }
-        for other in [
-            json!({"/metadata/uid": "d"}),
-            annotated(RESET_GENERATION, "1"),
-            json!({"/metadata": {"uid": "c", "deletionTimestamp": "2026-01-01T00:00:00Z"}}),
-            json!({"/metadata": {"uid": "c", "ownerReferences": [
-                {"apiVersion": "v1", "kind": "Pod", "name": "web-0", "uid": "p"}]}}),
-            json!({"/spec": {"resources": {"requests": {"storage": "2Gi"}}}}),
-            json!({"/spec": {"volumeName": "v", "resources": {"requests": {"storage": "1Gi"}}}}),
-            json!({"/status": {"capacity": {"storage": "512Mi"}}}),
-        ] {
-            assert!(!is_same_claim(&before, &claim(other.clone())), "{other}");
         }
     }
 

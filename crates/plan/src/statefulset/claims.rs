@@ -6,9 +6,8 @@
 //! says by now and also when that owner was an older set of this name. The collector would take it
 //! away under the new pod (F7).
 
-use std::sync::Arc;
-
 use super::actions::{Action, ClaimKeeper, Draft, Rule};
+use super::claim_list::Place;
 use super::events;
 use super::ordinals::{Ordinal, claim_name, pod_name};
 use super::reset;
@@ -53,10 +52,12 @@ pub(super) fn ensure(view: &View, ordinal: Ordinal, draft: &mut Draft) -> bool {
     for claim in existing(view, ordinal).filter(|claim| claim.lost) {
         draft.wait(&claim.target.name, Rule::VolumeLost);
     }
-    for template in &view.set.claim_templates {
-        let name = claim_name(template, &view.set.name, ordinal);
-        if !view.claims.contains_key(&name) {
-            draft.claims.push(Action::CreateClaim { name, template: template.clone(), ordinal });
+    for (template, called) in view.set.claim_templates.iter().enumerate() {
+        // Nothing keeps two templates from having the same name: then there is one claim, of the first.
+        let is_first = !view.set.claim_templates.iter().take(template).any(|earlier| earlier == called);
+        if is_first && !view.claims.has(Place { ordinal, template }) {
+            let name = claim_name(called, &view.set.name, ordinal);
+            draft.claims.push(Action::CreateClaim { name, template: called.clone(), ordinal });
         }
     }
     true
@@ -88,8 +89,7 @@ pub(super) fn first_keeper(set: &SetView) -> ClaimKeeper {
 }
 
 pub(super) fn existing(view: &View, ordinal: Ordinal) -> impl Iterator<Item = &ClaimView> {
-    let names = view.set.claim_templates.iter().map(move |template| claim_name(template, &view.set.name, ordinal));
-    names.filter_map(|name| view.claims.get(&name).map(Arc::as_ref))
+    view.claims.of(ordinal)
 }
 
 /// The table of section F.

@@ -165,7 +165,7 @@ fn blocked(stage: &Stage<'_>, draft: &mut Draft) -> Condition {
 fn claims_match(stage: &Stage<'_>) -> Condition {
     let (mut differing, mut growing) = (Vec::new(), Vec::new());
     let is_odd = |claim: &ClaimView| claim.size != Size::Settled || !claim.differences.is_empty();
-    let any_odd = stage.view.claims.values().any(|claim| is_odd(claim));
+    let any_odd = stage.view.claims.iter().any(is_odd);
     for ordinal in stage.view.set.range.ascending().take_while(|_| any_odd) {
         for claim in existing(stage.view, ordinal) {
             let name = &claim.target.name;

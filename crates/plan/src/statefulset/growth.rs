@@ -12,7 +12,7 @@ use super::views::{ClaimView, Size};
 /// Lets the claims of the next replica ask for what their templates ask for.
 pub(super) fn grow(stage: &Stage<'_>, draft: &mut Draft) {
     let settled = |size: &Size| *size == Size::Settled;
-    if stage.view.set.wishes.paused || stage.view.claims.values().all(|claim| settled(&claim.size)) {
+    if stage.view.set.wishes.paused || stage.view.claims.iter().all(|claim| settled(&claim.size)) {
         return;
     }
     let order = rollout_order(stage);

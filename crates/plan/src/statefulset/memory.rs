@@ -6,11 +6,14 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use serde_json::Value;
+
 use super::claim_views::Seen;
+use super::revisions;
 use super::views::{Observed, PodView, SetView};
 use crate::ids::Uid;
 
@@ -18,6 +21,8 @@ use crate::ids::Uid;
 #[derive(Debug, Default)]
 pub struct Memory {
     lens: Option<Lens>,
+    /// A template, and the data of a revision of it.
+    data: Option<(PodTemplateSpec, Arc<Value>)>,
     pub(super) pods: Remembered<Pod, Arc<PodView>>,
     pub(super) claims: Remembered<PersistentVolumeClaim, Seen>,
 }
@@ -28,6 +33,17 @@ impl Memory {
         if self.lens.as_ref() != Some(&lens) {
             *self = Self { lens: Some(lens), ..Self::default() };
         }
+    }
+
+    /// The data of a revision of the set's template.
+    pub(super) fn data_of(&mut self, set: &StatefulSet) -> Arc<Value> {
+        let template = set.spec.as_ref().map(|spec| &spec.template);
+        if let Some((_, data)) = self.data.as_ref().filter(|(known, _)| Some(known) == template) {
+            return Arc::clone(data);
+        }
+        let data = Arc::new(revisions::data_of(set));
+        self.data = template.map(|template| (template.clone(), Arc::clone(&data)));
+        data
     }
 
     /// How many pods of the set there were, or how many claims if they are more.

@@ -196,8 +196,7 @@ pub(super) fn truncate(view: &View, resolved: &Resolved, draft: &mut Draft) {
 }
 
 /// The revisions that are the set's or could become it, oldest first (H4).
-pub(super) fn views(set: &StatefulSet, observed: &[Arc<ControllerRevision>]) -> Vec<RevisionView> {
-    let data = data_of(set);
+pub(super) fn views(set: &StatefulSet, data: &Value, observed: &[Arc<ControllerRevision>]) -> Vec<RevisionView> {
     let mut listed: Vec<&ControllerRevision> =
         observed.iter().map(Arc::as_ref).filter(|revision| is_candidate(set, revision)).collect();
     let created = |revision: &ControllerRevision| revision.metadata.creation_timestamp.as_ref().map(|time| time.0);
@@ -209,7 +208,7 @@ pub(super) fn views(set: &StatefulSet, observed: &[Arc<ControllerRevision>]) -> 
         orphan: pods::controller_of(&revision.metadata).is_none(),
         number: revision.revision,
         made: created(revision),
-        likeness: if has_data(revision, &data) {
+        likeness: if has_data(revision, data) {
             Likeness::Equal
         } else if Some(index) == last && means_the_template_of(revision, set) {
             Likeness::Alike
@@ -221,21 +220,21 @@ pub(super) fn views(set: &StatefulSet, observed: &[Arc<ControllerRevision>]) -> 
 }
 
 /// The set's template as the revision it would be written down as (H3, H7).
-pub(super) fn template_view(set: &StatefulSet, observed: &[Arc<ControllerRevision>]) -> TemplateView {
-    let data = data_of(set);
+pub(super) fn template_view(set: &StatefulSet, data: &Value, observed: &[Arc<ControllerRevision>]) -> TemplateView {
     let name = set.metadata.name.as_deref().unwrap_or_default();
     let stored = set.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0);
-    let hash = hash_of(&data, stored);
+    let hash = hash_of(data, stored);
     let mut collisions = stored;
+    let mut candidate = revision_name(name, &hash);
     loop {
-        let candidate = revision_name(name, &hash_of(&data, collisions));
         let namesake = observed.iter().find(|revision| revision.metadata.name.as_deref() == Some(&candidate.0));
-        let exists = namesake.is_some_and(|revision| has_data(revision, &data));
+        let exists = namesake.is_some_and(|revision| has_data(revision, data));
         let taken = namesake.is_some() && !exists;
         if !taken || collisions - stored >= COLLISIONS_MAX {
             return TemplateView { name: candidate, hash, collisions, exists };
         }
         collisions = collisions.saturating_add(1);
+        candidate = revision_name(name, &hash_of(data, collisions));
     }
 }
 

@@ -17,12 +17,7 @@ use super::views::PodView;
 /// The status as the plan will have left things.
 pub(super) fn count(stage: &Stage<'_>, draft: &Draft) -> StatefulSetStatus {
     let set = &stage.view.set;
-    let counted = |wanted: &dyn Fn(&PodView) -> bool| total(stage.claimed.all().filter(|pod| wanted(pod)).count());
-    let staying = |pod: &PodView| !pod.terminating && !draft.is_doomed(&pod.target);
-    let replicas = counted(&|_| true);
-    let ready = counted(&PodView::running_ready);
-    let updated = counted(&|pod| staying(pod) && stage.resolved.is_update(pod));
-    let mut current = counted(&|pod| staying(pod) && stage.resolved.is_current(pod));
+    let Tally { replicas, ready, available, updated, mut current } = Tally::of(stage, draft);
     let mut current_revision = &stage.resolved.current;
     let complete = [updated, ready, replicas].iter().all(|count| *count == set.range.replicas);
     if complete && may_complete(stage, draft) {
@@ -33,13 +28,41 @@ pub(super) fn count(stage: &Stage<'_>, draft: &Draft) -> StatefulSetStatus {
         observed_generation: Some(set.generation),
         replicas,
         ready_replicas: some_if_positive(ready),
-        available_replicas: Some(counted(&|pod| pod.available(set.min_ready_s, stage.now))),
+        available_replicas: Some(available),
         current_replicas: some_if_positive(current),
         updated_replicas: some_if_positive(updated),
         current_revision: Some(current_revision.0.clone()),
         update_revision: Some(stage.resolved.update.0.clone()),
         collision_count: Some(stage.resolved.collisions),
         conditions: None,
+    }
+}
+
+/// How many pods of the set there are, and how many of them are what.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    replicas: i32,
+    ready: i32,
+    available: i32,
+    /// At the update revision, and not on their way out.
+    updated: i32,
+    /// The same at the current one.
+    current: i32,
+}
+
+impl Tally {
+    fn of(stage: &Stage<'_>, draft: &Draft) -> Self {
+        let min_ready_s = stage.view.set.min_ready_s;
+        let mut tally = Self::default();
+        for pod in stage.claimed.all() {
+            let stays = !pod.terminating && !draft.is_doomed(&pod.target);
+            tally.replicas += 1;
+            tally.ready += i32::from(pod.running_ready());
+            tally.available += i32::from(pod.available(min_ready_s, stage.now));
+            tally.updated += i32::from(stays && stage.resolved.is_update(pod));
+            tally.current += i32::from(stays && stage.resolved.is_current(pod));
+        }
+        tally
     }
 }
 
@@ -84,10 +107,6 @@ pub(super) fn is_news(set: &StatefulSet, status: &StatefulSetStatus) -> bool {
     stored.observed_generation < status.observed_generation
         || comparable(stored) != comparable(status)
         || stored.conditions.as_deref().unwrap_or_default() != status.conditions.as_deref().unwrap_or_default()
-}
-
-fn total(count: usize) -> i32 {
-    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 /// Zero counts other than replicas and availableReplicas are left out on the wire (A9).

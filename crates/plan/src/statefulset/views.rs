@@ -2,7 +2,7 @@
 //! decisions depend on, taken from the wire types in this one place. Everything here is ordinary
 //! data that can be compared and hashed, so that states can be enumerated.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, 
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+pub use super::claim_list::ClaimList;
 use super::claim_views::claim_view;
 pub use super::claim_views::{ClaimOwner, ClaimView, Size};
 use super::conditions::StoredProgress;
@@ -206,8 +207,8 @@ pub struct View {
     pub set: SetView,
     /// Pods that are the set's, could become it, or stand on a name it needs.
     pub pods: Vec<Arc<PodView>>,
-    /// Existing claims of the set by name.
-    pub claims: BTreeMap<String, Arc<ClaimView>>,
+    /// Existing claims of the set.
+    pub claims: ClaimList,
     /// Revisions that are the set's or could become it, oldest first (H4).
     pub revisions: Vec<RevisionView>,
     /// The set's template as a revision.
@@ -231,10 +232,11 @@ impl View {
         let claims = memory.claims.views(observed.claims, |claim| claim_view(set, &view, observed, claim));
         let placed = placed(&pods);
         let mut reach = Reach::of(observed.nodes);
-        let claims = claims.map(|(claim, seen)| seen.now(claim, observed, &placed, &mut reach)).collect();
+        let claims = claims.map(|(claim, seen)| seen.now(claim, observed, &view.range, &placed, &mut reach)).collect();
         let pods = pods.into_iter().map(|(_, pod)| pod).collect();
-        let revisions = revisions::views(set, observed.revisions);
-        let template = revisions::template_view(set, observed.revisions);
+        let data = memory.data_of(set);
+        let revisions = revisions::views(set, &data, observed.revisions);
+        let template = revisions::template_view(set, &data, observed.revisions);
         Self { set: view, pods, claims, revisions, template }
     }
 }
@@ -328,7 +330,7 @@ fn claim_templates(spec: &StatefulSetSpec) -> Vec<String> {
     templates.map(|template| template.metadata.name.clone().unwrap_or_default()).collect()
 }
 
-fn pod_view(set: &StatefulSet, view: &SetView, preparing: &BTreeSet<&str>, pod: &Pod) -> Option<PodView> {
+pub(super) fn pod_view(set: &StatefulSet, view: &SetView, preparing: &BTreeSet<&str>, pod: &Pod) -> Option<PodView> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let ordinal = ordinals::ordinal_of(&view.name, name);
     let owner = owner_of(&pod.metadata, &view.uid);

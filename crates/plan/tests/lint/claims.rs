@@ -16,13 +16,15 @@ fn keeping_what(when_scaled: &str, when_deleted: &str, mut set: StatefulSet) -> 
 }
 
 fn claim<'a>(view: &'a mut View, name: &str) -> &'a mut ClaimView {
-    std::sync::Arc::make_mut(view.claims.get_mut(name).expect("the claim is seen"))
+    view.claims.named_mut(name).expect("the claim is seen")
 }
 
 #[test]
 fn a_claim_goes_only_for_a_reset_and_after_its_pod() {
-    let goes =
-        |view: &View| Action::DeleteClaim { target: view.claims["data-web-0"].target.clone(), ordinal: Ordinal(0) };
+    let goes = |view: &View| Action::DeleteClaim {
+        target: view.claims.named("data-web-0").expect("it is seen").target.clone(),
+        ordinal: Ordinal(0),
+    };
     let laws = also(&World::running(1), goes);
     assert!(laws.contains(&Law::Reason) && laws.contains(&Law::ClaimsFirst), "{laws:?}");
     let mut world = World::running(1);
@@ -103,7 +105,7 @@ fn claims_go_with_the_pods_they_are_to_go_with() {
     let laws = blurred(&world, |view, _| strange(claim(view, "data-web-1")));
     assert!(laws.contains(&Law::ClaimOwners), "{laws:?}");
     let owns = |view: &View| Action::OwnClaim {
-        target: view.claims["data-web-0"].target.clone(),
+        target: view.claims.named("data-web-0").expect("it is seen").target.clone(),
         ordinal: Ordinal(0),
         owner: ClaimKeeper::Set,
     };
@@ -128,7 +130,7 @@ fn a_claim_that_is_not_known_exactly_does_not_go() {
     world.pods.clear();
     let laws = blurred(&world, |view, plan| {
         claim(view, "data-web-0").target.uid = Uid::default();
-        let target = view.claims["data-web-0"].target.clone();
+        let target = view.claims.named("data-web-0").expect("it is seen").target.clone();
         plan.batches = vec![vec![Action::DeleteClaim { target, ordinal: Ordinal(0) }]];
     });
     assert_eq!(laws, [Law::Exact]);
@@ -137,7 +139,8 @@ fn a_claim_that_is_not_known_exactly_does_not_go() {
 /// The laws broken when the claim `data-web-1` of a set is given to the pod at `heir` of those that are seen.
 fn given_to(world: &World, heir: usize) -> Vec<Law> {
     broken(world, |view, plan| {
-        let (uid, given) = (view.pods[heir].target.uid.clone(), view.claims["data-web-1"].target.clone());
+        let (uid, given) =
+            (view.pods[heir].target.uid.clone(), view.claims.named("data-web-1").expect("it is seen").target.clone());
         for action in plan.batches.iter_mut().flatten() {
             match action {
                 Action::OwnClaim { target, owner, .. } if *target == given => *owner = ClaimKeeper::Pod(uid.clone()),

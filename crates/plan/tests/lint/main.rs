@@ -192,7 +192,7 @@ fn a_pod_is_made_at_the_revision_of_its_ordinal() {
 #[test]
 fn claims_are_owned_as_the_policy_says() {
     let laws = broken(&World::running(1), |view, plan| {
-        let claim = view.claims["data-web-0"].target.clone();
+        let claim = view.claims.named("data-web-0").expect("it is seen").target.clone();
         let owner = ClaimKeeper::Set;
         plan.batches.push(vec![Action::OwnClaim { target: claim, ordinal: Ordinal(0), owner }]);
     });

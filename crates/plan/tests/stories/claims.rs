@@ -200,3 +200,15 @@ fn a_pod_stays_until_its_claim_does_not_go_with_it_any_more() {
         replace web-0@b (outdated)
     "#]]);
 }
+
+#[test]
+fn two_templates_of_one_name_make_one_claim() {
+    let mut set = web(1);
+    let templates = set.spec.get_or_insert_default().volume_claim_templates.get_or_insert_default();
+    templates.extend_from_within(..);
+    let mut world = World::new(set);
+    world.run();
+    world.told(expect![[r#"
+        create web-0@a
+    "#]]);
+}

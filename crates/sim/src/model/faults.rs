@@ -160,8 +160,8 @@ pub(crate) const ALL: &[Fault] = &[
             _ => None,
         };
         let resets: Vec<Ordinal> = plan.actions().filter_map(gone).collect();
-        let claims = view.claims.iter().filter_map(|(name, claim)| {
-            let ordinal = resets.iter().find(|ordinal| name.ends_with(&format!("-{ordinal}")))?;
+        let claims = view.claims.iter().filter_map(|claim| {
+            let ordinal = resets.iter().find(|ordinal| claim.target.name.ends_with(&format!("-{ordinal}")))?;
             Some(Action::DeleteClaim { target: claim.target.clone(), ordinal: *ordinal })
         });
         let claims: Vec<Action> = claims.collect();

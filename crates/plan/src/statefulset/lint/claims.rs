@@ -1,7 +1,5 @@
 //! The laws of claims: there before the pod, usable, and owned as the retention policy says.
 
-use std::sync::Arc;
-
 use super::facts::Facts;
 use super::{Flaws, Law};
 use crate::ids::{Target, Uid};
@@ -49,7 +47,7 @@ pub(super) fn check(facts: &Facts<'_>, flaws: &mut Flaws) {
 
 /// A claim goes only because somebody asked for it, once per generation, and after its pod (I3).
 fn reset(facts: &Facts<'_>, target: &Target, ordinal: Ordinal, flaws: &mut Flaws) {
-    let seen = facts.view.claims.get(&target.name).filter(|claim| claim.target == *target);
+    let seen = facts.view.claims.named(&target.name).filter(|claim| claim.target == *target);
     flaws.check(seen.is_some() && super::books::is_exact(target), Law::Exact, || format!("claim {target:?}"));
     let asked = facts.view.set.wishes.resets.get(&ordinal);
     let due = asked.is_some() && seen.is_some_and(|claim| claim.reset.as_ref() != asked);
@@ -62,7 +60,7 @@ fn reset(facts: &Facts<'_>, target: &Target, ordinal: Ordinal, flaws: &mut Flaws
 fn at_hand(facts: &Facts<'_>, name: &str, flaws: &mut Flaws) {
     let made =
         facts.plan.actions().any(|action| matches!(action, Action::CreateClaim { name: made, .. } if made == name));
-    let Some(claim) = facts.view.claims.get(name) else {
+    let Some(claim) = facts.view.claims.named(name) else {
         flaws.check(made, Law::ClaimsFirst, || format!("{name} is missing"));
         return;
     };
@@ -76,7 +74,7 @@ fn made(facts: &Facts<'_>, name: &str, template: &str, ordinal: Ordinal, flaws: 
     let named = set.claim_templates.iter().any(|known| known == template)
         && claim_ordinal_of(template, &set.name, name) == Some(ordinal);
     flaws.check(named, Law::Wanted, || format!("{name} is no claim of {template} for {ordinal}"));
-    flaws.check(!facts.view.claims.contains_key(name), Law::Wanted, || format!("{name} is there already"));
+    flaws.check(facts.view.claims.named(name).is_none(), Law::Wanted, || format!("{name} is there already"));
     let pending = facts.replica(ordinal).is_some_and(|pod| pod.phase == Phase::Pending && !pod.terminating);
     let needed = set.range.contains(ordinal) && (facts.creates(ordinal) || pending);
     flaws.check(needed, Law::Wanted, || format!("nothing needs {name}"));
@@ -84,7 +82,7 @@ fn made(facts: &Facts<'_>, name: &str, template: &str, ordinal: Ordinal, flaws: 
 
 fn owned(facts: &Facts<'_>, target: &Target, ordinal: Ordinal, owner: &ClaimKeeper, flaws: &mut Flaws) {
     let set = &facts.view.set;
-    let claim = facts.view.claims.get(&target.name).filter(|claim| claim.target == *target);
+    let claim = facts.view.claims.named(&target.name).filter(|claim| claim.target == *target);
     let Some(claim) = claim.filter(|_| super::books::is_exact(target)) else {
         flaws.add(Law::Exact, format!("claim {target:?}"));
         return;
@@ -138,7 +136,7 @@ fn kept(facts: &Facts<'_>, uid: &Uid, ordinal: Ordinal, flaws: &mut Flaws) {
 fn claims_of<'a>(facts: &Facts<'a>, ordinal: Ordinal) -> impl Iterator<Item = &'a ClaimView> {
     let view = facts.view;
     let names = view.set.claim_templates.iter().map(move |template| claim_name(template, &view.set.name, ordinal));
-    names.filter_map(|name| view.claims.get(&name).map(Arc::as_ref))
+    names.filter_map(|name| view.claims.named(&name))
 }
 
 /// Whose a claim is by the table of section F.

@@ -32,7 +32,7 @@ fn is_true(facts: &Facts<'_>, wait: &Wait) -> bool {
     let pod = facts.view.pods.iter().map(AsRef::as_ref).find(|pod: &&PodView| pod.target.name == wait.on);
     let ordinal = ordinal_of(&facts.view.set.name, &wait.on);
     let goes = |pod: &PodView| pod.terminating || facts.removal(pod).is_some();
-    let claim = |is: &dyn Fn(&ClaimView) -> bool| facts.view.claims.get(&wait.on).is_some_and(|claim| is(claim));
+    let claim = |is: &dyn Fn(&ClaimView) -> bool| facts.view.claims.named(&wait.on).is_some_and(is);
     match wait.rule {
         Rule::Terminating => pod.is_some_and(goes),
         Rule::NotReady => pod.is_none_or(|pod| !pod.running_ready() || !facts.is_mine(pod)),

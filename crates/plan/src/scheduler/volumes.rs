@@ -29,7 +29,8 @@ pub trait Volumes {
 /// The claims of one pod.
 pub(super) struct PodClaims {
     namespace: String,
-    bound: Vec<Arc<PersistentVolumeClaim>>,
+    /// With their volumes; none where it does not exist.
+    bound: Vec<(Arc<PersistentVolumeClaim>, Option<Arc<PersistentVolume>>)>,
     waiting: Vec<(Arc<PersistentVolumeClaim>, Arc<StorageClass>)>,
 }
 
@@ -54,10 +55,13 @@ pub(super) fn prepare(pod: &Pod, volumes: &dyn Volumes) -> Result<PodClaims, Str
             return Err(format!("persistentvolumeclaim {name:?} is being deleted"));
         }
         let class = volumes.class(claims::class_of_claim(&claim)).filter(|class| claims::waits_for_consumer(class));
-        match class {
-            _ if claims::was_bound(&claim) && claims::volume_name(&claim).is_some() => found.bound.push(claim),
-            Some(class) if claims::volume_name(&claim).is_none() => found.waiting.push((claim, class)),
-            Some(_) | None => unbound_immediate = true,
+        match (class, claims::volume_name(&claim)) {
+            (_, Some(name)) if claims::was_bound(&claim) => {
+                let volume = volumes.volume(name);
+                found.bound.push((claim, volume));
+            }
+            (Some(class), None) => found.waiting.push((claim, class)),
+            (Some(_), Some(_)) | (None, _) => unbound_immediate = true,
         }
     }
     if unbound_immediate {
@@ -86,12 +90,12 @@ impl PodClaims {
         volumes: &dyn Volumes,
     ) -> Result<Vec<VolumeWrite>, Refusal> {
         self.not_in_use(cluster)?;
-        for claim in &self.bound {
-            let Some(volume) = claims::volume_name(claim).and_then(|name| volumes.volume(name)) else {
+        for (_, volume) in &self.bound {
+            let Some(volume) = volume else {
                 let reason = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
                 return Err(Refusal::for_good(reason));
             };
-            if !node_selector::volume_reaches(&volume, &state.node) {
+            if !node_selector::volume_reaches(volume, &state.node) {
                 return Err(Refusal::for_good("node(s) didn't match PersistentVolume's node affinity"));
             }
         }
@@ -99,7 +103,8 @@ impl PodClaims {
     }
 
     fn not_in_use(&self, cluster: &Cluster) -> Result<(), Refusal> {
-        let all = self.bound.iter().chain(self.waiting.iter().map(|(claim, _)| claim));
+        let bound = self.bound.iter().map(|(claim, _)| claim);
+        let all = bound.chain(self.waiting.iter().map(|(claim, _)| claim));
         let mut exclusive = all.filter(|claim| {
             claim
                 .spec

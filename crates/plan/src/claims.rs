@@ -121,6 +121,12 @@ pub fn waits_for_consumer(class: &StorageClass) -> bool {
     class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer")
 }
 
+/// Whether there is nothing to do for the claim, of this class, until somebody wants to use it.
+pub fn awaits_consumer(claim: &PersistentVolumeClaim, class: Option<&StorageClass>) -> bool {
+    let is_open = volume_name(claim).is_none() && !was_bound(claim) && selected_node(claim).is_none();
+    is_open && claim.metadata.deletion_timestamp.is_none() && class.is_some_and(waits_for_consumer)
+}
+
 /// Whether the claim was bound before (contract 6.1).
 pub fn was_bound(claim: &PersistentVolumeClaim) -> bool {
     has_annotation(&claim.metadata, BIND_COMPLETED_ANNOTATION)

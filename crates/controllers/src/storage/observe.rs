@@ -1,6 +1,7 @@
 //! Which claims and volumes deserve a look when something changes, and which belong together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use stead_client::{Change, Index, ObjectKey, WorkQueue};
@@ -49,6 +50,10 @@ impl Related {
     }
 }
 
+/// A new claim that waits for its first consumer is looked at, and said to wait, after this long: most are made with
+/// the pod that uses them, and what comes of that brings them at once.
+const CONSUMER_PATIENCE: Duration = Duration::from_millis(200);
+
 /// Connects the caches to the queue.
 pub(super) fn start(caches: &Caches, related: &Related, queue: &WorkQueue<Key>) {
     claims_and_volumes(caches, related, queue);
@@ -57,15 +62,22 @@ pub(super) fn start(caches: &Caches, related: &Related, queue: &WorkQueue<Key>) 
 }
 
 fn claims_and_volumes(caches: &Caches, related: &Related, queue: &WorkQueue<Key>) {
-    let (on_claim, related) = (queue.clone(), related.clone());
+    let (on_claim, related, classes) = (queue.clone(), related.clone(), caches.storage_classes.clone());
     caches.claims.on_change(move |change| {
         let claim = change.object();
-        on_claim.add(Key::Claim(ObjectKey::of(&**claim)));
+        let key = ObjectKey::of(&**claim);
+        let is_new = matches!(change, Change::Applied { old: None, .. }) && related.volumes_of(&key).is_empty();
+        let class = || classes.get("", claims::class_of_claim(claim));
+        if is_new && claims::awaits_consumer(claim, class().as_deref()) {
+            on_claim.add_after(Key::Claim(key.clone()), CONSUMER_PATIENCE);
+        } else {
+            on_claim.add(Key::Claim(key.clone()));
+        }
         if let Some(volume) = claims::volume_name(claim) {
             on_claim.add(Key::Volume(volume.to_owned()));
         }
         if matches!(change, Change::Deleted { .. }) {
-            look_at(&on_claim, related.volumes_of(&ObjectKey::of(&**claim)));
+            look_at(&on_claim, related.volumes_of(&key));
         }
     });
     let (on_volume, claims) = (queue.clone(), caches.claims.clone());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, PersistentVolumeClaim, Pod, Service};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -173,6 +173,18 @@ async fn a_claim_in_use_waits_for_its_pod_to_end() {
     world.until("the pod ready again", &caches.pods, |all| all.iter().any(|pod| is_ready(pod))).await;
     world.until("the old volume reclaimed", &caches.volumes, |all| all.len() == 1).await;
     assert!(!world.volumes_dir().join(&old).exists());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_says_that_it_waits_when_nobody_comes_to_use_it() {
+    let world = World::with_node().await;
+    let events: Cache<Event> = Cache::start(Api::namespaced(world.client.clone(), "default"), ListScope::default());
+    let alone = json!({"metadata": {"name": "alone"}, "spec": {"accessModes": ["ReadWriteOnce"],
+                       "resources": {"requests": {"storage": "1Gi"}}}});
+    world.create::<PersistentVolumeClaim>("default", alone).await;
+    let waits = |event: &Event| event.reason.as_deref() == Some("WaitForFirstConsumer");
+    world.until("told", &events, |all| all.iter().any(|event| waits(event))).await;
     world.stop().await;
 }
 

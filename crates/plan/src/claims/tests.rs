@@ -434,6 +434,23 @@ fn a_volume_of_a_simulated_node_has_no_directory_to_remove() {
 }
 
 #[test]
+fn only_a_claim_of_a_waiting_class_without_volume_and_node_awaits_its_consumer() {
+    let (waiting, immediate) =
+        (class("standard", "WaitForFirstConsumer", LOCAL_PROVISIONER), class("now", "Immediate", LOCAL_PROVISIONER));
+    let awaits = |extra: Value, class: &StorageClass| awaits_consumer(&claim(extra), Some(class));
+    assert!(awaits(json!({}), &waiting));
+    assert!(!awaits(json!({}), &immediate) && !awaits_consumer(&claim(json!({})), None));
+    for extra in [
+        json!({"spec": {"volumeName": "v"}}),
+        json!({"metadata": {"annotations": {SELECTED_NODE_ANNOTATION: "n1"}}}),
+        json!({"metadata": {"annotations": {BIND_COMPLETED_ANNOTATION: "yes"}}}),
+        json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+    ] {
+        assert!(!awaits(extra.clone(), &waiting), "{extra}");
+    }
+}
+
+#[test]
 fn a_claim_is_kept_while_a_pod_on_a_node_uses_it() {
     let deleting = claim(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
     assert!(claim_protection(&deleting, [&pod(json!({}))]).is_none());

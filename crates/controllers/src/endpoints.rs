@@ -76,9 +76,8 @@ fn observe(ctx: &Context, queue: &WorkQueue<ObjectKey>) {
     });
     let (on_pod, services) = (queue.clone(), ctx.caches.services.clone());
     ctx.caches.pods.on_change(move |change| {
-        if let (Some(old), Some(new)) = change.sides()
-            && !endpoints::is_relevant_change(old, new)
-        {
+        let (before, now) = change.sides();
+        if !endpoints::is_relevant_change(before.map(Arc::as_ref), now.map(Arc::as_ref)) {
             return;
         }
         let states: Vec<&Arc<Pod>> = states(&change).collect();

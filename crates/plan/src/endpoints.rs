@@ -117,19 +117,18 @@ pub fn selects(service: &Service, pod: &Pod) -> bool {
         && selector.iter().all(|(key, value)| labels.is_some_and(|labels| labels.get(key) == Some(value)))
 }
 
-/// Whether the difference between two states of a pod can change what a Service publishes.
-pub fn is_relevant_change(old: &Pod, new: &Pod) -> bool {
-    let facts = |pod: &Pod| {
-        let spec = pod.spec.as_ref();
-        let families = [members::Family::V4, members::Family::V6];
-        (
-            pod.metadata.labels.clone(),
-            families.map(|family| members::addresses(pod, family)),
-            [members::is_ready(pod), members::is_terminal(pod), members::is_terminating(pod)],
-            spec.map(|spec| (spec.node_name.clone(), spec.hostname.clone(), spec.subdomain.clone())),
-        )
-    };
-    old.metadata.uid != new.metadata.uid || facts(old) != facts(new)
+/// Whether the difference between two states of a pod can change what a Service publishes: before, now, and none
+/// where there is no pod. One without an address is as good as none.
+pub fn is_relevant_change(before: Option<&Pod>, now: Option<&Pod>) -> bool {
+    fn facts(pod: &Pod) -> Option<impl PartialEq + '_> {
+        let addresses = [members::Family::V4, members::Family::V6].map(|family| members::addresses(pod, family));
+        let meta = &pod.metadata;
+        let spec = pod.spec.as_ref().map(|spec| (&spec.node_name, &spec.hostname, &spec.subdomain));
+        let is = [members::is_ready(pod), members::is_terminal(pod), members::is_terminating(pod)];
+        let has_any = addresses.iter().any(|addresses| !addresses.is_empty());
+        has_any.then_some((&meta.uid, &meta.labels, addresses, is, spec))
+    }
+    before.and_then(facts) != now.and_then(facts)
 }
 
 /// Whether an Endpoints object without a Service is to be deleted (contract 3.16).

@@ -1,10 +1,10 @@
 //! EndpointSlices of one Service (contract 3B): which endpoints there should be, and the fewest writes
 //! that make the existing slices show them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
@@ -71,18 +71,20 @@ fn wanted(
     without_node: &mut Vec<String>,
 ) -> BTreeMap<Vec<Port>, Wanted> {
     let mut groups: BTreeMap<Vec<Port>, Wanted> = BTreeMap::new();
+    let mut nodes: HashMap<&str, Option<Arc<Node>>> = HashMap::new();
     for pod in pods.iter().filter(|pod| !members::is_terminal(pod)) {
         let addresses = members::addresses(pod, family);
         if addresses.is_empty() {
             continue;
         }
-        let node = members::node_name(pod).map(|name| (observed.node)(name));
+        let node = members::node_name(pod).map(|name| &*nodes.entry(name).or_insert_with(|| (observed.node)(name)));
         if matches!(node, Some(None)) && !super::publishes_not_ready(observed.service) {
             without_node.extend(pod.metadata.name.clone());
             continue;
         }
-        let labels = node.flatten().and_then(|node| node.metadata.labels.clone()).unwrap_or_default();
-        let endpoint = endpoint(observed.service, pod, addresses, labels.get(ZONE_LABEL).cloned());
+        let labels = node.and_then(Option::as_ref).and_then(|node| node.metadata.labels.as_ref());
+        let zone = labels.and_then(|labels| labels.get(ZONE_LABEL)).cloned();
+        let endpoint = endpoint(observed.service, pod, addresses, zone);
         groups.entry(members::ports(pod, observed.service)).or_default().insert(EndpointKey::of(&endpoint), endpoint);
     }
     groups

@@ -230,9 +230,10 @@ fn a_service_that_is_not_headless_is_not_called_so() {
 #[test]
 fn only_what_is_published_makes_a_pod_relevant() {
     let before = pod("web-0", "10.0.0.1", "True");
-    assert!(!is_relevant_change(&before, &before));
+    let relevant = |before: &Pod, after: &Pod| is_relevant_change(Some(before), Some(after));
+    assert!(!relevant(&before, &before));
     let noted = changed(&before, |pod| pod.metadata.annotations = Some([("a".to_owned(), "b".to_owned())].into()));
-    assert!(!is_relevant_change(&before, &noted));
+    assert!(!relevant(&before, &noted));
     for change in [
         (|pod| pod.metadata.uid = Some("other".to_owned())) as fn(&mut Pod),
         |pod| pod.metadata.labels = None,
@@ -247,9 +248,23 @@ fn only_what_is_published_makes_a_pod_relevant() {
         if after.status.as_ref().is_some_and(|status| status.pod_ips.is_none()) {
             after.status.get_or_insert_default().pod_ip = None;
         }
-        assert!(is_relevant_change(&before, &after), "{after:?}");
+        assert!(relevant(&before, &after), "{after:?}");
     }
-    assert!(is_relevant_change(&before, &pod("web-0", "10.0.0.1", "Gone")));
+    assert!(relevant(&before, &pod("web-0", "10.0.0.1", "Gone")));
+    assert!(is_relevant_change(None, Some(&before)) && is_relevant_change(Some(&before), None));
+}
+
+#[test]
+fn a_pod_without_an_address_is_nothing_to_a_service() {
+    let bare = changed(&pod("web-0", "10.0.0.1", "False"), |pod| {
+        let status = pod.status.get_or_insert_default();
+        (status.pod_ip, status.pod_ips) = (None, None);
+    });
+    let unplaced = changed(&bare, |pod| pod.spec.get_or_insert_default().node_name = None);
+    let addressed = pod("web-0", "10.0.0.1", "False");
+    let steps = [None, Some(&unplaced), Some(&bare), None];
+    assert!(steps.windows(2).all(|step| !is_relevant_change(step[0], step[1])));
+    assert!(is_relevant_change(Some(&bare), Some(&addressed)));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::{Api, Client};
 use stead_client::{Cache, Clock, ListScope, Recorder};
 
+use crate::chosen::Chosen;
 use crate::metadata::OtherKinds;
 
 /// The shared caches. Clones share the objects and the watches.
@@ -128,6 +129,8 @@ pub struct Context {
     pub caches: Caches,
     /// What time it is.
     pub clock: Clock,
+    /// What the scheduler has decided and nobody has written yet.
+    pub(crate) chosen: Chosen,
 }
 
 impl Context {
@@ -139,7 +142,7 @@ impl Context {
     /// The same by another clock.
     pub fn start_with(client: Client, clock: Clock) -> Self {
         let caches = Caches::start(&client);
-        Self { client, caches, clock }
+        Self { client, caches, clock, chosen: Chosen::default() }
     }
 
     /// A recorder of events of `component`, e.g. `endpoint-controller`.

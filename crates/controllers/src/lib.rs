@@ -5,6 +5,7 @@
 
 mod answered;
 pub mod bootstrap;
+mod chosen;
 pub mod context;
 pub mod deployment;
 pub mod endpoints;

@@ -16,7 +16,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use stead_client::{Change, EventType, ObjectKey, Recorder, WorkQueue, reference_to};
 use stead_plan::claims;
-use stead_plan::scheduler::{self, Cluster, Decision, Seed, VolumeWrite};
+use stead_plan::scheduler::{self, Cluster, Decision, Seed, VolumeStep};
 use tokio_util::sync::CancellationToken;
 
 use self::volumes::SeenVolumes;
@@ -92,10 +92,9 @@ impl Scheduler {
         let scheduler = Arc::clone(self);
         caches.pods.on_change(move |change| scheduler.see_pod(&change));
         let scheduler = Arc::clone(self);
-        caches.claims.on_change(move |change| {
-            let pods = lock(&scheduler.waiting).of_claim(&ObjectKey::of(&**change.object()));
-            pods.into_iter().for_each(|pod| scheduler.queue.add(pod));
-        });
+        caches.claims.on_change(move |change| scheduler.wake_users(&ObjectKey::of(&**change.object())));
+        let scheduler = Arc::clone(self);
+        self.ctx.chosen.on_withdrawn(move |claim| scheduler.wake_users(claim));
         let scheduler = Arc::clone(self);
         caches.volumes.on_change(move |change| {
             let claimed = change.object().spec.as_ref().is_some_and(|spec| spec.claim_ref.is_some());
@@ -154,6 +153,12 @@ impl Scheduler {
         }
     }
 
+    /// Something changed about a claim that pods wait for.
+    fn wake_users(&self, claim: &ObjectKey) {
+        let pods = lock(&self.waiting).of_claim(claim);
+        pods.into_iter().for_each(|pod| self.queue.add(pod));
+    }
+
     /// Something changed that may make room for pods that fit nowhere.
     fn wake_all(&self) {
         for (pod, delay) in lock(&self.waiting).wake(tokio::time::Instant::now()) {
@@ -181,8 +186,8 @@ impl Scheduler {
         let volumes = volumes.map_err(|source| ScheduleError::Claim { pod: key.clone(), source })?;
         match self.decide(&pod, &uid, &volumes) {
             Decision::Bind { node } => self.bind(key, &pod, &uid, node).await,
-            Decision::Prepare { writes, .. } => {
-                let written = self.prepare(key, writes).await;
+            Decision::Prepare { steps, .. } => {
+                let written = self.prepare(key, steps).await;
                 if written.is_err() {
                     lock(&self.cluster).remove(&uid);
                 }
@@ -248,23 +253,24 @@ impl Scheduler {
         }
     }
 
-    async fn prepare(&self, key: &ObjectKey, writes: Vec<VolumeWrite>) -> Result<(), ScheduleError> {
+    async fn prepare(&self, key: &ObjectKey, steps: Vec<VolumeStep>) -> Result<(), ScheduleError> {
         let failed = |source| ScheduleError::Volume { pod: key.clone(), source };
         let params = PostParams::default();
-        for write in writes {
-            match write {
-                VolumeWrite::Reserve(volume) => {
+        for step in steps {
+            match step {
+                VolumeStep::Reserve(volume) => {
                     let api: Api<PersistentVolume> = Api::all(self.ctx.client.clone());
                     let name = volume.metadata.name.clone().unwrap_or_default();
                     let written = api.replace(&name, &params, &volume).await.map_err(failed)?;
                     seen(&self.ctx.caches.volumes, &written.metadata).await;
                 }
-                VolumeWrite::SelectNode(claim) => {
+                VolumeStep::SelectNode(claim) => {
                     let api: Api<PersistentVolumeClaim> = Api::namespaced(self.ctx.client.clone(), &key.namespace);
                     let name = claim.metadata.name.clone().unwrap_or_default();
                     let written = api.replace(&name, &params, &claim).await.map_err(failed)?;
                     seen(&self.ctx.caches.claims, &written.metadata).await;
                 }
+                VolumeStep::Provision(claim) => self.ctx.chosen.choose(&claim),
             }
         }
         Ok(())

@@ -55,6 +55,8 @@ pub async fn run(ctx: Context, dirs: Arc<dyn VolumeDirs>, shutdown: Cancellation
     let queue = WorkQueue::new();
     let related = Related::new(&ctx.caches);
     observe::start(&ctx.caches, &related, &queue);
+    let on_chosen = queue.clone();
+    ctx.chosen.on_chosen(move |claim| on_chosen.add(Key::Claim(claim.clone())));
     tokio::select! {
         () = shutdown.cancelled() => return,
         () = ctx.caches.synced() => {}
@@ -90,7 +92,10 @@ struct ClaimWork {
 
 impl Keeper {
     async fn process_claim(&self, key: &ObjectKey) -> Result<(), StorageError> {
-        let Some(claim) = self.ctx.caches.claims.get_key(key) else { return Ok(()) };
+        let Some(claim) = self.ctx.caches.claims.get_key(key) else {
+            self.ctx.chosen.forget(key);
+            return Ok(());
+        };
         let claim = PersistentVolumeClaim::clone(&claim);
         let mut work = ClaimWork { key: key.clone(), claim, written: HashMap::new(), claim_written: false };
         if self.protect_claim(&mut work).await? {
@@ -104,6 +109,9 @@ impl Keeper {
             if !self.take_claim_step(&mut work, next).await? {
                 break;
             }
+        }
+        if claims::volume_name(&work.claim).is_some() {
+            self.ctx.chosen.forget(key);
         }
         if work.claim_written {
             seen(&self.ctx.caches.claims, &work.claim.metadata).await;
@@ -136,6 +144,8 @@ impl Keeper {
 
     async fn next_for_claim(&self, work: &ClaimWork) -> Result<Next, StorageError> {
         let caches = &self.ctx.caches;
+        let chosen = self.ctx.chosen.onto(&work.claim);
+        let claim = chosen.as_ref().unwrap_or(&work.claim);
         let named = match claims::volume_name(&work.claim) {
             Some(name) => self.volume(name, &work.written).await?,
             None => None,
@@ -150,7 +160,7 @@ impl Keeper {
         volumes.retain(|volume| !work.written.contains_key(volume.metadata.name.as_deref().unwrap_or_default()));
         volumes.extend(work.written.values().cloned());
         Ok(claims::next_for_claim(&ClaimView {
-            claim: &work.claim,
+            claim,
             volumes: &volumes,
             named: named.as_deref(),
             classes: &classes,
@@ -193,11 +203,30 @@ impl Keeper {
                     let claim = claims::without_selected_node(&work.claim);
                     work.claim = api.replace(&work.key.name, &params, &claim).await.map_err(failed)?;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.write_choice(work, &error).await?;
+                    return Err(error);
+                }
             },
         }
         work.claim_written = true;
         Ok(true)
+    }
+
+    /// Provisioning has failed: where it is tried can be seen from now on, and is settled, unless there is no such
+    /// node.
+    async fn write_choice(&self, work: &ClaimWork, error: &StorageError) -> Result<(), StorageError> {
+        let Some(claim) = self.ctx.chosen.onto(&work.claim) else { return Ok(()) };
+        if let StorageError::NodeMissing { .. } = error {
+            self.ctx.chosen.withdraw(&work.key);
+            return Ok(());
+        }
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.ctx.client.clone(), &work.key.namespace);
+        let written = api.replace(&work.key.name, &PostParams::default(), &claim).await;
+        let written = written.map_err(|source| write_of(&work.key, source))?;
+        seen(&self.ctx.caches.claims, &written.metadata).await;
+        self.ctx.chosen.forget(&work.key);
+        Ok(())
     }
 
     /// Makes the directory, then the volume that points to it; both may exist already from a run that

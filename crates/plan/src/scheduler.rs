@@ -33,12 +33,12 @@ pub enum Decision {
         /// Name of the node.
         node: String,
     },
-    /// Keep room for it on the node, make these writes, and decide again when its claims are bound.
+    /// Keep room for it on the node, take these steps, and decide again when its claims are bound.
     Prepare {
         /// Name of the node.
         node: String,
-        /// The writes.
-        writes: Vec<VolumeWrite>,
+        /// The steps.
+        steps: Vec<VolumeStep>,
     },
     /// No node will do. The text is for the event and the pod's condition.
     Unschedulable {
@@ -47,13 +47,15 @@ pub enum Decision {
     },
 }
 
-/// A write that makes a claim bindable on the chosen node (contract 6.16).
+/// What makes a claim bindable on the chosen node (contract 6.16).
 #[derive(Clone, Debug, PartialEq)]
-pub enum VolumeWrite {
+pub enum VolumeStep {
     /// Replace the volume: it is reserved for the claim.
     Reserve(Box<PersistentVolume>),
     /// Replace the claim: its provisioner now knows the node.
     SelectNode(Box<PersistentVolumeClaim>),
+    /// Have the claim provisioned here, on the node it names. It is written with its volume.
+    Provision(Box<PersistentVolumeClaim>),
 }
 
 /// Where the search begins and how ties are broken, so that decisions spread without being random.
@@ -129,7 +131,7 @@ pub fn decide(cluster: &Cluster, pod: &Pod, volumes: &dyn Volumes, seed: Seed) -
     for state in cluster.from(seed.start) {
         let found = filters::run(&wanted, pod, state).and_then(|()| claims.on(cluster, state, volumes));
         match found {
-            Ok(writes) => feasible.push((state, writes)),
+            Ok(steps) => feasible.push((state, steps)),
             Err(refusal) => refused.add(refusal),
         }
         if feasible.len() >= enough {
@@ -139,9 +141,9 @@ pub fn decide(cluster: &Cluster, pod: &Pod, volumes: &dyn Volumes, seed: Seed) -
     let Some(best) = score::best(pod, feasible.iter().map(|(state, _)| *state), seed.tie) else {
         return Decision::Unschedulable { message: refused.message(count, pod) };
     };
-    let (state, writes) = feasible.swap_remove(best);
+    let (state, steps) = feasible.swap_remove(best);
     let node = state.name().to_owned();
-    if claims.are_bound() { Decision::Bind { node } } else { Decision::Prepare { node, writes } }
+    if claims.are_bound() { Decision::Bind { node } } else { Decision::Prepare { node, steps } }
 }
 
 /// The text cut to what an event's note may hold.

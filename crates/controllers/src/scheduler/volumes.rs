@@ -38,6 +38,7 @@ impl SeenVolumes {
                     api.get_opt(&name).await?.map(Arc::new)
                 }
             };
+            let claim = claim.map(|claim| ctx.chosen.onto(&claim).map_or(claim, Arc::new));
             let volume = claim.as_deref().and_then(claims::volume_name);
             if let Some(volume) = volume.filter(|volume| ctx.caches.volumes.get("", volume).is_none()) {
                 let api: Api<PersistentVolume> = Api::all(ctx.client.clone());

@@ -100,8 +100,8 @@ impl World {
         match decide(&self.cluster, &pod(spec), self, Seed::default()) {
             Decision::Bind { node } => format!("bind to {node}"),
             Decision::Unschedulable { message } => message,
-            Decision::Prepare { node, writes } => {
-                let texts: Vec<String> = writes.iter().map(show_write).collect();
+            Decision::Prepare { node, steps } => {
+                let texts: Vec<String> = steps.iter().map(show_step).collect();
                 format!("prepare {node}: {}", texts.join(", "))
             }
         }
@@ -112,17 +112,19 @@ impl World {
     }
 }
 
-fn show_write(write: &VolumeWrite) -> String {
-    match write {
-        VolumeWrite::Reserve(volume) => {
+fn show_step(step: &VolumeStep) -> String {
+    let told = |claim: &PersistentVolumeClaim| {
+        let node = crate::claims::selected_node(claim).unwrap_or_default();
+        format!("{} on {node}", claim.metadata.name.as_deref().unwrap_or_default())
+    };
+    match step {
+        VolumeStep::Reserve(volume) => {
             let name = volume.metadata.name.as_deref().unwrap_or_default();
             let claim = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref()?.name.clone());
             format!("reserve {name} for {}", claim.unwrap_or_default())
         }
-        VolumeWrite::SelectNode(claim) => {
-            let node = crate::claims::selected_node(claim).unwrap_or_default();
-            format!("tell {} to be on {node}", claim.metadata.name.as_deref().unwrap_or_default())
-        }
+        VolumeStep::SelectNode(claim) => format!("tell {}", told(claim)),
+        VolumeStep::Provision(claim) => format!("provision {}", told(claim)),
     }
 }
 

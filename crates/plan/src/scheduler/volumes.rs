@@ -6,11 +6,11 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 
-use super::VolumeWrite;
+use super::VolumeStep;
 use super::cluster::{Cluster, NodeState};
 use super::message::Refusal;
 use super::node_selector;
-use crate::claims::{self, NO_PROVISIONER, Seeker};
+use crate::claims::{self, LOCAL_PROVISIONER, NO_PROVISIONER, Seeker};
 
 const ONCE_POD: &str = "ReadWriteOncePod";
 
@@ -82,13 +82,13 @@ impl PodClaims {
         self.waiting.is_empty()
     }
 
-    /// The writes that make the pod's claims bindable on the node, or why they cannot be.
+    /// The steps that make the pod's claims bindable on the node, or why they cannot be.
     pub(super) fn on(
         &self,
         cluster: &Cluster,
         state: &NodeState,
         volumes: &dyn Volumes,
-    ) -> Result<Vec<VolumeWrite>, Refusal> {
+    ) -> Result<Vec<VolumeStep>, Refusal> {
         self.not_in_use(cluster)?;
         for (_, volume) in &self.bound {
             let Some(volume) = volume else {
@@ -123,9 +123,9 @@ impl PodClaims {
         Ok(())
     }
 
-    fn bindable(&self, state: &NodeState, volumes: &dyn Volumes) -> Result<Vec<VolumeWrite>, Refusal> {
+    fn bindable(&self, state: &NodeState, volumes: &dyn Volumes) -> Result<Vec<VolumeStep>, Refusal> {
         let refusal = || Refusal::for_good("node(s) didn't find available persistent volumes to bind");
-        let mut writes = Vec::new();
+        let mut steps = Vec::new();
         let mut taken: Vec<Option<String>> = Vec::new();
         for (claim, class) in &self.waiting {
             match claims::selected_node(claim) {
@@ -140,17 +140,18 @@ impl PodClaims {
                     taken.push(volume.metadata.name.clone());
                     let reserved = claims::reserved_for(volume, claim);
                     if reserved != **volume {
-                        writes.push(VolumeWrite::Reserve(Box::new(reserved)));
+                        steps.push(VolumeStep::Reserve(Box::new(reserved)));
                     }
                 }
                 None if class.provisioner == NO_PROVISIONER || !is_allowed(class, &state.node) => return Err(refusal()),
                 None => {
-                    let claim = claims::with_selected_node(claim, state.name());
-                    writes.push(VolumeWrite::SelectNode(Box::new(claim)));
+                    let claim = Box::new(claims::with_selected_node(claim, state.name()));
+                    let is_local = class.provisioner == LOCAL_PROVISIONER;
+                    steps.push(if is_local { VolumeStep::Provision(claim) } else { VolumeStep::SelectNode(claim) });
                 }
             }
         }
-        Ok(writes)
+        Ok(steps)
     }
 }
 

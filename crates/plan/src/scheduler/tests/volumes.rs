@@ -26,12 +26,18 @@ fn waiting_claims_are_provisioned_on_the_chosen_node_and_then_stay_there() {
     let world = world.running("busy", "n1", asks("2", "1Gi")).claim("data", json!({}));
     let mut spec = uses(&["data"]);
     spec["containers"] = asks("1", "1Gi")["containers"].clone();
-    world.check(spec.clone(), &expect!["prepare n2: tell data to be on n2"]);
+    world.check(spec.clone(), &expect!["prepare n2: provision data on n2"]);
     let selected = json!({"metadata": {"annotations": {crate::claims::SELECTED_NODE_ANNOTATION: "n2"}}});
     world.claim("data", selected.clone()).check(spec, &expect!["prepare n2: "]);
     let turned = World::default().node("n1", json!({})).node("n2", json!({})).running("busy", "n2", asks("1", "1Gi"));
     let turned = turned.class("WaitForFirstConsumer", "stead.dev/local").claim("data", selected);
     turned.check(uses(&["data"]), &expect!["prepare n2: "]);
+}
+
+#[test]
+fn who_provisions_elsewhere_is_told_of_the_node() {
+    let world = World::default().node("n1", json!({})).class("WaitForFirstConsumer", "example.com/disks");
+    world.claim("data", json!({})).check(uses(&["data"]), &expect!["prepare n1: tell data on n1"]);
 }
 
 #[test]
@@ -41,7 +47,7 @@ fn a_class_provisions_where_its_topologies_allow_it() {
     let class = json!({"metadata": {"name": "local"}, "provisioner": "stead.dev/local",
         "volumeBindingMode": "WaitForFirstConsumer", "allowedTopologies": [term]});
     world.classes = vec![Arc::new(serde_json::from_value(class).expect("a class"))];
-    world.check(uses(&["data"]), &expect!["prepare n2: tell data to be on n2"]);
+    world.check(uses(&["data"]), &expect!["prepare n2: provision data on n2"]);
 }
 
 #[test]

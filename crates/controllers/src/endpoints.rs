@@ -21,9 +21,9 @@ use crate::framework::states;
 use crate::outcome::{deleted, exactly, is_already_exists, is_namespace_terminating, is_not_found, seen};
 
 const WORKERS: usize = 4;
-/// A Service rests twice as long as it took to publish it, and no longer than this: publishing writes whole
+/// A Service rests four times as long as it took to publish it, and no longer than this: publishing writes whole
 /// lists, and of a burst of pods that become ready not each needs lists of its own.
-const REST_TIMES: u32 = 2;
+const REST_TIMES: u32 = 4;
 const REST_MAX: Duration = Duration::from_millis(100);
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 

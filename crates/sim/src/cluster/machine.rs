@@ -166,10 +166,11 @@ impl Machine {
         self.lock().records.values().cloned().collect()
     }
 
-    /// Whether anything of the pod is left.
+    /// Whether anything of the pod is left: a power failure leaves the locks of its claims.
     pub(crate) fn holds(&self, uid: &str) -> bool {
         let state = self.lock();
-        state.sandboxes.contains_key(uid) || state.containers.values().any(|container| container.uid == uid)
+        let runs = state.containers.values().any(|container| container.uid == uid);
+        runs || state.sandboxes.contains_key(uid) || state.locks.values().any(|(_, holder)| holder == uid)
     }
 
     /// Nothing of the pod is to be remembered.

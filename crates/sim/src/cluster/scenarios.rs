@@ -57,9 +57,10 @@ macro_rules! scenario {
 }
 
 /// All of them.
-pub static ALL: [Scenario; 17] = [
+pub static ALL: [Scenario; 18] = [
     scenario!(0 "random", "people and faults at random", random),
     scenario!(0 "node-given-up", "the object of a node deleted while its agent is down", nodes::given_up),
+    scenario!(0 "dark-at-the-end", "a node loses power between the end of a pod's processes and the clearing away", nodes::dark_at_the_end),
     scenario!(1 "claim-then-crash", "controllers killed between claim and pod of ordinal 1", controllers::claim_then_crash),
     scenario!(2 "create-unanswered", "killed after a durable create, before the reply", controllers::create_unanswered),
     scenario!(3 "agent-killed", "agents killed while pods run", nodes::agent_killed),

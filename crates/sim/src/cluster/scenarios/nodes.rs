@@ -90,6 +90,35 @@ pub(super) async fn given_up(world: World, _: Duration) {
     reached(&world).await;
 }
 
+pub(super) async fn dark_at_the_end(world: World, _: Duration) {
+    let user = web(&world).await;
+    let uids = View::of(&world).claim_uids();
+    for pod in ["web-2", "web-0", "web-1"] {
+        user.delete_pod(pod, false).await;
+        let node = loop {
+            let pods = View::of(&world).pods();
+            match pods.get(pod) {
+                Some(pod) if stead_plan::pods::phase(pod).is_terminal() => {
+                    break pod.spec.clone().and_then(|spec| spec.node_name);
+                }
+                Some(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+                // It was cleared away within that millisecond.
+                None => break None,
+            }
+        };
+        let Some(nth) = world.machines().iter().position(|machine| Some(machine.name()) == node.as_deref()) else {
+            reached(&world).await;
+            continue;
+        };
+        world.power_off(nth);
+        tokio::time::sleep(world.dice(pod).ms(100, 10_000)).await;
+        world.power_on(nth);
+        outage(&world).await;
+        reached(&world).await;
+    }
+    expect(&world, View::of(&world).claim_uids() == uids, "I3", "the claims are not the same");
+}
+
 pub(super) async fn supervisor_killed(world: World, _: Duration) {
     let user = web(&world).await;
     let uids = View::of(&world).claim_uids();

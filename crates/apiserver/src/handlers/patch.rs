@@ -2,6 +2,7 @@
 //! The algorithms are in `stead_api::patch`; here their errors get their HTTP codes.
 
 use http::StatusCode;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use stead_api::decode;
 use stead_api::patch::{self, JsonPatch, JsonPatchError, MergePatchError, StrategicMergeError};
@@ -28,8 +29,17 @@ impl<S: Store> ApiServer<S> {
         let validation = options.field_validation;
         let mut warnings = Vec::new();
         let mut propose = |old: &Object| {
-            let merged = || patch.apply(path.kind, old.to_value());
-            let mut proposal = decode(path.kind, merged, validation)?;
+            let merged = |object: &Object| decode(path.kind, || patch.apply(path.kind, object.to_value()), validation);
+            let bare =
+                without_spec(old).filter(|_| path.subresource.as_deref() == Some("status") && patch.spares("spec"));
+            // What is refused is shown whole.
+            let mut proposal = match bare.and_then(|bare| merged(&bare).ok()) {
+                Some(mut proposal) => {
+                    (path.kind.prepare_subresource_update)(&mut proposal.object, "status", old);
+                    proposal
+                }
+                None => merged(old)?,
+            };
             proposal.warnings.extend(patch.complaints(validation)?);
             settle_namespace(path.kind, path.namespace(), &mut proposal.object)?;
             check_name(path.name(), &proposal.object)?;
@@ -83,6 +93,14 @@ impl Patch {
         }
     }
 
+    /// Whether the patch certainly has nothing to say about a field of the object.
+    fn spares(&self, field: &str) -> bool {
+        match self {
+            Self::Strategic(Value::Object(patch)) => !patch.keys().any(|key| key == field || key.starts_with('$')),
+            Self::Strategic(_) | Self::Json(_) | Self::Merge(_) => false,
+        }
+    }
+
     /// What strict validation says about the patch itself.
     fn complaints(&self, validation: FieldValidation) -> Result<Vec<String>, StatusError> {
         let Self::Json(patch) = self else { return Ok(Vec::new()) };
@@ -95,6 +113,12 @@ impl Patch {
             FieldValidation::Warn | FieldValidation::Strict => Ok(texts),
         }
     }
+}
+
+/// A pod as far as those who write its status look at it; of other kinds too little is left out to be worth it.
+fn without_spec(object: &Object) -> Option<Object> {
+    let Pod { metadata, status, .. } = object.get::<Pod>()?;
+    Some(Object::new(Pod { metadata: metadata.clone(), spec: None, status: status.clone() }))
 }
 
 fn strategic(kind: &'static Kind, current: Value, patch: &Value) -> Result<Value, StatusError> {

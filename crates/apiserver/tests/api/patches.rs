@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use crate::common::{CONFIG_MAPS, Cluster, JSON, SETS, config_map, stateful_set};
+use crate::common::{CONFIG_MAPS, Cluster, JSON, PODS, SETS, config_map, stateful_set};
 
 #[tokio::test]
 async fn a_json_patch_applies_or_is_refused_as_a_whole() {
@@ -37,6 +37,28 @@ async fn new_list_items_come_before_old_ones_in_a_strategic_merge() {
     // A whole object, as clients marshal it, is harmless.
     let whole = json!({"metadata": {"creationTimestamp": null}, "status": {}, "spec": {"replicas": 2}});
     assert_eq!(cluster.strategic(&format!("{SETS}/web"), whole).await.ok(), patched);
+}
+
+#[tokio::test]
+async fn a_patch_of_a_pods_status_leaves_the_rest_and_is_refused_with_all_of_it() {
+    let cluster = Cluster::start().await;
+    let spec = json!({"containers": [{"name": "c", "image": "i:1"}], "nodeSelector": {"a": "b"}});
+    let made = cluster.create(PODS, json!({"metadata": {"name": "p", "labels": {"l": "1"}}, "spec": spec})).await.ok();
+    let path = format!("{PODS}/p/status");
+    let told =
+        json!({"metadata": {"uid": made["metadata"]["uid"]}, "status": {"phase": "Running", "podIP": "10.0.0.1"}});
+    let patched = cluster.strategic(&path, told).await.ok();
+    assert_eq!((&patched["status"]["phase"], &patched["status"]["podIP"]), (&json!("Running"), &json!("10.0.0.1")));
+    assert_eq!(patched["status"]["qosClass"], made["status"]["qosClass"]);
+    assert_eq!((&patched["spec"], &patched["metadata"]["labels"]), (&made["spec"], &made["metadata"]["labels"]));
+    assert_eq!(patched["metadata"]["generation"], made["metadata"]["generation"]);
+    let with_spec = cluster.strategic(&path, json!({"spec": {"nodeName": "n"}, "status": {"reason": "r"}})).await.ok();
+    assert_eq!((&with_spec["spec"], &with_spec["status"]["reason"]), (&made["spec"], &json!("r")));
+    let (code, _, message) = cluster.strategic(&path, json!({"status": {"phase": 1}})).await.refusal();
+    assert_eq!(code, 422);
+    assert!(message.contains("nodeSelector"), "{message}");
+    let stale = json!({"metadata": {"uid": "another"}, "status": {}});
+    assert_eq!(cluster.strategic(&path, stale).await.refusal().0, 409);
 }
 
 #[tokio::test]

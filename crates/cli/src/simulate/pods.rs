@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use serde::de::IgnoredAny;
 use stead_client::kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use stead_client::kube::core::Request;
 use stead_client::kube::{self, Api, Client};
 use stead_client::{Cache, Change, ListScope, ObjectKey, WorkQueue};
 use stead_plan::pod::{is_up, status_when_up};
@@ -147,11 +149,16 @@ impl Inner {
         let ip = self.addresses().of(uid).ok_or_else(|| PodError::NoAddress { pod: key.clone() })?;
         let status = status_when_up(&pod, ip.into(), host, Timestamp::now());
         let patch = Patch::Strategic(serde_json::json!({"metadata": {"uid": uid}, "status": status}));
-        match self.api(key).patch_status(&key.name, &PatchParams::default(), &patch).await {
-            Ok(_) => Ok(()),
+        let request = Request::new(self.api(key).resource_url());
+        let request = request.patch_subresource("status", &key.name, &PatchParams::default(), &patch);
+        let report = |source| PodError::Report { pod: key.clone(), source };
+        let request = request.map_err(|error| report(kube::Error::BuildRequest(error)))?;
+        // What the answer shows comes with the watch.
+        match self.client.request::<IgnoredAny>(request).await {
+            Ok(IgnoredAny) => Ok(()),
             // Gone, or another one by now; the watch tells.
             Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => Ok(()),
-            Err(source) => Err(PodError::Report { pod: key.clone(), source }),
+            Err(source) => Err(report(source)),
         }
     }
 

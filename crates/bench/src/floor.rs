@@ -27,6 +27,22 @@ pub(crate) fn bare_writes_per_s(dir: &Path, bytes: usize, time: Duration) -> any
     Ok(f64::from(writes) / started.elapsed().as_secs_f64())
 }
 
+/// Serves one connection until it closes: every request's body is appended to a file, synced and answered by the
+/// thread that has read it, which is the shortest way there is. Gives the address to connect to.
+pub(crate) fn single_write_server(dir: &Path, tls: Arc<ServerConfig>) -> anyhow::Result<String> {
+    let mut file = tempfile::tempfile_in(dir).context("cannot make a file for the floor")?;
+    let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen on loopback")?;
+    let address = listener.local_addr()?.to_string();
+    thread::spawn(move || {
+        let write = |body: Vec<u8>| Ok(file.write_all(&body).and_then(|()| file.sync_data())?);
+        let served = listener.accept().context("nobody came").and_then(|(socket, _)| serve(socket, tls, write));
+        if let Err(error) = served {
+            eprintln!("bench: the floor's server lost its client: {error:#}");
+        }
+    });
+    Ok(address)
+}
+
 /// One write that waits to be durable, and whom to tell.
 type Waiting = (Vec<u8>, SyncSender<()>);
 
@@ -43,7 +59,9 @@ pub(crate) fn group_commit_server(dir: &Path, tls: Arc<ServerConfig>, clients: u
             let (queue, tls) = (queue.clone(), Arc::clone(&tls));
             thread::spawn(move || {
                 // A client that has measured enough closes its connection: that ends this thread.
-                if let Err(error) = serve(socket, tls, &queue) {
+                let (done, durable) = sync_channel(1);
+                let write = |body| Ok(queue.send((body, done.clone())).map(|()| durable.recv())??);
+                if let Err(error) = serve(socket, tls, write) {
                     eprintln!("bench: the floor's server lost a client: {error:#}");
                 }
             });
@@ -66,13 +84,16 @@ fn commit(mut file: File, writes: &Receiver<Waiting>) {
     }
 }
 
-fn serve(socket: TcpStream, tls: Arc<ServerConfig>, queue: &SyncSender<Waiting>) -> anyhow::Result<()> {
+/// Answers each request once `write` has made its body durable.
+fn serve(
+    socket: TcpStream,
+    tls: Arc<ServerConfig>,
+    mut write: impl FnMut(Vec<u8>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     socket.set_nodelay(true)?;
     let mut stream = BufReader::new(StreamOwned::new(ServerConnection::new(tls)?, socket));
-    let (done, durable) = sync_channel(1);
     while let Some(body) = request_body(&mut stream)? {
-        queue.send((body, done.clone()))?;
-        durable.recv()?;
+        write(body)?;
         let stream = stream.get_mut();
         stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}")?;
         stream.flush()?;

@@ -54,10 +54,14 @@ pub(super) fn measure(stead: &str) -> anyhow::Result<Vec<Figure>> {
     let load =
         |clients, prefix| Load { clients, value_bytes: VALUE_BYTES, time: WINDOW, writes_max: usize::MAX, prefix };
     let (mut one, mut many, mut one_floor, mut many_floor) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut over_tls = Vec::new();
     for prefix in PREFIXES[0] {
         one_floor.push(floor::bare_writes_per_s(&data_dir, VALUE_BYTES, WINDOW)?);
+        let bare = floor::single_write_server(&data_dir, api::server_tls(&data_dir)?)?;
+        over_tls.push(write(&endpoint.at(bare), &load(1, prefix))?.per_s());
         one.push(write(&endpoint, &load(1, prefix))?.per_s());
     }
+    println!("bench: one client: {one:.0?} writes/s, a bare file {one_floor:.0?}, the same over TLS {over_tls:.0?}");
     for prefix in PREFIXES[1] {
         let bare = floor::group_commit_server(&data_dir, api::server_tls(&data_dir)?, MANY)?;
         many_floor.push(write(&endpoint.at(bare), &load(MANY, prefix))?.per_s());

@@ -102,6 +102,7 @@ async fn a_sets_claims_become_directories_that_outlive_pods_and_set_but_not_the_
             claims.len() == 3
                 && claims.iter().all(|claim| {
                     stead_plan::claims::is_bound(claim)
+                        && stead_plan::claims::selected_node(claim).is_some()
                         && claim
                             .status
                             .as_ref()
@@ -173,6 +174,24 @@ async fn a_claim_in_use_waits_for_its_pod_to_end() {
     world.until("the pod ready again", &caches.pods, |all| all.iter().any(|pod| is_ready(pod))).await;
     world.until("the old volume reclaimed", &caches.volumes, |all| all.len() == 1).await;
     assert!(!world.volumes_dir().join(&old).exists());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_provisioning_fails_can_be_seen_and_it_goes_on_there() {
+    let world = World::with_node().await;
+    let claims = &world.ctx.caches.claims;
+    let node = |claim: &PersistentVolumeClaim| stead_plan::claims::selected_node(claim).map(str::to_owned);
+    std::fs::write(world.volumes_dir(), "in the way").expect("a file where the directory should be");
+    world.create::<Service>("default", web_service()).await;
+    world.create::<StatefulSet>("default", web_set(1)).await;
+    world.until("the node to be shown", claims, |all| all.iter().any(|claim| node(claim).is_some())).await;
+    let shown = claims.get("default", "data-web-0").expect("held");
+    assert!(!stead_plan::claims::is_bound(&shown));
+    std::fs::remove_file(world.volumes_dir()).expect("out of the way");
+    world.until("the pod ready", &world.ctx.caches.pods, |all| all.iter().any(|pod| is_ready(pod))).await;
+    let bound = claims.get("default", "data-web-0").expect("held");
+    assert_eq!((node(&bound), &bound.metadata.uid), (node(&shown), &shown.metadata.uid));
     world.stop().await;
 }
 

@@ -117,8 +117,10 @@ impl Patch {
 
 /// A pod as far as those who write its status look at it; of other kinds too little is left out to be worth it.
 fn without_spec(object: &Object) -> Option<Object> {
-    let Pod { metadata, status, .. } = object.get::<Pod>()?;
-    Some(Object::new(Pod { metadata: metadata.clone(), spec: None, status: status.clone() }))
+    object.get::<Pod>()?;
+    let mut bare = object.clone();
+    bare.get_mut::<Pod>()?.spec = None;
+    Some(bare)
 }
 
 fn strategic(kind: &'static Kind, current: Value, patch: &Value) -> Result<Value, StatusError> {

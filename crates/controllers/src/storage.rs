@@ -22,7 +22,8 @@ use self::observe::Related;
 use crate::context::Context;
 use crate::outcome::{is_already_exists, is_not_found, seen};
 
-const WORKERS: usize = 8;
+/// Claims and volumes worked on at once. Each is several writes one after the other, and those of many share commits.
+const WORKERS: usize = 32;
 /// Writes about one object in one go; binding takes five.
 const STEPS_MAX: usize = 10;
 

@@ -18,6 +18,7 @@ use stead_client::{Cache, ObjectKey, WorkQueue, reference_to};
 use stead_plan::claims::class_of_claim;
 use stead_plan::ids::Uid;
 use stead_plan::pods::{adopted, controller_of, released};
+use stead_plan::statefulset::news::{self, News};
 use stead_plan::statefulset::ordinals::{claim_ordinal_of, ordinal_of};
 use stead_plan::statefulset::revisions::RevisionName;
 use stead_plan::statefulset::views::Volumes;
@@ -38,6 +39,8 @@ const REMEMBERED_MIN: usize = 50;
 /// needs a count of its own.
 const REST_TIMES: u32 = 10;
 const REST_MAX: Duration = Duration::from_millis(100);
+/// What a set has made itself is counted with what comes of it, and after this long at the latest.
+const COUNT_PATIENCE: Duration = Duration::from_millis(20);
 
 /// Works on StatefulSets until `shutdown`.
 pub async fn run(ctx: Context, shutdown: CancellationToken) {
@@ -297,7 +300,7 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>, told: &Told) {
         move |change| {
             let key = ObjectKey::of(change.object().as_ref());
             let sides = change.sides();
-            if !matches!(sides, (Some(before), Some(after)) if statefulset::only_counted(before, after) && told.is_of(&key, after)) {
+            if !matches!(sides, (Some(before), Some(after)) if news::only_told(before, after) && told.is_of(&key, after)) {
                 queue.add(key);
             }
         }
@@ -306,15 +309,12 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>, told: &Told) {
         let (queue, sets, nodes) = (queue.clone(), caches.stateful_sets.clone(), caches.nodes.clone());
         move |change| {
             let prepares = |node: &str| nodes.get("", node).is_some_and(|node| statefulset::prepares(&node));
-            let is_same = |set: &StatefulSet| match change.sides() {
-                (Some(before), Some(after)) => statefulset::sees_same_pod(set, prepares, before, after),
-                _ => false,
-            };
+            let (before, after) = change.sides();
+            let (before, after) = (before.map(Arc::as_ref), after.map(Arc::as_ref));
             let concerned: BTreeSet<_> = states(&change).flat_map(|pod| sets_of_pod(&pod.metadata)).collect();
             for key in concerned {
-                if !sets.get_key(&key).is_some_and(|set| is_same(&set)) {
-                    queue.add(key);
-                }
+                let news = |set: Arc<StatefulSet>| news::of_pod(&set, prepares, before, after);
+                hear(&queue, sets.get_key(&key).map_or(News::Now, news), key);
             }
         }
     });
@@ -340,14 +340,10 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>, told: &Told) {
     caches.claims.on_change({
         let (queue, sets, classes) = (queue.clone(), caches.stateful_sets.clone(), caches.storage_classes.clone());
         move |change| {
+            let (before, after) = change.sides();
+            let (before, after) = (before.map(Arc::as_ref), after.map(Arc::as_ref));
             for set in sets_of_claim(&sets, change.object()) {
-                let is_same = match change.sides() {
-                    (Some(before), Some(after)) => statefulset::sees_same_claim(&set, &classes.list(), before, after),
-                    _ => false,
-                };
-                if !is_same {
-                    queue.add(ObjectKey::of(set.as_ref()));
-                }
+                hear(&queue, news::of_claim(&set, &classes.list(), before, after), ObjectKey::of(set.as_ref()));
             }
         }
     });
@@ -366,6 +362,15 @@ fn watch(ctx: &Context, queue: &WorkQueue<ObjectKey>, told: &Told) {
             }
         }
     });
+}
+
+/// Puts the set on the queue, as urgent as the news is.
+fn hear(queue: &WorkQueue<ObjectKey>, news: News, set: ObjectKey) {
+    match news {
+        News::None => {}
+        News::Soon => queue.add_after(set, COUNT_PATIENCE),
+        News::Now => queue.add(set),
+    }
 }
 
 /// The set that owns the pod, and the one whose name the pod's name is made of: it may want to adopt

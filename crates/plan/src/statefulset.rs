@@ -16,7 +16,7 @@ pub mod explain;
 mod growth;
 pub mod lint;
 mod memory;
-mod news;
+pub mod news;
 pub mod ordinals;
 mod pause;
 mod preparing;
@@ -38,7 +38,6 @@ use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 
 pub use actions::{Action, ClaimKeeper, Plan, Removal, Rule, Wait};
 pub use memory::Memory;
-pub use news::{only_counted, sees_same_claim, sees_same_pod};
 pub use preparing::{Preparation, Terms, prepares};
 pub use undone::Undone;
 pub use views::{Observed, View};

@@ -21,6 +21,10 @@ const END_LIMIT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 const NAME: &std::ffi::CStr = c"stead-supervisor";
 /// Seals that make a memory file a program nobody can change.
 const SEALS: SealFlags = SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
+/// How often sealing is tried, and the pause between two tries: in all longer than the kernel holds pages for its
+/// own ends.
+const SEAL_TRIES: u32 = 200;
+const SEAL_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
 /// Whether this process runs from a sealed copy already.
 pub(super) fn is_sealed() -> io::Result<bool> {
@@ -61,8 +65,23 @@ fn sealed_copy() -> io::Result<OwnedFd> {
         rustix::fs::memfd_create(NAME, flags | MemfdFlags::EXEC).or_else(|_| rustix::fs::memfd_create(NAME, flags))?;
     let mut memory = File::from(memory);
     io::copy(&mut File::open("/proc/self/exe")?, &mut memory)?;
-    rustix::fs::fcntl_add_seals(&memory, SEALS)?;
+    seal(|| rustix::fs::fcntl_add_seals(&memory, SEALS), || rustix::event::poll(&mut [], Some(&SEAL_PAUSE)).map(drop))?;
     Ok(memory.into())
+}
+
+/// Seals a memory file that nobody has mapped. It is busy all the same while the kernel moves or ages one of its
+/// pages, as under memory pressure; the kernel waits for that itself, but not for long.
+fn seal(
+    mut add: impl FnMut() -> rustix::io::Result<()>,
+    mut pause: impl FnMut() -> rustix::io::Result<()>,
+) -> rustix::io::Result<()> {
+    for _ in 1..SEAL_TRIES {
+        match add() {
+            Err(rustix::io::Errno::BUSY) => pause()?,
+            sealed => return sealed,
+        }
+    }
+    add()
 }
 
 /// Locks the directory for as long as the file is open; none when another supervisor has it. The one before is
@@ -108,4 +127,31 @@ pub(super) fn announce_and_redirect(dir: &Path) -> io::Result<()> {
     rustix::stdio::dup2_stdout(&log)?;
     rustix::stdio::dup2_stderr(&log)?;
     std::env::set_current_dir("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_busy_file_is_sealed_once_it_is_free_and_other_failures_are_told_at_once() {
+        let sealed = |outcomes: &[Result<(), Errno>]| {
+            let (tries, pauses) = (Cell::new(0), Cell::new(0));
+            let add = || outcomes[tries.replace(tries.get() + 1).min(outcomes.len() - 1)];
+            let pause = || {
+                pauses.set(pauses.get() + 1);
+                Ok(())
+            };
+            let outcome = seal(add, pause);
+            (outcome, pauses.get())
+        };
+        assert_eq!(sealed(&[Ok(())]), (Ok(()), 0));
+        assert_eq!(sealed(&[Err(Errno::BUSY), Err(Errno::BUSY), Ok(())]), (Ok(()), 2));
+        assert_eq!(sealed(&[Err(Errno::BUSY), Err(Errno::PERM)]), (Err(Errno::PERM), 1));
+        assert_eq!(sealed(&[Err(Errno::BUSY)]), (Err(Errno::BUSY), SEAL_TRIES - 1));
+    }
 }

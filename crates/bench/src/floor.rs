@@ -58,9 +58,9 @@ pub(crate) fn group_commit_server(dir: &Path, tls: Arc<ServerConfig>, clients: u
         for socket in listener.incoming().take(clients).filter_map(Result::ok) {
             let (queue, tls) = (queue.clone(), Arc::clone(&tls));
             thread::spawn(move || {
-                // A client that has measured enough closes its connection: that ends this thread.
                 let (done, durable) = sync_channel(1);
                 let write = |body| Ok(queue.send((body, done.clone())).map(|()| durable.recv())??);
+                // A client that has measured enough closes its connection: that ends this thread.
                 if let Err(error) = serve(socket, tls, write) {
                     eprintln!("bench: the floor's server lost a client: {error:#}");
                 }

@@ -5,11 +5,13 @@
 //! then leads the scheduler back to its node.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use stead_client::ObjectKey;
 use stead_plan::claims;
+
+use crate::locks::lock;
 
 type Handler = Box<dyn Fn(&ObjectKey) + Send + Sync>;
 
@@ -68,10 +70,6 @@ impl Chosen {
         let choice = choices.get(&ObjectKey::of(claim)).filter(|choice| choice.claim_uid == claim.metadata.uid)?;
         claims::selected_node(claim).is_none().then(|| claims::with_selected_node(claim, &choice.node))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

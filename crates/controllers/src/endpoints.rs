@@ -3,7 +3,7 @@
 //! watch event that brings it; only what comes while a Service rests is published together.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answered;
 use crate::context::Context;
 use crate::framework::states;
+use crate::locks::lock;
 use crate::outcome::{deleted, exactly, is_already_exists, is_namespace_terminating, is_not_found, seen};
 
 const WORKERS: usize = 4;
@@ -128,7 +129,7 @@ impl Publisher {
         slices.retain(|slice| service_of(slice).as_ref() == Some(key));
         let held = caches.endpoints.get_key(key);
         let trigger = {
-            let mut triggers = self.triggers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut triggers = lock(&self.triggers);
             triggers.entry(key.clone()).or_default().advance(&service, &pods)
         };
         let plan = endpoints::plan(&Observed {
@@ -209,7 +210,7 @@ impl Publisher {
     /// The Service is gone: so is its Endpoints object, unless it is somebody else's. Slices follow their
     /// owner reference.
     async fn withdraw(&self, key: &ObjectKey) -> Result<(), PublishError> {
-        self.triggers.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        lock(&self.triggers).remove(key);
         let Some(held) = self.ctx.caches.endpoints.get_key(key) else { return Ok(()) };
         if !endpoints::is_abandoned(&held) {
             return Ok(());

@@ -5,7 +5,7 @@
 mod absent;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::absent::AbsentOwners;
 use crate::context::Context;
+use crate::locks::lock;
 use crate::metadata::{self, Metadata, Sighting};
 use crate::outcome::{deleted, exactly, is_not_found};
 
@@ -101,11 +102,11 @@ impl Collector {
     }
 
     fn graph(&self) -> MutexGuard<'_, Graph> {
-        self.graph.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.graph)
     }
 
     fn absent(&self) -> MutexGuard<'_, AbsentOwners> {
-        self.absent.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.absent)
     }
 
     async fn process(&self, work: Work) -> Result<(), CollectError> {

@@ -20,6 +20,7 @@ pub mod statefulset;
 pub mod storage;
 
 mod framework;
+mod locks;
 mod outcome;
 mod own_writes;
 mod slow_start;

@@ -3,7 +3,7 @@
 //! been asked.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use stead_client::{Cache, Listed, ObjectKey};
 
 use crate::context::Context;
+use crate::locks::lock;
 use crate::writer::WriteError;
 
 /// The kinds whose own writes a controller reads back from the shared caches.
@@ -114,7 +115,7 @@ impl OwnWrites {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, BTreeMap<TrackedKind, Written>>> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.written)
     }
 }
 

@@ -3,7 +3,7 @@
 //! after the quarantine.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
+use crate::locks::lock;
 use crate::outcome::{deleted, exactly, is_not_found};
 
 const QUARANTINE: Duration = Duration::from_secs(nodes::QUARANTINE_S);
@@ -107,7 +108,7 @@ impl Collector {
         let fact = match (node_name(&pod), &cached) {
             (None, _) => NodeFact::Unbound,
             (Some(name), Some(node)) => {
-                self.missing.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+                lock(&self.missing).remove(name);
                 NodeFact::Exists(node)
             }
             (Some(name), None) if self.is_gone(name).await? => NodeFact::Gone,
@@ -125,7 +126,7 @@ impl Collector {
     /// Whether the node has been missing for the quarantine and is not there now.
     async fn is_gone(&self, name: &str) -> Result<bool, PodGcError> {
         let since = {
-            let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut missing = lock(&self.missing);
             *missing.entry(name.to_owned()).or_insert_with(Instant::now)
         };
         if since.elapsed() < QUARANTINE {

@@ -7,7 +7,7 @@ mod waiting;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Binding, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod};
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::volumes::SeenVolumes;
 use self::waiting::Waiting;
 use crate::context::Context;
+use crate::locks::lock;
 use crate::outcome::{is_conflict, is_not_found, seen};
 use crate::storage::observe::Related;
 
@@ -78,10 +79,6 @@ struct Scheduler {
     waiting: Mutex<Waiting>,
     queue: WorkQueue<ObjectKey>,
     turn: AtomicUsize,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Scheduler {

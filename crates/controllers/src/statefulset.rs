@@ -4,7 +4,7 @@
 mod batches;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::framework::{self, Parts, Reconcile, enqueue_owner, states, tell, until};
+use crate::locks::lock;
 use crate::own_writes::Tracked;
 use crate::writer::{WriteError, Writer};
 
@@ -127,10 +128,6 @@ impl Controller {
         }
         plan
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The volumes of the shared cache.

@@ -1,5 +1,5 @@
-//! The named scenarios: the random one, the faults every release must survive, and what else was found. Each is a story told to
-//! one cluster; afterwards every simulation settles and is judged alike.
+//! The named scenarios: the random one, the faults every release must survive, and what else was found. Each is a
+//! story told to one cluster; afterwards every simulation settles and is judged alike.
 
 mod controllers;
 mod nodes;
